@@ -1,0 +1,114 @@
+"""Graph events: one for each graph module handed to AOTAutograd, else to the backend.
+
+The cache results are overheard: Dynamo's event logger gets an instant event for each lookup. Of
+its metadata only the key is copied, for it also holds times (rule 3).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from compilespan import scope, semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.util.types import AttributeValue
+
+_logger = logging.getLogger("compilespan")
+
+_RESULTS = {"hit": "hit", "miss": "miss", "bypass": "bypass", "disabled": "bypass"}
+# Of several lookups in one graph the least that was saved counts.
+_WORST = ("bypass", "miss", "hit")
+_CALLS = ("call_function", "call_method", "call_module")
+
+
+class Graph:
+    """A graph while it is compiled: its counts, taken before passes change it, and lookups."""
+
+    def __init__(self, module: Any) -> None:
+        self._attributes: dict[str, AttributeValue] = {}
+        self._autograd: str | None = None
+        self._fx: list[str] = []
+        try:
+            operations = [node.op for node in getattr(module, "gm", module).graph.nodes]
+        except Exception:
+            _logger.debug("compilespan: a graph cannot be counted", exc_info=True)
+            return
+        self._attributes[semconv.OP_COUNT] = sum(op in _CALLS for op in operations)
+        self._attributes[semconv.NODE_COUNT] = len(operations)
+
+    def looked_up(self, cache: str, result: str, key: object) -> None:
+        """Note a cache lookup: ``cache`` is ``autograd`` or ``fx``."""
+        if cache == "autograd":
+            self._autograd = result
+        else:
+            self._fx.append(result)
+        if isinstance(key, str) and (
+            cache == "autograd" or semconv.CACHE_KEY not in self._attributes
+        ):
+            self._attributes[semconv.CACHE_KEY] = key
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """The attributes of the graph's event."""
+        result = self._autograd
+        if result != "hit" and self._fx:
+            result = next(worst for worst in _WORST if worst in self._fx)
+        if result is None:
+            return self._attributes
+        return {**self._attributes, semconv.CACHE_RESULT: result}
+
+
+class GraphWatch(threading.local):
+    """The graphs that are being compiled in this thread, innermost last."""
+
+    def __init__(self) -> None:
+        self._open: list[Graph] = []
+        self.seen = 0
+        """How many graph events this thread has told; tells whether one came from inside."""
+
+    def begin(self, module: Any) -> Graph:
+        """A graph is handed over; lookups from now on are its own."""
+        graph = Graph(module)
+        self._open.append(graph)
+        return graph
+
+    def end(self, graph: Graph, *, tell: bool = True) -> None:
+        """It came back; tell the monitor that surrounds it."""
+        if graph in self._open:
+            del self._open[self._open.index(graph) :]
+        monitor = scope.current().monitor
+        if tell and monitor is not None:
+            self.seen += 1
+            monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
+
+    def instant(self, name: str, metadata: Any) -> None:
+        """An instant event of Dynamo's logger: a cache lookup, or nothing of ours."""
+        cache, found, state = name.partition("_cache_")
+        if found and self._open and cache in ("autograd", "fx_graph") and state in _RESULTS:
+            key = metadata.get("key") if isinstance(metadata, dict) else None
+            self._open[-1].looked_up(cache.partition("_")[0], _RESULTS[state], key)
+
+    def around(
+        self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call what compiles one graph, its module the first argument."""
+        graph = self.begin(args[0] if args else kwargs.get("mod"))
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            self.end(graph)
+
+    def around_backend(
+        self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call the backend: a graph of its own only where none reached AOTAutograd inside."""
+        seen = self.seen
+        graph = self.begin(args[0] if args else kwargs.get("gm"))
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            self.end(graph, tell=self.seen == seen)

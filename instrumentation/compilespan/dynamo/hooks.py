@@ -1,0 +1,113 @@
+"""What is patched in torch, and by what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from compilespan import scope, semconv
+from compilespan.dynamo.graphs import GraphWatch
+from compilespan.dynamo.owners import OwnerMemory
+from compilespan.dynamo.patches import Patches
+from compilespan.dynamo.windows import Windows
+
+if TYPE_CHECKING:
+    from compilespan.components import EncoderNames
+
+_logger = logging.getLogger("compilespan")
+
+Wrapped = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class DynamoHooks:
+    """The wrappers around torch's choke points, installed and taken back as one.
+
+    Each calls the wrapped function with its arguments untouched and raises what it raises.
+    """
+
+    def __init__(self, names: EncoderNames) -> None:
+        self._patches = Patches()
+        self._graphs = GraphWatch()
+        self._windows = Windows(names, OwnerMemory(), self._graphs)
+
+    def install(self) -> None:
+        """Patch what is imported now, and the rest when it is imported."""
+        metrics_context = "torch._dynamo.metrics_context"
+        aot_autograd = "torch._functorch.aot_autograd"
+        output_graph = "torch._dynamo.output_graph"
+        self._patches.apply(
+            (
+                (metrics_context, "MetricsContext.__enter__", self._enter),
+                (metrics_context, "MetricsContext.__exit__", self._exit),
+                (
+                    "torch._dynamo.callback",
+                    "CompilationCallbackHandler.install_callbacks",
+                    self._announce,
+                ),
+                (aot_autograd, "aot_module_simplified", self._aot_graph),
+                ("torch._dynamo.backends.common", "aot_module_simplified", self._aot_graph),
+                (output_graph, "OutputGraph.call_user_compiler", self._backend_graph),
+                (output_graph, "OutputGraph.compile_subgraph", self._graph_break),
+                ("torch._dynamo.utils", "ChromiumEventLogger.log_instant_event", self._instant),
+            )
+        )
+
+    def uninstall(self) -> None:
+        """Put every patched object back."""
+        self._patches.restore()
+
+    def _enter(self, wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+        if self._patches.is_active:
+            self._windows.enter(instance)
+        return wrapped(*args, **kwargs)
+
+    def _exit(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            self._windows.leave(args[1] if len(args) > 1 else None)
+
+    def _announce(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        try:
+            self._windows.announced()
+        except Exception:
+            _logger.debug("compilespan: an announcement went unheard", exc_info=True)
+        return wrapped(*args, **kwargs)
+
+    def _aot_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        return self._graphs.around(wrapped, args, kwargs)
+
+    def _backend_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        return self._graphs.around_backend(wrapped, args, kwargs)
+
+    def _instant(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        try:
+            name = args[0] if args else kwargs.get("event_name")
+            metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
+            self._graphs.instant(str(name), metadata)
+        except Exception:
+            _logger.debug("compilespan: a cache lookup went unheard", exc_info=True)
+        return wrapped(*args, **kwargs)
+
+    def _graph_break(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        try:
+            reason = args[1] if len(args) > 1 else kwargs.get("reason")
+            monitor = scope.current().monitor
+            if monitor is not None and getattr(reason, "graph_break", False):
+                monitor.add_event(semconv.EVENT_GRAPH_BREAK, _break_attributes(reason))
+        except Exception:
+            _logger.debug("compilespan: a graph break went unheard", exc_info=True)
+        return wrapped(*args, **kwargs)
+
+
+def _break_attributes(reason: Any) -> dict[str, str | int]:
+    stack = getattr(reason, "user_stack", None) or []
+    where = stack[-1] if stack else None
+    return {
+        semconv.GRAPH_BREAK_REASON: semconv.cut(str(reason.reason)),
+        semconv.CODE_FILE_PATH: str(getattr(where, "filename", "")),
+        semconv.CODE_LINE_NUMBER: int(getattr(where, "lineno", 0) or 0),
+    }

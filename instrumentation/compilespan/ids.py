@@ -1,0 +1,55 @@
+"""Span and trace ids that Dynamo cannot duplicate (needs the SDK).
+
+Dynamo saves Python's process-global ``random`` state before it compiles a frame and puts it back
+afterwards; ids that OpenTelemetry's default generator drew meanwhile, in any thread, are drawn
+again. The kernel's randomness has no state to put back.
+"""
+
+from __future__ import annotations
+
+import random
+
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.trace import INVALID_SPAN_ID, INVALID_TRACE_ID
+
+_system = random.SystemRandom()
+
+
+class SystemRandomIdGenerator(IdGenerator):
+    """Draws ids from the operating system; entry point ``compilespan`` of the id generators."""
+
+    def generate_span_id(self) -> int:
+        """Return 64 random bits that are not all zero."""
+        while (drawn := _system.getrandbits(64)) == INVALID_SPAN_ID:
+            pass
+        return drawn
+
+    def generate_trace_id(self) -> int:
+        """Return 128 random bits that are not all zero."""
+        while (drawn := _system.getrandbits(128)) == INVALID_TRACE_ID:
+            pass
+        return drawn
+
+    def is_trace_id_random(self) -> bool:
+        """Return ``True``: all bits are drawn (W3C Trace Context level 2)."""
+        return True
+
+
+def repair(provider: object) -> bool:
+    """Make an existing provider draw its ids from the operating system.
+
+    The generator object is repaired, not replaced: each tracer that was handed out keeps its own
+    reference to it. A generator that is not OpenTelemetry's default is somebody's choice and
+    stays as it is.
+
+    Returns:
+        Whether there was something to repair.
+    """
+    generator = getattr(provider, "id_generator", None)
+    if type(generator) is not RandomIdGenerator or "generate_span_id" in vars(generator):
+        return False
+    ours = SystemRandomIdGenerator()
+    vars(generator).update(
+        generate_span_id=ours.generate_span_id, generate_trace_id=ours.generate_trace_id
+    )
+    return True

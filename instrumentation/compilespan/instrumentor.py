@@ -1,0 +1,121 @@
+"""Zero-code instrumentation of ``torch.compile``.
+
+    from compilespan import TorchCompileInstrumentor
+
+    TorchCompileInstrumentor().instrument()
+
+or, without touching the program, ``opentelemetry-instrument python serve.py``. torch is not
+imported by it; where torch is imported later, it is instrumented then.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
+
+from compilespan import propagation
+from compilespan.components import EncoderNames
+from compilespan.dynamo import DynamoHooks
+from compilespan.telemetry import EventChannel, Telemetry, use_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+
+_logger = logging.getLogger("compilespan")
+
+
+class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped upstream
+    """Makes one span, one record and the metrics for each compile; a singleton."""
+
+    _hooks: DynamoHooks | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the torch that this was tried on; pre-releases of it are fine."""
+        return ("torch >= 2.9.0a0",)
+
+    def instrument(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        encoder_patterns: Sequence[str] | None = None,
+        events: EventChannel | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Instrument torch, now or when it is imported.
+
+        Args:
+            tracer_provider: Of the spans; the global one where it is left out, as are the others.
+            meter_provider: Of the metrics.
+            logger_provider: Of log-based events.
+            encoder_patterns: Regular expressions searched in class names, in front of the
+                built-in ones; ``COMPILESPAN_ENCODER_PATTERNS`` where they are left out.
+            events: ``span``, ``log`` or ``both``; ``COMPILESPAN_EVENTS``, else ``span``.
+            kwargs: What `BaseInstrumentor.instrument` takes.
+
+        Raises:
+            ValueError: ``events`` is none of these, or a pattern is no regular expression.
+        """
+        super().instrument(
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            logger_provider=logger_provider,
+            names=_encoder_names(encoder_patterns),
+            events=_event_channel(events),
+            **kwargs,
+        )
+
+    def _instrument(self, **kwargs: Any) -> None:
+        telemetry = Telemetry(
+            kwargs["tracer_provider"],
+            kwargs["meter_provider"],
+            kwargs["logger_provider"],
+            kwargs["events"],
+        )
+        telemetry.repair_ids()
+        use_telemetry(telemetry)
+        propagation.instance_id()
+        self._hooks = DynamoHooks(kwargs["names"])
+        self._hooks.install()
+
+    def _uninstrument(self, **_: Any) -> None:
+        if self._hooks is not None:
+            self._hooks.uninstall()
+            self._hooks = None
+        use_telemetry(None)
+
+
+def _encoder_names(patterns: Sequence[str] | None) -> EncoderNames:
+    if patterns is not None:
+        return EncoderNames(patterns)
+    value = os.environ.get("COMPILESPAN_ENCODER_PATTERNS", "")
+    try:
+        return EncoderNames([part.strip() for part in value.split(",") if part.strip()])
+    except ValueError as error:  # the environment is no reason not to start
+        _logger.warning("compilespan: COMPILESPAN_ENCODER_PATTERNS is left out: %s", error)
+        return EncoderNames()
+
+
+def _event_channel(events: EventChannel | None) -> EventChannel:
+    allowed = get_args(EventChannel)
+    if events is not None:
+        if events not in allowed:
+            msg = f"events is {events!r}; compilespan tells events as one of {allowed}"
+            raise ValueError(msg)
+        return events
+    named = os.environ.get("COMPILESPAN_EVENTS") or "span"
+    if named not in allowed:
+        _logger.warning("COMPILESPAN_EVENTS is %r, not one of %s: taken as 'span'", named, allowed)
+        return "span"
+    return cast("EventChannel", named)

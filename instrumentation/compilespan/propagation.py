@@ -1,0 +1,78 @@
+"""Where a compile's span hangs, and what a child process inherits.
+
+A compile belongs to what is current. Before the process is ready the environment's W3C trace
+context stands in (a launcher's, or `child_environment`'s of a parent); afterwards a compile
+without a current span is a trace of its own that only links to it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
+
+_propagator = TraceContextTextMapPropagator()
+
+
+def instance_id() -> str:
+    """Return the id of this start of the server, shared by all its processes.
+
+    The first process to ask draws it and leaves it in the environment, where its children find it.
+    """
+    found = os.environ.get(INSTANCE_ID)
+    if not found:
+        found = secrets.token_hex(8)
+        os.environ[INSTANCE_ID] = found
+    return found
+
+
+def environment_context(environ: Mapping[str, str] | None = None) -> Context | None:
+    """Return the context of ``TRACEPARENT`` and ``TRACESTATE``, lower-case names too, if any."""
+    environ = os.environ if environ is None else environ
+    carrier = {
+        name: value
+        for name in ("traceparent", "tracestate")
+        if (value := environ.get(name.upper()) or environ.get(name))
+    }
+    context = _propagator.extract(carrier, context=Context())
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    return None
+
+
+def parent_for_compile(*, ready: bool) -> tuple[Context | None, list[trace.Link]]:
+    """Return the parent context of a compile that begins now (``None``: current), and its links."""
+    if trace.get_current_span().get_span_context().is_valid:
+        return None, []
+    inherited = environment_context()
+    if inherited is None:
+        return None, []
+    if not ready:
+        return inherited, []
+    return Context(), [trace.Link(trace.get_current_span(inherited).get_span_context())]
+
+
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment for a child process that continues this trace and instance.
+
+    Args:
+        environ: What to add to; this process's environment where it is left out.
+
+    Returns:
+        A copy with ``TRACEPARENT``, ``TRACESTATE`` and ``COMPILESPAN_INSTANCE_ID``.
+    """
+    child = dict(os.environ if environ is None else environ)
+    child[INSTANCE_ID] = instance_id()
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    child.update({name.upper(): value for name, value in carrier.items()})
+    return child

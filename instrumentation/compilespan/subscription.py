@@ -1,0 +1,89 @@
+"""Hands what the ledger records to whoever listens, without ever waiting for them (rule 6)."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Subscription(Generic[T]):
+    """A bounded queue in front of a callback that runs in a thread of its own.
+
+    `put` never blocks: when the queue is full the item is dropped. An exception of the callback
+    is logged once and ends nothing.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[[T], object],
+        *,
+        maxsize: int = 8192,
+        signal: str = "subscription",
+        idle: Callable[[], float | None] | None = None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            callback: Gets each item, one after another.
+            maxsize: Items that may wait.
+            signal: What is lost when the queue is full, as `CompileLedger.dropped` names it.
+            idle: Called between items; returns after how many seconds it wants to be called
+                again, ``None`` for not before the next item.
+        """
+        # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
+        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._maxsize = maxsize
+        self._callback = callback
+        self._idle = idle
+        self._complained = False
+        self.signal = signal
+        self._thread = threading.Thread(target=self._run, name=f"compilespan-{signal}", daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> bool:
+        """Queue an item; ``False`` if it was dropped."""
+        if self._queue.qsize() >= self._maxsize:
+            return False
+        self._queue.put(item)
+        return True
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Let the thread finish what is queued; ``True`` if it did within ``timeout_s``."""
+        self._queue.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def drain(self, timeout_s: float = 2.0) -> bool:
+        """Wait until what is queued now has left the queue; ``True`` if it did in time."""
+        deadline = time.monotonic() + timeout_s
+        while not self._queue.empty():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            try:
+                wait_s = self._idle() if self._idle else None
+                item = self._queue.get(timeout=wait_s)
+                if item is None:
+                    return
+                self._callback(item)
+            except queue.Empty:
+                continue
+            except Exception:
+                if not self._complained:
+                    self._complained = True
+                    _logger.warning("%s: a callback failed", self._thread.name, exc_info=True)

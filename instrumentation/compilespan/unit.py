@@ -1,0 +1,38 @@
+"""What is known of a compile when it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.semconv import Kind, Trigger
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unit:
+    """What is known of a compile when it begins.
+
+    Attributes:
+        name: See `CompileRecord`.
+        trigger: What began it.
+        kind: ``None`` where what is seen inside decides.
+        mark: What `mark_component` said.
+        said: What the monitor itself was told.
+        by_names: What class names say; ``None`` where there are none.
+        compile_id: Dynamo's id.
+        attributes: Further span attributes: backend, code.
+    """
+
+    name: str
+    trigger: Trigger
+    kind: Kind | None = "compile"
+    mark: bool | None = None
+    said: bool | None = None
+    by_names: bool | None = None
+    compile_id: str | None = None
+    attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,286 @@
+"""The warmup itself: run each shape until nothing compiles any more, then prove it.
+
+No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the service's jobs.
+
+    from compilespan import WarmupTarget, warm
+
+    target = WarmupTarget("encoder", run=lambda shape: model(pixels(**shape)),
+                          shapes=[{"batch": 1}, {"batch": 8}])
+    result = warm([target])
+    assert result.is_warm, result.items
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from compilespan import scope as scopes
+from compilespan.eager import EagerWatch
+from compilespan.ledger import get_ledger
+from compilespan.totals import CompileTotals, TotalsBuilder
+from compilespan.warmup_items import Shape, WarmupItem
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from compilespan.records import CompileRecord
+
+OnError = Literal["stop", "continue"]
+
+MAX_CALLS = 3
+"""Calls of an item before it is called unstable."""
+
+_logger = logging.getLogger("compilespan")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupTarget:
+    """One compiled model with the shapes to warm it for.
+
+    Attributes:
+        name: What people call it, unique among the targets.
+        run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
+            of serving. May be a coroutine function.
+        shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
+        load: Brings the weights; called once, before the first run.
+        executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
+        is_encoder: What its compiles are, where names would get it wrong.
+        timeout_s: Seconds that one item may take (enforced by the service).
+    """
+
+    name: str
+    run: Callable[[Shape], Any]
+    shapes: Sequence[Shape]
+    load: Callable[[], object] | None = dataclasses.field(default=None, kw_only=True)
+    executor: Executor | None = dataclasses.field(default=None, kw_only=True)
+    is_encoder: bool | None = dataclasses.field(default=None, kw_only=True)
+    timeout_s: float | None = dataclasses.field(default=None, kw_only=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupResult:
+    """What a warmup achieved.
+
+    Attributes:
+        items: In the order of the plan.
+        totals: What the compiles of its calls cost.
+        warnings: What an operator should look at although nothing failed.
+    """
+
+    items: tuple[WarmupItem, ...]
+    totals: CompileTotals
+    warnings: tuple[str, ...]
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether every item is warm."""
+        return all(item.is_warm for item in self.items)
+
+
+Plan = Sequence[tuple[WarmupTarget, WarmupItem]]
+
+
+def plan(targets: Sequence[WarmupTarget]) -> Plan:
+    """Return the items of these targets, in their order."""
+    return [(t, WarmupItem(t.name, dict(shape))) for t in targets for shape in t.shapes]
+
+
+def warm(
+    targets: Sequence[WarmupTarget],
+    *,
+    verify: bool = True,
+    on_error: OnError = "continue",
+    on_item: Callable[[WarmupItem], object] | None = None,
+) -> WarmupResult:
+    """Load the targets, run every shape until it compiles nothing, then verify.
+
+    Args:
+        targets: What to warm.
+        verify: Run every item once more at the end: what still compiles is ``unstable``.
+        on_error: Whether the first failed item ends it; the others then stay ``pending``.
+        on_item: Called when an item's state changes, in this thread.
+
+    Returns:
+        The items in order, and what their compiles cost.
+    """
+    for target in targets:
+        if target.load is not None:
+            target.load()
+    return Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
+
+
+class Warmup:
+    """One run over planned items of loaded targets; what `warm` and the service's jobs use."""
+
+    def __init__(
+        self,
+        items: Plan,
+        *,
+        verify: bool = True,
+        on_error: OnError = "continue",
+        on_item: Callable[[WarmupItem], object] | None = None,
+        on_record: Callable[[CompileRecord], object] | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take a plan.
+
+        Args:
+            items: From `plan`, or some of it.
+            verify: See `warm`.
+            on_error: See `warm`.
+            on_item: See `warm`.
+            on_record: Gets the record of each compile in a call, in the compiling thread.
+            go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
+        """
+        self._items = items
+        self._verify_pass = verify
+        self._on_error = on_error
+        self._on_item = on_item or (lambda _: None)
+        self._on_record = on_record or (lambda _: None)
+        self._go_on = go_on
+        self._builder = TotalsBuilder()
+
+    @property
+    def totals(self) -> CompileTotals:
+        """What the compiles of its calls cost so far."""
+        return self._builder.build()
+
+    def run(self) -> WarmupResult:
+        """Warm the items, one after another, in this thread or their targets' executors."""
+        try:
+            self._run()
+        finally:
+            for _, item in self._items:
+                item.end_span()
+        return WarmupResult(
+            tuple(item for _, item in self._items), self.totals, tuple(self._warnings())
+        )
+
+    def _run(self) -> None:
+        for target, item in self._items:
+            if not self._go_on():
+                self._settle(item, "cancelled")
+                continue
+            item.start_span()
+            self._settle(item, "running")
+            self._until_nothing_compiles(target, item)
+            item.pause_span()
+            if item.state == "failed" and self._on_error == "stop":
+                return
+        for target, item in self._items if self._verify_pass else ():
+            if item.state == "unverified" and self._go_on():
+                self._verify(target, item)
+
+    def _settle(self, item: WarmupItem, state: Any, error: str | None = None) -> None:
+        item.state, item.error = state, error
+        self._on_item(item)
+
+    def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
+        last: list[CompileRecord] = []
+        for _ in range(MAX_CALLS):
+            if not self._go_on():
+                self._settle(item, "cancelled")
+                return
+            records, ran_eager = self._call(target, item)
+            if item.state == "failed":
+                return
+            if not records:
+                if last and all(record.outcome != "ok" for record in last):
+                    item.graphless = True
+                if ran_eager:
+                    self._settle(item, "eager", OVER_THE_LIMIT)
+                elif item.graphless:
+                    self._settle(item, "eager", f"Dynamo made no graph of it{_why(last)}")
+                else:
+                    self._settle(item, "unverified")
+                return
+            last = records
+        if all(record.outcome != "ok" for record in last):
+            self._settle(item, "eager", f"Dynamo gives it back at each call{_why(last)}")
+        else:
+            self._settle(item, "unstable", f"compiles at each of {MAX_CALLS} calls{_why(last)}")
+
+    def _verify(self, target: WarmupTarget, item: WarmupItem) -> None:
+        records, ran_eager = self._call(target, item)
+        if item.state == "failed":
+            return
+        if ran_eager:
+            self._settle(item, "eager", OVER_THE_LIMIT)
+        elif records:
+            self._settle(item, "unstable", f"compiled again in the verify pass{_why(records)}")
+        else:
+            self._settle(item, "warm")
+
+    def _call(self, target: WarmupTarget, item: WarmupItem) -> tuple[list[CompileRecord], bool]:
+        """Run one item once; return what compiled, and whether given-up code ran."""
+        records: list[CompileRecord] = []
+
+        def take(record: CompileRecord) -> None:
+            if record.kind != "empty":
+                records.append(record)
+            item.take(record)
+            self._builder.add(record)
+            self._on_record(record)
+
+        scope = scopes.Scope(is_encoder=target.is_encoder, phase="warmup", on_record=take)
+        watch = EagerWatch()
+
+        def call() -> None:
+            with scopes.entered(scope), watch:
+                _invoke(target, item.shape)
+
+        item.calls += 1
+        try:
+            with item.span_current():
+                if target.executor is None:
+                    call()
+                else:
+                    target.executor.submit(contextvars.copy_context().run, call).result()
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            _logger.warning("warmup of %s %s failed", item.target, item.shape, exc_info=True)
+            item.failed_by(error)
+            self._on_item(item)
+        return records, watch.ran_eager
+
+    def _warnings(self) -> list[str]:
+        warnings = [
+            f"{item.target} {item.label}: {item.state}, {item.error}"
+            for _, item in self._items
+            if item.state in ("eager", "unstable")
+        ]
+        total = get_ledger().totals().total
+        if self._items and not (total.compiles or total.loads or total.failed):
+            warnings.append(
+                "nothing was compiled at all: is the model compiled, and "
+                "TorchCompileInstrumentor().instrument() called?"
+            )
+        return warnings
+
+
+OVER_THE_LIMIT = (
+    "over Dynamo's recompile limit, so this shape runs eager: mark the dimension that changes "
+    "dynamic, serve fewer shapes, or raise torch._dynamo.config.recompile_limit"
+)
+
+
+def _invoke(target: WarmupTarget, shape: Shape) -> None:
+    result = target.run(shape)
+    if inspect.isawaitable(result):
+        asyncio.run(_awaited(result))
+
+
+async def _awaited(awaitable: Any) -> None:
+    await awaitable
+
+
+def _why(records: Sequence[CompileRecord]) -> str:
+    reasons = [record.recompile_reason for record in records if record.recompile_reason]
+    return f": {reasons[-1]}" if reasons else ""

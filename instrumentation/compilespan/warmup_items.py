@@ -1,0 +1,108 @@
+"""An item of a warmup: a target and one of its shapes, and what became of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+
+from compilespan import semconv
+from compilespan.telemetry import active_telemetry, exception_type
+
+if TYPE_CHECKING:
+    from compilespan.records import CompileRecord
+    from compilespan.semconv import CacheResult
+
+JsonScalar = str | int | float | bool | None
+Shape = Mapping[str, JsonScalar]
+ItemState = Literal[
+    "pending", "running", "warm", "eager", "unstable", "failed", "unverified", "cancelled"
+]
+
+
+@dataclasses.dataclass(slots=True)
+class WarmupItem:
+    """A target and one of its shapes, and what became of it.
+
+    Attributes:
+        target: Name of the target.
+        shape: The shape.
+        state: ``warm``; ``eager``: Dynamo runs it uncompiled; ``unstable``: it compiled again
+            although it had been run; ``failed``; ``unverified``: run, without a verify pass.
+        calls: How often it was run.
+        compile_s: Seconds of compiles in its calls.
+        compiles: How many.
+        cache_result: The one cache result of its graphs, ``mixed`` for several.
+        error: What it failed of, or why it is not warm.
+        graphless: Dynamo was seen to make no graph of it.
+    """
+
+    target: str
+    shape: Shape
+    state: ItemState = "pending"
+    calls: int = 0
+    compile_s: float = 0.0
+    compiles: int = 0
+    cache_result: CacheResult | None = None
+    error: str | None = None
+    graphless: bool = False
+    _span: Span = dataclasses.field(default=trace.INVALID_SPAN, repr=False)
+    _end_ns: int | None = dataclasses.field(default=None, repr=False)
+    _error_type: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether serving this shape is expected neither to compile nor to run eager."""
+        return self.state in ("warm", "unverified")
+
+    @property
+    def label(self) -> str:
+        """The shape as one line of JSON."""
+        return json.dumps(self.shape, sort_keys=True)
+
+    def take(self, record: CompileRecord) -> None:
+        """Account for a compile of one of its calls."""
+        if record.kind == "compile" and record.outcome != "failed":
+            self.compile_s += record.duration_s
+            self.compiles += 1
+        if record.cache_result is not None:
+            same = self.cache_result in (None, record.cache_result)
+            self.cache_result = record.cache_result if same else "mixed"
+
+    def failed_by(self, error: BaseException) -> None:
+        """A call raised."""
+        self._error_type = exception_type(error)
+        self.state = "failed"
+        self.error = semconv.cut(f"{self._error_type}: {error}")
+
+    def start_span(self) -> None:
+        """Begin ``warmup.item``; its compiles, those of the verify pass too, are its children."""
+        self._span = active_telemetry().tracer.start_span(
+            semconv.SPAN_WARMUP_ITEM,
+            attributes={semconv.TARGET: self.target, semconv.SHAPE: self.label},
+        )
+
+    @contextmanager
+    def span_current(self) -> Iterator[None]:
+        """Make it current for a call."""
+        with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            yield
+
+    def pause_span(self) -> None:
+        """Its first pass is over; the span will end here, once its final state is known."""
+        self._end_ns = time.time_ns()
+
+    def end_span(self) -> None:
+        """End it with the final state."""
+        self._span.set_attribute(semconv.ITEM_STATE, self.state)
+        if self._error_type is not None:
+            self._span.set_attribute(semconv.ERROR_TYPE, self._error_type)
+            self._span.set_status(Status(StatusCode.ERROR, self._error_type))
+        self._span.end(end_time=self._end_ns)
+        self._span = trace.INVALID_SPAN
