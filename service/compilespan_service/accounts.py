@@ -1,0 +1,100 @@
+"""Totals over HTTP: this process's ledger, and the journals of its instance's others."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import time
+from typing import Any, Literal
+
+from compilespan import get_ledger
+from compilespan.propagation import instance_id
+from compilespan.starts import ProcessJournal, StateDirectory
+from compilespan.totals import TotalsBuilder
+from compilespan_service import schemas
+
+
+class Accounts:
+    """Reads what compiling cost, across the processes of an instance."""
+
+    def __init__(self) -> None:
+        self._state: StateDirectory | None = None
+
+    def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
+        """Return the totals of this process, or of all processes of this start."""
+        ledger = get_ledger()
+        builder = TotalsBuilder()
+        ledger.add_totals_to(builder)
+        others = self._others() if scope == "instance" else []
+        for other in others:
+            builder.update(other.builder)
+        now_s = time.time()
+        since_ns = min([ledger.since_ns, *(int(other.process["started_ns"]) for other in others)])
+        in_progress = [
+            schemas.InProgress(
+                name=begun.name,
+                is_encoder=begun.is_encoder,
+                started_at=_moment(begun.start_ns),
+                elapsed_s=(time.perf_counter_ns() - begun.started_ns) / 1e9,
+                graphs=begun.graphs,
+            )
+            for begun in ledger.in_progress()
+        ]
+        for other in others:
+            if other.is_running:
+                in_progress += [
+                    schemas.InProgress(
+                        name=begun.name,
+                        is_encoder=begun.is_encoder,
+                        started_at=_moment(begun.start_ns),
+                        elapsed_s=max(0.0, now_s - begun.start_ns / 1e9),
+                        graphs=begun.graphs,
+                    )
+                    for begun in other.in_progress
+                ]
+        rows: dict[str, Any] = dataclasses.asdict(builder.build())
+        return schemas.Totals(
+            scope=schemas.Scope(
+                kind=scope,
+                instance=instance_id(),
+                processes=1 + len(others),
+                complete=all(other.is_complete for other in others),
+            ),
+            since=_moment(since_ns),
+            as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),
+            ready_after_s=ledger.ready_after_s,
+            versions=versions(),
+            in_progress=in_progress,
+            **rows,
+        )
+
+    def _others(self) -> list[ProcessJournal]:
+        """The other processes of this start that have a journal."""
+        journal = get_ledger().journal
+        if journal is None:
+            return []
+        if self._state is None or self._state.directory != journal.directory:
+            self._state = StateDirectory(journal.directory)
+        return [
+            other
+            for other in self._state.processes(instance_id())
+            if other.path != journal.path and other.process["pid"] != os.getpid()
+        ]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a compile depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("compilespan", "torch", "transformers", "vllm"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _moment(time_ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)

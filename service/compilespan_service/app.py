@@ -1,0 +1,92 @@
+"""The service as a FastAPI app of its own, and as a router for somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, FastAPI
+
+from compilespan import TorchCompileInstrumentor
+from compilespan._version import __version__
+from compilespan_service import targets as known_targets
+from compilespan_service.accounts import Accounts
+from compilespan_service.routes import health, totals, warmup
+from compilespan_service.runner import Runner
+from compilespan_service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from fastapi.params import Depends
+
+    from compilespan import WarmupTarget
+
+# The loader holds the GIL while it imports torch; so long the server gets to open its port.
+_LOAD_AFTER_S = 0.05
+
+
+def create_app(settings: Settings | None = None, *, runner: Runner | None = None) -> FastAPI:
+    """Return the service.
+
+    Args:
+        settings: From the environment where they are left out.
+        runner: Where the caller keeps it, e.g. to end the process when a warmup fails.
+    """
+    settings = settings or Settings()
+    runner = runner or make_runner(settings)
+    app = FastAPI(
+        title="compilespan",
+        version=__version__,
+        summary="Warms up compiled models and says what it cost.",
+        # The endpoints' own spans: between POST /warmup and its job lies nothing to look at.
+        telemetry={"operation_spans": False},
+    )
+    app.include_router(_router(runner, ()))
+    return app
+
+
+def make_runner(settings: Settings) -> Runner:
+    """Return the runner of the targets that the settings name."""
+    spec = settings.factory or known_targets.DEMO
+    return Runner(lambda: known_targets.find_factory(spec), settings)
+
+
+def warmup_router(
+    targets: Iterable[WarmupTarget] | Callable[[], Iterable[WarmupTarget]],
+    *,
+    settings: Settings | None = None,
+    dependencies: Sequence[Depends] = (),
+) -> APIRouter:
+    """Return the endpoints as a router to mount into an existing FastAPI app.
+
+    Its lifespan loads the targets; the app's own lifespan and providers are left alone.
+
+    Args:
+        targets: The targets, or a function that returns them (called in a thread).
+        settings: From the environment where they are left out.
+        dependencies: Of every endpoint, e.g. the app's authentication.
+    """
+    factory = targets if callable(targets) else lambda: targets
+    return _router(Runner(lambda: factory, settings or Settings()), dependencies)
+
+
+def _router(runner: Runner, dependencies: Sequence[Depends]) -> APIRouter:
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        instrumentor = TorchCompileInstrumentor()
+        if not instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.instrument(skip_dep_check=True)
+        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, runner.start)
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.to_thread(runner.stop)
+
+    router = APIRouter(lifespan=lifespan, dependencies=list(dependencies))
+    router.include_router(health.routes(runner))
+    router.include_router(warmup.routes(runner))
+    router.include_router(totals.routes(Accounts()))
+    return router

@@ -1,0 +1,21 @@
+"""What ``compilespan`` can do; each command in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from compilespan_service.cli.serve import serve
+
+app = typer.Typer(
+    name="compilespan",
+    help="torch.compile, accounted for: encoder and language model apart.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep subcommands even while there is only one."""

@@ -1,0 +1,161 @@
+"""What ``compilespan serve`` shows: that something happens, what it cost, where to go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.text import Text
+
+from compilespan import get_ledger
+from compilespan.starts import StateDirectory
+from compilespan_service.cli.tables import ENCODER, LANGUAGE_MODEL, cost_table, duration
+from compilespan_service.lifecycle import ProcessState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from compilespan_service.jobs import Job
+    from compilespan_service.runner import Runner
+
+_REFRESH_S = 0.25
+_PLAIN_EVERY_S = 10.0
+
+
+class Progress:
+    """Follows the runner from a thread: live on a terminal, as lines elsewhere."""
+
+    def __init__(self, console: Console, runner: Runner, address: str, directory: Path) -> None:
+        self._console = console
+        self._runner = runner
+        self._address = address
+        self._directory = directory
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="compilespan-progress", daemon=True)
+
+    def start(self) -> None:
+        """Say hello and begin to follow."""
+        self._console.print(f"[bold]compilespan[/] on [link={self._address}]{self._address}[/link]")
+        self._tell_interrupted()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopping.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        told: Job | None = None
+        while not self._stopping.wait(_REFRESH_S):
+            state = self._runner.lifecycle.state
+            job = self._runner.current
+            if state is ProcessState.LOADING:
+                self._follow("loading the models", self._is_loading)
+            elif state is ProcessState.LOAD_FAILED:
+                self._console.print(
+                    f"[red]✕ the models could not be loaded:[/] {self._runner.lifecycle.detail}"
+                )
+                return
+            elif job is None and told is None:
+                self._console.print(
+                    f"  loaded, cold. Warm it with: curl -X POST '{self._address}/warmup?wait=600'",
+                    soft_wrap=True,
+                )
+                self._wait_for_job()
+            elif job is not None and job is not told and not job.is_over:
+                self._follow("warming up", lambda job=job: not job.is_over)
+            elif job is not None and job is not told:
+                told = job
+                self._tell_cost(job)
+
+    def _is_loading(self) -> bool:
+        return self._runner.lifecycle.state is ProcessState.LOADING
+
+    def _wait_for_job(self) -> None:
+        while self._runner.current is None and not self._stopping.wait(_REFRESH_S):
+            pass
+
+    def _follow(self, doing: str, going_on: object) -> None:
+        """Show a line that lives while ``going_on()`` holds."""
+        assert callable(going_on)
+        began_s = time.monotonic()
+        if not self._console.is_terminal:
+            said_s = 0.0
+            while going_on() and not self._stopping.wait(_REFRESH_S):
+                if time.monotonic() - said_s >= _PLAIN_EVERY_S:
+                    said_s = time.monotonic()
+                    self._console.print(self._line(doing, began_s).plain)
+            return
+        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+            while going_on() and not self._stopping.wait(_REFRESH_S):
+                live.update(self._line(doing, began_s))
+
+    def _line(self, doing: str, began_s: float) -> Text:
+        line = Text(f"  {doing}, {duration(time.monotonic() - began_s)}")
+        job = self._runner.current
+        if job is not None and job.planned and doing != "loading the models":
+            done = sum(item.state not in ("pending", "running") for _, item in job.planned)
+            line.append(f" · {done} of {len(job.planned)} shapes run")
+        for begun in get_ledger().in_progress():
+            age_s = (time.perf_counter_ns() - begun.started_ns) / 1e9
+            kind, style = (
+                ("encoder", ENCODER) if begun.is_encoder else ("language model", LANGUAGE_MODEL)
+            )
+            line.append("\n    ● ", style=style)
+            line.append(f"{begun.name} ({kind}) compiling for {duration(age_s)}")
+            if begun.graphs:
+                line.append(f", {begun.graphs} graphs through")
+        return line
+
+    def _tell_cost(self, job: Job) -> None:
+        totals = job.totals
+        row = totals.total
+        cached = row.cache_hits == row.graphs and row.graphs > 0
+        start = "[green]warm start[/]" if cached else "cold start"
+        if job.state == "succeeded" and self._runner.lifecycle.is_ready:
+            mark = f"[green]●[/] ready after {duration(get_ledger().ready_after_s or 0)}"
+        else:
+            mark = f"[red]✕[/] the warmup {job.state}, not ready"
+        self._console.print(
+            f"{mark} · {start}: {row.cache_hits} of {row.graphs} graphs came from the cache"
+            + self._compared(cached=cached)
+        )
+        self._console.print(cost_table(totals))
+        for _, item in job.planned or ():
+            if not item.is_warm:
+                self._console.print(
+                    f"  [red]✕[/] {item.target} {item.label}: {item.state}; {item.error or ''}",
+                    markup=True,
+                    soft_wrap=True,
+                )
+        self._console.print(
+            f"  totals   {self._address}/totals\n"
+            f"  job      {self._address}/warmup\n"
+            f"  ready    {self._address}/readyz\n"
+            f"  API      {self._address}/docs\n"
+            "  (Ctrl+C ends it)",
+            soft_wrap=True,
+        )
+
+    def _compared(self, *, cached: bool) -> str:
+        """How long the last cold start compiled, on a warm one."""
+        if not cached:
+            return ""
+        for process in reversed(StateDirectory(self._directory).processes()):
+            row = process.builder.build().total
+            if row.cache_misses and row.compile_s:
+                return f" (the cold start compiled for {duration(row.compile_s)})"
+        return ""
+
+    def _tell_interrupted(self) -> None:
+        for process, begun in StateDirectory(self._directory).interrupted()[-1:]:
+            self._console.print(
+                f"[yellow]![/] an earlier start (process {process.process['pid']}) died "
+                f"{duration(begun.elapsed_s)} into compiling {begun.name}, "
+                f"with {begun.graphs} graphs through",
+                soft_wrap=True,
+            )

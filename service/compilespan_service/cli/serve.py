@@ -1,0 +1,135 @@
+"""``compilespan serve``: the service as a server of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from compilespan.journal import open_journal
+from compilespan.sdk import configure
+from compilespan_service.app import create_app, make_runner
+from compilespan_service.cli.progress import Progress
+from compilespan_service.settings import Settings
+
+EXIT_WARMUP_FAILED = 3
+_FLUSH_S = 4.0
+# While Dynamo compiles it holds the GIL for whole intervals; short ones keep the probes answering.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+def serve(
+    factory: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:FACTORY]",
+            help="A function that returns WarmupTargets. Without it: the embedded demo.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    warmup: Annotated[
+        str | None, typer.Option(help="on-start (default) or on-request.", show_default=False)
+    ] = None,
+    ready_when: Annotated[
+        str | None, typer.Option(help="warm (default) or loaded.", show_default=False)
+    ] = None,
+    on_warmup_failure: Annotated[
+        str | None,
+        typer.Option(help="not-ready (default), serve or exit.", show_default=False),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where journals live; a temporary one by default.", show_default=False),
+    ] = None,
+) -> None:
+    """Warm up compiled models, and say what it cost."""
+    settings = _settings(
+        factory=factory,
+        warmup=warmup,
+        ready_when=ready_when,
+        on_warmup_failure=on_warmup_failure,
+        state_dir=state_dir,
+    )
+    console = Console(highlight=False)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    providers = configure("compilespan")
+    os.environ.pop("COMPILESPAN_STATE_DIR", None)
+    directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
+    journal = open_journal(directory)
+    runner = make_runner(settings)
+    config = uvicorn.Config(
+        create_app(settings, runner=runner),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    code = 0
+
+    def end() -> None:
+        nonlocal code
+        code = EXIT_WARMUP_FAILED
+        server.should_exit = True
+
+    runner.on_failure = end
+    listener = _listen(config)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    progress = Progress(console, runner, address, directory)
+    progress.start()
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    progress.stop()
+    if journal is not None:
+        journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")
+    providers.shutdown(_FLUSH_S)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
+    os._exit(code)
+
+
+def _settings(**given: Any) -> Settings:
+    from pydantic import ValidationError  # noqa: PLC0415  # for the message only
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(first["msg"], param_hint=f"--{option}") from error
+
+
+def _listen(config: uvicorn.Config) -> Any:
+    """Open the port at once: whoever asks meanwhile waits in its queue, not in an error."""
+    import socket  # noqa: PLC0415
+
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(config.backlog)
+    except OSError as error:
+        why = {
+            errno.EADDRINUSE: "something listens there already; choose another with --port",
+            errno.EACCES: "that port is reserved; choose one above 1023 with --port",
+        }.get(error.errno or 0, "choose an address of this machine with --host")
+        typer.echo(
+            f"compilespan: cannot listen on {config.host}:{config.port} ({error.strerror}): {why}",
+            err=True,
+        )
+        raise typer.Exit(2) from error
+    return listener

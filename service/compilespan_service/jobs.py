@@ -1,0 +1,133 @@
+"""A warmup job: its states, and what it tells of itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from compilespan.totals import CompileTotals, TotalsBuilder
+from compilespan_service import schemas
+
+if TYPE_CHECKING:
+    from compilespan import CompileRecord, WarmupTarget
+    from compilespan.warmup_items import WarmupItem
+    from compilespan_service.schemas import JobState, WarmupRequest
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    "queued": frozenset({"running", "failed", "cancelled"}),
+    "running": frozenset({"succeeded", "failed", "timed_out", "cancelling"}),
+    "cancelling": frozenset({"succeeded", "failed", "cancelled"}),
+    "succeeded": frozenset(),
+    "failed": frozenset(),
+    "timed_out": frozenset(),
+    "cancelled": frozenset(),
+}
+"""From each state to which: the whole of what may happen to a job."""
+
+ENDED = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+Planned = list[tuple["WarmupTarget", "WarmupItem"]]
+
+
+class IllegalTransitionError(Exception):
+    """A job was to go where `TRANSITIONS` has no way."""
+
+
+class Job:
+    """One warmup run. Its thread changes it, requests read it."""
+
+    def __init__(self, request: WarmupRequest) -> None:
+        self.id = secrets.token_hex(8)
+        self.request = request
+        self.state: JobState = "queued"
+        self.planned: Planned | None = None
+        """What it does; ``None`` while the models, hence the targets, are not known."""
+        self.warnings: list[str] = []
+        self.error: str | None = None
+        self.context = otel_context.get_current()
+        span_context = trace.get_current_span(self.context).get_span_context()
+        self.trace_id = (
+            trace.format_trace_id(span_context.trace_id) if span_context.is_valid else None
+        )
+        self.ended: Future[None] = Future()
+        """Done when the job is; `asyncio.wrap_future` makes it awaitable."""
+        self.ended.set_running_or_notify_cancel()  # a request that goes away cancels nothing
+        self._lock = threading.RLock()
+        self._created_at = dt.datetime.now(dt.timezone.utc)
+        self._started_at: dt.datetime | None = None
+        self._ended_at: dt.datetime | None = None
+        self._started_s: float | None = None
+        self._elapsed_s: float | None = None
+        self._builder = TotalsBuilder()
+
+    def go(self, state: JobState, error: str | None = None) -> None:
+        """Change the state.
+
+        Raises:
+            IllegalTransitionError: `TRANSITIONS` does not have it.
+        """
+        with self._lock:
+            if state not in TRANSITIONS[self.state]:
+                msg = f"job {self.id} cannot go from {self.state} to {state}"
+                raise IllegalTransitionError(msg)
+            self.state = state
+            self.error = error
+            if state == "running":
+                self._started_at = dt.datetime.now(dt.timezone.utc)
+                self._started_s = time.monotonic()
+            if state in ENDED:
+                self._elapsed_s = self.elapsed_s
+                self._ended_at = dt.datetime.now(dt.timezone.utc)
+        if state in ENDED:
+            self.ended.set_result(None)
+
+    def take(self, record: CompileRecord) -> None:
+        """Account for a compile of this job."""
+        with self._lock:
+            self._builder.add(record)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change it any more."""
+        return self.state in ENDED
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it started; 0 before."""
+        if self._elapsed_s is not None:
+            return self._elapsed_s
+        return 0.0 if self._started_s is None else time.monotonic() - self._started_s
+
+    @property
+    def totals(self) -> CompileTotals:
+        """What its compiles cost so far."""
+        with self._lock:
+            return self._builder.build()
+
+    def schema(self, *, already_warm: bool = False) -> schemas.Job:
+        """Return what the service tells of it."""
+        with self._lock:
+            return schemas.Job(
+                id=self.id,
+                state=self.state,
+                created_at=self._created_at,
+                started_at=self._started_at,
+                ended_at=self._ended_at,
+                elapsed_s=self.elapsed_s,
+                trace_id=self.trace_id,
+                items=[
+                    schemas.Item.model_validate(item, from_attributes=True)
+                    for _, item in self.planned or ()
+                ],
+                totals=schemas.ComponentRows.of(self.totals),
+                warnings=list(self.warnings),
+                error=self.error,
+                already_warm=already_warm,
+            )

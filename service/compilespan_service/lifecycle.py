@@ -1,0 +1,75 @@
+"""What state the process is in, and what its probes say then: SPEC's table."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import TYPE_CHECKING
+
+from compilespan import get_ledger
+
+if TYPE_CHECKING:
+    from compilespan_service.settings import Settings
+
+
+class ProcessState(enum.Enum):
+    """A row of the table of states and probes."""
+
+    LOADING = "loading"
+    COLD = "cold"
+    WARM = "warm"
+    NO_TARGETS = "no-targets"
+    LOAD_FAILED = "load-failed"
+    NOT_WARM = "not-warm"
+    DRAINING = "draining"
+
+
+_NEXT: dict[ProcessState, frozenset[ProcessState]] = {
+    ProcessState.LOADING: frozenset(
+        {ProcessState.COLD, ProcessState.NO_TARGETS, ProcessState.LOAD_FAILED}
+    ),
+    ProcessState.COLD: frozenset({ProcessState.WARM, ProcessState.NOT_WARM}),
+    ProcessState.NOT_WARM: frozenset({ProcessState.WARM}),
+    # A later job, forced or not, never takes readiness away.
+    ProcessState.WARM: frozenset(),
+    ProcessState.NO_TARGETS: frozenset(),
+    ProcessState.LOAD_FAILED: frozenset(),
+    ProcessState.DRAINING: frozenset(),
+}
+
+
+class Lifecycle:
+    """The state of this process; it declares it ready when ``/readyz`` first says so."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self.state = ProcessState.LOADING
+        self.detail: str | None = None
+        """Why, in words for an operator."""
+
+    def advance(self, state: ProcessState, detail: str | None = None) -> None:
+        """Go to ``state`` if the table allows it from here; otherwise stay."""
+        with self._lock:
+            if state is not ProcessState.DRAINING and state not in _NEXT[self.state]:
+                return
+            self.state, self.detail = state, detail
+            ready = self.is_ready
+        if ready:
+            get_ledger().mark_ready()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether ``/startupz`` says yes."""
+        if self.state is ProcessState.LOADING:
+            return False
+        return self.state is not ProcessState.COLD or self._settings.warmup == "on-request"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``/readyz`` says yes."""
+        if self.state is ProcessState.COLD:
+            return self._settings.ready_when == "loaded"
+        if self.state is ProcessState.NOT_WARM:
+            return self._settings.on_warmup_failure == "serve"
+        return self.state is ProcessState.WARM

@@ -1,0 +1,54 @@
+"""The three probes: alive, started, ready; the table is in `lifecycle`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Response
+
+from compilespan import get_ledger
+from compilespan_service import schemas
+from compilespan_service.problems import ProblemRoute
+
+if TYPE_CHECKING:
+    from compilespan_service.runner import Runner
+
+_NOT_YET: dict[int | str, dict[str, Any]] = {
+    503: {"model": schemas.Health, "description": "Not yet, or not any more"}
+}
+
+
+def routes(runner: Runner) -> APIRouter:
+    """Return the probes of this process."""
+    router = APIRouter(route_class=ProblemRoute, tags=["health"])
+
+    def health(response: Response, *, verdict: bool) -> schemas.Health:
+        response.status_code = 200 if verdict else 503
+        ledger = get_ledger()
+        job = runner.current
+        warming = job is not None and job.state in ("running", "cancelling")
+        return schemas.Health(
+            state=runner.lifecycle.state.value,
+            phase="warmup" if warming else ledger.phase,
+            elapsed_s=max(0.0, (time.time_ns() - ledger.since_ns) / 1e9),
+            detail=runner.lifecycle.detail,
+        )
+
+    @router.get("/livez", response_model=schemas.Health, summary="Is the process alive")
+    async def livez(response: Response) -> schemas.Health:
+        return health(response, verdict=True)
+
+    @router.get(
+        "/startupz", response_model=schemas.Health, summary="Has it started", responses=_NOT_YET
+    )
+    async def startupz(response: Response) -> schemas.Health:
+        return health(response, verdict=runner.lifecycle.is_started)
+
+    @router.get(
+        "/readyz", response_model=schemas.Health, summary="May it get traffic", responses=_NOT_YET
+    )
+    async def readyz(response: Response) -> schemas.Health:
+        return health(response, verdict=runner.lifecycle.is_ready)
+
+    return router

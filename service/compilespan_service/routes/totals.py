@@ -1,0 +1,34 @@
+"""``/totals``: what compiling cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from compilespan_service import schemas
+from compilespan_service.problems import ProblemRoute, responses
+
+if TYPE_CHECKING:
+    from compilespan_service.accounts import Accounts
+
+
+def routes(accounts: Accounts) -> APIRouter:
+    """Return the endpoints over an instance's accounts."""
+    router = APIRouter(route_class=ProblemRoute, tags=["totals"])
+
+    @router.get(
+        "/totals",
+        response_model=schemas.Totals,
+        summary="Compile time, encoder and language model apart",
+        responses=responses("invalid-request"),
+    )
+    def totals(
+        scope: Annotated[
+            Literal["instance", "process"],
+            Query(description="All processes of this start, or the one that answers."),
+        ] = "instance",
+    ) -> schemas.Totals:
+        return accounts.totals(scope)
+
+    return router

@@ -1,0 +1,104 @@
+"""``/warmup``: start or join a job, and look at jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+
+from compilespan_service import schemas
+from compilespan_service.problems import ProblemError, ProblemRoute, responses
+from compilespan_service.runner import RETRY_AFTER_S, Runner
+
+if TYPE_CHECKING:
+    from compilespan_service.jobs import Job
+
+MAX_WAIT_S = 600
+MAX_BODY_BYTES = 256 * 1024
+
+
+def routes(runner: Runner) -> APIRouter:
+    """Return the endpoints over a runner."""
+    router = APIRouter(route_class=ProblemRoute, tags=["warmup"], max_body_size=MAX_BODY_BYTES)
+
+    @router.post(
+        "/warmup",
+        status_code=202,
+        response_model=schemas.Job,
+        summary="Start a warmup job, or join the running one",
+        responses={
+            200: {"model": schemas.Job, "description": "It succeeded, or all was warm already"},
+            202: {"description": "It goes on; Location has it"},
+            **responses(
+                "target-not-found", "plan-conflict", "invalid-request", "warmup-failed", "draining"
+            ),
+        },
+    )
+    async def start_warmup(
+        request: Request,
+        response: Response,
+        plan: Annotated[schemas.WarmupRequest | None, Body()] = None,
+        wait: Annotated[
+            float | None, Query(ge=0, description="Seconds to wait for the end; 600 at most.")
+        ] = None,
+        prefer: Annotated[str | None, Header(description="wait=N (RFC 7240)")] = None,
+    ) -> schemas.Job:
+        job, already_warm = runner.submit(plan or schemas.WarmupRequest())
+        if already_warm:
+            response.status_code = 200
+            return job.schema(already_warm=True)
+        wait_s = min(wait if wait is not None else _preferred_wait_s(prefer), MAX_WAIT_S)
+        if wait_s > 0 and not job.is_over:
+            await asyncio.wait({asyncio.wrap_future(job.ended)}, timeout=wait_s)
+        return _answer(request, response, job, waited=wait_s > 0)
+
+    @router.get(
+        "/warmup",
+        response_model=schemas.Job,
+        summary="The current job, else the latest",
+        responses=responses("job-not-found"),
+    )
+    async def latest_job() -> schemas.Job:
+        job = runner.current
+        if job is None:
+            raise ProblemError(
+                "job-not-found", "No warmup was asked for yet; POST /warmup starts one."
+            )
+        return job.schema()
+
+    @router.get(
+        "/warmup/jobs/{job_id}",
+        name="warmup_job",
+        response_model=schemas.Job,
+        summary="One job",
+        responses=responses("job-not-found"),
+    )
+    async def one_job(job_id: str) -> schemas.Job:
+        return runner.job(job_id).schema()
+
+    return router
+
+
+def _answer(request: Request, response: Response, job: Job, *, waited: bool) -> schemas.Job:
+    location = request.url_for("warmup_job", job_id=job.id).path
+    response.headers["Location"] = location
+    if not job.is_over or not waited:
+        response.headers["Retry-After"] = RETRY_AFTER_S
+        return job.schema()
+    if job.state == "succeeded":
+        response.status_code = 200
+        return job.schema()
+    raise ProblemError(
+        "warmup-failed",
+        job.error or f"The job ended as {job.state}; its items say why.",
+        headers={"Location": location},
+        job=job.schema().model_dump(mode="json"),
+    )
+
+
+def _preferred_wait_s(prefer: str | None) -> float:
+    """Return N of ``Prefer: wait=N``; a preference that cannot be read is ignored (RFC 7240)."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer or "", re.IGNORECASE)
+    return float(found[1]) if found else 0.0

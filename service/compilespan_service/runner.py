@@ -1,0 +1,312 @@
+"""Loads the targets and runs the jobs, one at a time, in one thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Status, StatusCode
+
+from compilespan import get_ledger, semconv
+from compilespan.propagation import environment_context
+from compilespan.warmup import Warmup, plan
+from compilespan_service.jobs import Job, Planned
+from compilespan_service.lifecycle import Lifecycle, ProcessState
+from compilespan_service.problems import ProblemError
+from compilespan_service.schemas import WarmupRequest
+from compilespan_service.targets import Factory, make_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compilespan import WarmupTarget
+    from compilespan.warmup_items import WarmupItem
+    from compilespan_service.settings import Settings
+
+MAX_JOBS = 64
+"""Jobs that are remembered."""
+RETRY_AFTER_S = "2"
+
+_logger = logging.getLogger("compilespan_service")
+
+
+class Runner:
+    """The models of this process and their warmup."""
+
+    def __init__(self, find_factory: Callable[[], Factory], settings: Settings) -> None:
+        """Know where the targets come from; nothing is imported before `start`."""
+        self._find_factory = find_factory
+        self._settings = settings
+        self.lifecycle = Lifecycle(settings)
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called when the first warmup leaves an item cold and the operator wants an exit."""
+        self._targets: list[WarmupTarget] | None = None
+        self._items: dict[tuple[str, str], WarmupItem] = {}
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.RLock()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="compilespan-jobs", daemon=True)
+        self._duration = metrics.get_meter("compilespan_service").create_histogram(
+            semconv.METRIC_WARMUP_DURATION,
+            unit="s",
+            description="How long a warmup job took.",
+            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_S,
+        )
+
+    def start(self) -> None:
+        """Begin to load, and to warm up if the operator wants that at the start."""
+        if self._settings.warmup == "on-start":
+            token = otel_context.attach(environment_context() or otel_context.Context())
+            try:
+                self._enqueue(Job(WarmupRequest()))
+            finally:
+                otel_context.detach(token)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 0.5) -> bool:
+        """Drain: no new jobs; ``True`` if the thread ended. A compile cannot be interrupted."""
+        self.lifecycle.advance(ProcessState.DRAINING)
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that are remembered, oldest first."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    @property
+    def current(self) -> Job | None:
+        """The job that runs or waits, else the latest."""
+        jobs = self.jobs
+        return next((job for job in jobs if not job.is_over), jobs[-1] if jobs else None)
+
+    def job(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            ProblemError: ``job-not-found``.
+        """
+        with self._lock:
+            found = self._jobs.get(job_id)
+        if found is None:
+            raise ProblemError(
+                "job-not-found",
+                f"There is no job {job_id!r}; GET /warmup has the latest. "
+                f"The last {MAX_JOBS} are remembered, in the process that ran them.",
+            )
+        return found
+
+    def submit(self, request: WarmupRequest) -> tuple[Job, bool]:
+        """Start a job or join the one that does the same or more.
+
+        Returns:
+            The job, and whether everything asked for is warm already.
+
+        Raises:
+            ProblemError: ``draining``, ``target-not-found``, ``plan-conflict``.
+        """
+        with self._lock:
+            if self.lifecycle.state is ProcessState.DRAINING:
+                raise ProblemError("draining", "The process is shutting down; ask another one.")
+            running = self.current
+            if self._targets is None:
+                return self._submit_unloaded(request, running), False
+            planned = self._plan(request)
+            if running is not None and not running.is_over:
+                if running.planned is None or _keys(planned) <= _keys(running.planned):
+                    return running, False
+                raise _conflict(running)
+            todo = planned if request.force else [p for p in planned if not self._is_warm(p[1])]
+            if not todo and running is not None:
+                return running, True
+            job = Job(request)
+            job.planned = todo
+            self._enqueue(job)
+            return job, False
+
+    def _submit_unloaded(self, request: WarmupRequest, running: Job | None) -> Job:
+        if running is None or running.is_over:
+            if self.lifecycle.state is not ProcessState.LOADING:
+                raise ProblemError(
+                    "target-not-found",
+                    f"There are no targets: {self.lifecycle.detail or self.lifecycle.state.value}",
+                )
+            job = Job(request)
+            self._enqueue(job)
+            return job
+        everything = running.request.targets is None and running.request.shapes is None
+        if everything or request == running.request:
+            return running
+        raise _conflict(running)
+
+    def _enqueue(self, job: Job) -> None:
+        with self._lock:
+            self._jobs[job.id] = job
+            while len(self._jobs) > MAX_JOBS:
+                del self._jobs[next(iter(self._jobs))]
+        self._queue.put(job)
+
+    def _plan(self, request: WarmupRequest) -> Planned:
+        """Return the items that a request names, in the targets' order."""
+        targets = self._targets or []
+        names = {target.name for target in targets}
+        asked = set(names if request.targets is None else request.targets)
+        shapes = request.shapes or {}
+        if unknown := sorted((asked | set(shapes)) - names):
+            raise ProblemError(
+                "target-not-found",
+                f"There is no target {unknown[0]!r}; this server has: "
+                f"{', '.join(sorted(names)) or 'none'}.",
+            )
+        items = plan([target for target in targets if target.name in asked])
+        planned = [
+            (target, item)
+            for target, item in items
+            if target.name not in shapes or dict(item.shape) in shapes[target.name]
+        ]
+        for name, wanted in shapes.items():
+            known = [dict(item.shape) for _, item in planned if item.target == name]
+            if missing := [shape for shape in wanted if shape not in known]:
+                raise ProblemError(
+                    "invalid-request",
+                    f"shapes.{name}: target {name!r} has no shape {json.dumps(missing[0])}; "
+                    "shapes come from the server's own targets.",
+                    errors=[{"field": f"body.shapes.{name}", "message": "unknown shape"}],
+                )
+        return planned
+
+    def _is_warm(self, item: WarmupItem) -> bool:
+        known = self._items.get(_key(item))
+        return known is not None and known.is_warm
+
+    def _work(self) -> None:
+        self._load()
+        while (job := self._queue.get()) is not None:
+            try:
+                self._run(job)
+            except Exception:
+                _logger.exception("warmup job %s broke", job.id)
+                if not job.is_over:
+                    job.go("failed", "an internal error; the server's log has it")
+
+    def _load(self) -> None:
+        began_s = time.monotonic()
+        try:
+            targets = make_targets(self._find_factory())
+            imported_s = time.monotonic()
+            get_ledger().note_startup("import", imported_s - began_s)
+            for target in targets:
+                if target.load is not None:
+                    target.load()
+            get_ledger().note_startup("load", time.monotonic() - imported_s)
+        except BaseException as error:  # SystemExit of a factory ends no server
+            _logger.exception("the targets cannot be loaded")
+            self.lifecycle.advance(ProcessState.LOAD_FAILED, f"{type(error).__name__}: {error}")
+            return
+        with self._lock:
+            self._targets = targets
+        if targets:
+            self.lifecycle.advance(ProcessState.COLD)
+        else:
+            self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
+
+    def _run(self, job: Job) -> None:
+        if self._targets is None:
+            job.go("failed", f"the models could not be loaded: {self.lifecycle.detail}")
+            return
+        if self.lifecycle.state is ProcessState.DRAINING:
+            job.go("cancelled", "the server is shutting down")
+            return
+        if job.planned is None:
+            try:
+                job.planned = self._plan(job.request)
+            except ProblemError as error:
+                job.go("failed", error.detail)
+                return
+        for _, item in job.planned:
+            if known := self._items.get(_key(item)):
+                item.graphless = known.graphless
+        token = otel_context.attach(job.context)
+        try:
+            self._warm(job, job.planned)
+        finally:
+            otel_context.detach(token)
+
+    def _warm(self, job: Job, planned: Planned) -> None:
+        tracer = trace.get_tracer("compilespan_service")
+        attributes = {semconv.JOB_ID: job.id}
+        with tracer.start_as_current_span(semconv.SPAN_WARMUP, attributes=attributes) as span:
+            context = span.get_span_context()
+            if context.is_valid:
+                job.trace_id = trace.format_trace_id(context.trace_id)
+            job.go("running")
+            warmup = Warmup(
+                planned,
+                verify=job.request.verify,
+                on_error=job.request.on_error,
+                on_record=job.take,
+                go_on=lambda: self.lifecycle.state is not ProcessState.DRAINING,
+            )
+            result = warmup.run()
+            job.warnings = list(result.warnings)
+            state = _outcome(result.items)
+            span.set_attribute(semconv.JOB_STATE, state)
+            if state == "failed":
+                span.set_status(Status(StatusCode.ERROR, "an item failed"))
+        self._settle(job, state)
+
+    def _settle(self, job: Job, state: Any) -> None:
+        """The items are done: remember them, and say what that makes of the process."""
+        with self._lock:
+            for _, item in job.planned or ():
+                if not (job.request.force and self._is_warm(item)):
+                    self._items[_key(item)] = item
+            everything = plan(self._targets or [])
+            warm = all(self._is_warm(item) for _, item in everything)
+        get_ledger().note_startup("warmup", job.elapsed_s)
+        was_cold = self.lifecycle.state is ProcessState.COLD
+        if warm:
+            self.lifecycle.advance(ProcessState.WARM)
+        else:
+            self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id}: an item is not warm")
+        if state == "cancelled":
+            job.go("cancelling")
+        job.go(state)
+        self._duration.record(job.elapsed_s, {semconv.JOB_STATE: state})
+        if (journal := get_ledger().journal) is not None:
+            journal.note("job", job.schema().model_dump(mode="json"))
+        if was_cold and not warm and self._settings.on_warmup_failure == "exit":
+            self.on_failure()
+
+
+def _outcome(items: tuple[WarmupItem, ...]) -> str:
+    states = {item.state for item in items}
+    if "failed" in states:
+        return "failed"
+    return "cancelled" if "cancelled" in states else "succeeded"
+
+
+def _conflict(running: Job) -> ProblemError:
+    return ProblemError(
+        "plan-conflict",
+        "A job with another plan is running; wait for it, or ask for a part of what it does.",
+        headers={"Retry-After": RETRY_AFTER_S},
+        job=f"/warmup/jobs/{running.id}",
+    )
+
+
+def _key(item: WarmupItem) -> tuple[str, str]:
+    return item.target, item.label
+
+
+def _keys(planned: Planned) -> set[tuple[str, str]]:
+    return {_key(item) for _, item in planned}

@@ -1,0 +1,169 @@
+"""What travels over HTTP."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from compilespan import CompileTotals
+
+JobState = Literal[
+    "queued", "running", "succeeded", "failed", "timed_out", "cancelling", "cancelled"
+]
+ItemState = Literal[
+    "pending", "running", "warm", "eager", "unstable", "failed", "unverified", "cancelled"
+]
+JsonScalar = str | int | float | bool | None
+Shape = dict[str, JsonScalar]
+
+MAX_TARGETS = 256
+MAX_SHAPES = 4096
+
+
+class WarmupRequest(BaseModel):
+    """What to warm; everything that is not warm yet where it is left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    targets: Annotated[
+        list[str] | None,
+        Field(max_length=MAX_TARGETS, description="Names of targets; all where left out."),
+    ] = None
+    shapes: Annotated[
+        dict[str, Annotated[list[Shape], Field(max_length=MAX_SHAPES)]] | None,
+        Field(
+            max_length=MAX_TARGETS,
+            description="Shapes by target; all shapes of a target that is not named here.",
+        ),
+    ] = None
+    on_error: Annotated[
+        Literal["stop", "continue"],
+        Field(description="Whether the first failed item ends the job."),
+    ] = "continue"
+    force: Annotated[bool, Field(description="Run what is warm already, too.")] = False
+    verify: Annotated[
+        bool, Field(description="Run each item once more at the end to prove it warm.")
+    ] = True
+
+
+class Row(BaseModel):
+    """A row of totals; see `compilespan.totals.TotalsRow`."""
+
+    compile_s: float = 0.0
+    wall_s: float = 0.0
+    failed_s: float = 0.0
+    load_s: float = 0.0
+    longest_s: float = 0.0
+    compiles: int = 0
+    skipped: int = 0
+    failed: int = 0
+    loads: int = 0
+    captures: int = 0
+    recompiles: int = 0
+    graphs: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_bypasses: int = 0
+
+
+class ComponentRows(BaseModel):
+    """Encoder and language model, and what they add up to."""
+
+    encoder: Row = Row()
+    language_model: Row = Row()
+    total: Row = Row()
+
+    @classmethod
+    def of(cls, totals: CompileTotals) -> ComponentRows:
+        """Take the rows of a ledger or a warmup."""
+        return cls.model_validate(dataclasses.asdict(totals))
+
+
+class Item(BaseModel):
+    """A target × shape of a job."""
+
+    target: str
+    shape: Shape
+    state: ItemState
+    calls: int
+    compile_s: float
+    compiles: int
+    cache_result: Literal["hit", "miss", "bypass", "mixed"] | None
+    error: str | None
+
+
+class Job(BaseModel):
+    """One warmup run."""
+
+    id: str
+    state: JobState
+    created_at: dt.datetime
+    started_at: dt.datetime | None
+    ended_at: dt.datetime | None
+    elapsed_s: Annotated[float, Field(description="Seconds since it started; final once ended.")]
+    trace_id: str | None
+    items: list[Item]
+    totals: ComponentRows
+    warnings: list[str]
+    error: Annotated[str | None, Field(description="Why it ended, where no item says it.")] = None
+    already_warm: Annotated[
+        bool, Field(description="Nothing was left to do; this is the job that did it.")
+    ] = False
+    processes: Annotated[str, Field(examples=["1 of 1"])] = "1 of 1"
+
+
+class InProgress(BaseModel):
+    """A compile that is going on."""
+
+    name: str
+    is_encoder: bool
+    started_at: dt.datetime
+    elapsed_s: float
+    graphs: int
+
+
+class Scope(BaseModel):
+    """Which processes were added up."""
+
+    kind: Literal["instance", "process"]
+    instance: str
+    processes: int
+    complete: Annotated[bool, Field(description="Whether every process's journal was readable.")]
+
+
+class Totals(ComponentRows):
+    """What compiling cost."""
+
+    schema_version: Annotated[int, Field(serialization_alias="schema", alias="schema")] = 1
+    scope: Scope
+    since: dt.datetime
+    as_of: dt.datetime
+    ready_after_s: float | None
+    versions: dict[str, str]
+    by_phase: dict[str, Row]
+    by_name: dict[str, Row]
+    by_process: dict[str, Row]
+    in_progress: list[InProgress]
+
+
+class Health(BaseModel):
+    """What a probe says of the process."""
+
+    state: str
+    phase: Literal["startup", "warmup", "serving"]
+    elapsed_s: Annotated[float, Field(description="Seconds since the process began.")]
+    detail: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(examples=["urn:compilespan:problem:plan-conflict"])]
+    title: str
+    status: int
+    detail: str

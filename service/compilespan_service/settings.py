@@ -1,0 +1,29 @@
+"""What the operator decides: arguments of ``compilespan serve``, else ``COMPILESPAN_*``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the service.
+
+    Attributes:
+        factory: ``MODULE:FACTORY`` that returns the targets; the embedded demo where left out.
+        warmup: Whether a warmup job starts by itself when the models are loaded.
+        ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
+        on_warmup_failure: What a first warmup that leaves an item cold does.
+        state_dir: Where the processes of this server keep their journals.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="COMPILESPAN_", extra="ignore")
+
+    factory: str | None = None
+    warmup: Literal["on-start", "on-request"] = "on-start"
+    ready_when: Literal["warm", "loaded"] = "warm"
+    on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
+    state_dir: Path | None = Field(default=None)

@@ -1,0 +1,55 @@
+"""Fixtures for all tests: a clean ledger, providers in memory, torch instrumented."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support import Exported
+
+from compilespan import TorchCompileInstrumentor, get_ledger
+from compilespan.telemetry import Telemetry, use_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test finds no configuration, an empty ledger and torch as it was imported."""
+    for name in list(os.environ):
+        if name.startswith(("COMPILESPAN_", "OTEL_")) or name.lower() in (
+            "traceparent",
+            "tracestate",
+        ):
+            monkeypatch.delenv(name)
+    # Drawn by the first who asks and left for children: tests must not share it.
+    monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "test-instance")
+    get_ledger()._reset()
+    yield
+    if TorchCompileInstrumentor().is_instrumented_by_opentelemetry:
+        TorchCompileInstrumentor().uninstrument()
+    use_telemetry(None)
+    if (journal := get_ledger().journal) is not None:
+        journal.close("test")
+    get_ledger()._reset()
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+
+
+@pytest.fixture
+def exported() -> Exported:
+    """Providers in memory that explicit monitors use."""
+    exported = Exported.create()
+    use_telemetry(Telemetry(**exported.providers))
+    return exported
+
+
+@pytest.fixture
+def instrumented() -> Exported:
+    """Providers in memory, and torch instrumented with them."""
+    exported = Exported.create()
+    TorchCompileInstrumentor().instrument(**exported.providers)
+    return exported

@@ -1,0 +1,103 @@
+"""What tests share: providers in memory, and spans as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+
+@dataclass
+class Exported:
+    """What went through the providers of a test."""
+
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    logger_provider: LoggerProvider
+    spans_exporter: InMemorySpanExporter
+    reader: InMemoryMetricReader
+    logs_exporter: InMemoryLogRecordExporter
+
+    @classmethod
+    def create(cls, limits: SpanLimits | None = None) -> Exported:
+        tracer_provider = TracerProvider(span_limits=limits, shutdown_on_exit=False)
+        spans = InMemorySpanExporter()
+        tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
+        reader = InMemoryMetricReader()
+        meter_provider = MeterProvider([reader], shutdown_on_exit=False)
+        logger_provider = LoggerProvider(shutdown_on_exit=False)
+        logs = InMemoryLogRecordExporter()
+        logger_provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
+        return cls(tracer_provider, meter_provider, logger_provider, spans, reader, logs)
+
+    @property
+    def providers(self) -> dict[str, Any]:
+        return {
+            "tracer_provider": self.tracer_provider,
+            "meter_provider": self.meter_provider,
+            "logger_provider": self.logger_provider,
+        }
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return list(self.spans_exporter.get_finished_spans())
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.spans if span.name == name]
+
+    @property
+    def compiles(self) -> list[ReadableSpan]:
+        return self.named("torch.compile")
+
+    @property
+    def logs(self) -> list[Any]:
+        return [each.log_record for each in self.logs_exporter.get_finished_logs()]
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics by name, as the SDK collects them now."""
+        data = self.reader.get_metrics_data()
+        return {
+            metric.name: metric
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
+        """Return the points of a metric as (attributes, value or sum)."""
+        metric = self.metrics().get(name)
+        return [
+            (dict(point.attributes), point.sum if hasattr(point, "sum") else point.value)
+            for point in (metric.data.data_points if metric else ())
+        ]
+
+
+def snapshot(span: ReadableSpan) -> dict[str, Any]:
+    """Return a whole span as plain values, without what differs from run to run."""
+    return {
+        "name": span.name,
+        "kind": span.kind.name,
+        "status": span.status.status_code.name,
+        "attributes": {key: value for key, value in sorted(span.attributes.items())},
+        "events": [(event.name, dict(event.attributes)) for event in span.events],
+    }
+
+
+def events(span: ReadableSpan, name: str) -> list[dict[str, Any]]:
+    """Return the attributes of the span's events of one name."""
+    return [dict(event.attributes) for event in span.events if event.name == name]
+
+
+def duration_ns(span: ReadableSpan) -> int:
+    """Return the length of a span."""
+    return span.end_time - span.start_time
