@@ -21,8 +21,8 @@ M = TypeVar("M")
 # VisionEncoderDecoderModel or LlavaForConditionalGeneration the blocks whose own names are
 # silent belong to the language model.
 _NOT_ENCODER = re.compile(
-    r"Decoder|Causal|LMHead|LanguageModel|TextModel|Generation|Seq2Seq|VisionLanguage|ImageText"
-    r"|TextTo|ToText"
+    r"Decoder|Causal|LMHead|LanguageModel|Generation|Seq2Seq|VisionLanguage|ImageText|TextTo|ToText"
+    r"|(?<!CLIP)(?<!Siglip)(?<!Siglip2)TextModel"  # their text towers are encoders
 )
 # Written as in class names: a capital begins a word, so that Llava-Onevision is no vision tower.
 _ENCODER = re.compile(

@@ -35,23 +35,26 @@ class DynamoHooks:
 
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
-        metrics_context = "torch._dynamo.metrics_context"
-        aot_autograd = "torch._functorch.aot_autograd"
         output_graph = "torch._dynamo.output_graph"
         self._patches.apply(
             (
-                (metrics_context, "MetricsContext.__enter__", self._enter),
-                (metrics_context, "MetricsContext.__exit__", self._exit),
+                # A window that is opened must be closed: both, or neither.
+                (
+                    "torch._dynamo.metrics_context",
+                    {
+                        "MetricsContext.__enter__": self._enter,
+                        "MetricsContext.__exit__": self._exit,
+                    },
+                ),
                 (
                     "torch._dynamo.callback",
-                    "CompilationCallbackHandler.install_callbacks",
-                    self._announce,
+                    {"CompilationCallbackHandler.install_callbacks": self._announce},
                 ),
-                (aot_autograd, "aot_module_simplified", self._aot_graph),
-                ("torch._dynamo.backends.common", "aot_module_simplified", self._aot_graph),
-                (output_graph, "OutputGraph.call_user_compiler", self._backend_graph),
-                (output_graph, "OutputGraph.compile_subgraph", self._graph_break),
-                ("torch._dynamo.utils", "ChromiumEventLogger.log_instant_event", self._instant),
+                ("torch._functorch.aot_autograd", {"aot_module_simplified": self._aot_graph}),
+                ("torch._dynamo.backends.common", {"aot_module_simplified": self._aot_graph}),
+                (output_graph, {"OutputGraph.call_user_compiler": self._backend_graph}),
+                (output_graph, {"OutputGraph.compile_subgraph": self._graph_break}),
+                ("torch._dynamo.utils", {"ChromiumEventLogger.log_instant_event": self._instant}),
             )
         )
 

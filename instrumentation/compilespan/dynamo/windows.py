@@ -82,6 +82,7 @@ class Windows(threading.local):
             outcome = self._conclude(opened, error)
         except Exception:
             _logger.debug("compilespan: lost what a compile came to", exc_info=True)
+        self._graphs.seen = opened.graphs_before  # a nested compile's graphs are not its outer's
         try:
             opened.window.close(
                 outcome=outcome or ("failed" if error is not None else "ok"),
@@ -185,7 +186,8 @@ class Windows(threading.local):
         owner = opened.owner()
         if owner is not None and opened.code is not None:
             self._owners.compiled(owner, opened.code)
-        if opened.trigger == "dynamo" and self._graphs.seen == opened.graphs_before:
+        graphs = self._graphs.seen - opened.graphs_before
+        if opened.trigger == "dynamo" and not (graphs or _metric(opened.metrics, "graph_op_count")):
             return "skipped"
         return "ok"
 
