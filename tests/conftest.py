@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import Exported
 
 from compilespan import TorchCompileInstrumentor, get_ledger
 from compilespan.telemetry import Telemetry, use_telemetry
+from support import Exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from compilespan import CompileRecord
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -88,7 +91,7 @@ def snapshot(span: ReadableSpan) -> dict[str, Any]:
         "name": span.name,
         "kind": span.kind.name,
         "status": span.status.status_code.name,
-        "attributes": {key: value for key, value in sorted(span.attributes.items())},
+        "attributes": dict(sorted(span.attributes.items())),
         "events": [(event.name, dict(event.attributes)) for event in span.events],
     }
 
@@ -101,3 +104,33 @@ def events(span: ReadableSpan, name: str) -> list[dict[str, Any]]:
 def duration_ns(span: ReadableSpan) -> int:
     """Return the length of a span."""
     return span.end_time - span.start_time
+
+
+RECORD = CompileRecord(
+    name="LlamaModel",
+    is_encoder=False,
+    kind="compile",
+    trigger="dynamo",
+    phase="startup",
+    outcome="ok",
+    error_type=None,
+    start_ns=1_000,
+    duration_ns=2_000_000_000,
+    graphs=1,
+    cache_hits=0,
+    cache_misses=1,
+    cache_bypasses=0,
+    cache_result="miss",
+    is_recompile=False,
+    recompile_reason=None,
+    graph_breaks=(),
+    compile_ids=("0/0",),
+    trace_id="",
+    span_id="",
+    pid=1,
+    thread_id=1,
+)
+
+
+def record(**changes: object) -> CompileRecord:
+    return dataclasses.replace(RECORD, **changes)

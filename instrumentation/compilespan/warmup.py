@@ -20,14 +20,20 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from opentelemetry.trace import Status, StatusCode
+
 from compilespan import scope as scopes
+from compilespan import semconv
 from compilespan.eager import EagerWatch
 from compilespan.ledger import get_ledger
+from compilespan.telemetry import active_telemetry
 from compilespan.totals import CompileTotals, TotalsBuilder
 from compilespan.warmup_items import Shape, WarmupItem
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from opentelemetry.trace import Span
 
     from compilespan.records import CompileRecord
 
@@ -82,6 +88,14 @@ class WarmupResult:
         """Whether every item is warm."""
         return all(item.is_warm for item in self.items)
 
+    @property
+    def state(self) -> Literal["succeeded", "failed", "cancelled"]:
+        """``failed`` where an item failed; one that is only not warm is told in `warnings`."""
+        states = {item.state for item in self.items}
+        if "failed" in states:
+            return "failed"
+        return "cancelled" if "cancelled" in states else "succeeded"
+
 
 Plan = Sequence[tuple[WarmupTarget, WarmupItem]]
 
@@ -126,6 +140,7 @@ class Warmup:
         on_error: OnError = "continue",
         on_item: Callable[[WarmupItem], object] | None = None,
         on_record: Callable[[CompileRecord], object] | None = None,
+        on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take a plan.
@@ -136,6 +151,7 @@ class Warmup:
             on_error: See `warm`.
             on_item: See `warm`.
             on_record: Gets the record of each compile in a call, in the compiling thread.
+            on_span: Gets the ``warmup`` span when it begins, e.g. to name a job on it.
             go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
         """
         self._items = items
@@ -143,6 +159,7 @@ class Warmup:
         self._on_error = on_error
         self._on_item = on_item or (lambda _: None)
         self._on_record = on_record or (lambda _: None)
+        self._on_span = on_span or (lambda _: None)
         self._go_on = go_on
         self._builder = TotalsBuilder()
 
@@ -153,14 +170,20 @@ class Warmup:
 
     def run(self) -> WarmupResult:
         """Warm the items, one after another, in this thread or their targets' executors."""
-        try:
-            self._run()
-        finally:
-            for _, item in self._items:
-                item.end_span()
-        return WarmupResult(
-            tuple(item for _, item in self._items), self.totals, tuple(self._warnings())
-        )
+        items = tuple(item for _, item in self._items)
+        tracer = active_telemetry().tracer
+        with tracer.start_as_current_span(semconv.SPAN_WARMUP) as span:
+            self._on_span(span)
+            try:
+                self._run()
+            finally:
+                for item in items:
+                    item.end_span()
+            result = WarmupResult(items, self.totals, tuple(self._warnings()))
+            span.set_attribute(semconv.JOB_STATE, result.state)
+            if result.state == "failed":
+                span.set_status(Status(StatusCode.ERROR, "an item failed"))
+        return result
 
     def _run(self) -> None:
         for target, item in self._items:

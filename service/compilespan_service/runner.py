@@ -7,11 +7,10 @@ import logging
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
-from opentelemetry.trace import Status, StatusCode
 
 from compilespan import get_ledger, semconv
 from compilespan.propagation import environment_context
@@ -25,8 +24,11 @@ from compilespan_service.targets import Factory, make_targets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.trace import Span
+
     from compilespan import WarmupTarget
     from compilespan.warmup_items import WarmupItem
+    from compilespan_service.schemas import JobState
     from compilespan_service.settings import Settings
 
 MAX_JOBS = 64
@@ -242,29 +244,25 @@ class Runner:
             otel_context.detach(token)
 
     def _warm(self, job: Job, planned: Planned) -> None:
-        tracer = trace.get_tracer("compilespan_service")
-        attributes = {semconv.JOB_ID: job.id}
-        with tracer.start_as_current_span(semconv.SPAN_WARMUP, attributes=attributes) as span:
+        def name_job(span: Span) -> None:
+            span.set_attribute(semconv.JOB_ID, job.id)
             context = span.get_span_context()
             if context.is_valid:
                 job.trace_id = trace.format_trace_id(context.trace_id)
-            job.go("running")
-            warmup = Warmup(
-                planned,
-                verify=job.request.verify,
-                on_error=job.request.on_error,
-                on_record=job.take,
-                go_on=lambda: self.lifecycle.state is not ProcessState.DRAINING,
-            )
-            result = warmup.run()
-            job.warnings = list(result.warnings)
-            state = _outcome(result.items)
-            span.set_attribute(semconv.JOB_STATE, state)
-            if state == "failed":
-                span.set_status(Status(StatusCode.ERROR, "an item failed"))
-        self._settle(job, state)
 
-    def _settle(self, job: Job, state: Any) -> None:
+        job.go("running")
+        result = Warmup(
+            planned,
+            verify=job.request.verify,
+            on_error=job.request.on_error,
+            on_record=job.take,
+            on_span=name_job,
+            go_on=lambda: self.lifecycle.state is not ProcessState.DRAINING,
+        ).run()
+        job.warnings = list(result.warnings)
+        self._settle(job, result.state)
+
+    def _settle(self, job: Job, state: JobState) -> None:
         """The items are done: remember them, and say what that makes of the process."""
         with self._lock:
             for _, item in job.planned or ():
@@ -286,13 +284,6 @@ class Runner:
             journal.note("job", job.schema().model_dump(mode="json"))
         if was_cold and not warm and self._settings.on_warmup_failure == "exit":
             self.on_failure()
-
-
-def _outcome(items: tuple[WarmupItem, ...]) -> str:
-    states = {item.state for item in items}
-    if "failed" in states:
-        return "failed"
-    return "cancelled" if "cancelled" in states else "succeeded"
 
 
 def _conflict(running: Job) -> ProblemError:

@@ -8,10 +8,10 @@ import time
 
 import pytest
 import torch
-from support import events, snapshot
 
 from compilespan import TorchCompileInstrumentor, get_ledger, monitor_torch_compile
 from compilespan.dynamo import reasons
+from support import events, snapshot
 
 GRAPH = "torch.compile.graph"
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from support import Exported
 
 from compilespan import TorchCompileInstrumentor
 from compilespan.ids import SystemRandomIdGenerator, repair
+from support import Exported
 
 
 def ids_drawn_around_compiles(exported):

@@ -10,12 +10,12 @@ import sys
 import time
 
 import pytest
-from test_totals import record
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan import journal as journals
 from compilespan.journal import open_journal, prune
 from compilespan.starts import ProcessJournal, StateDirectory
+from support import record
 
 
 def add(**changes):
@@ -211,7 +211,7 @@ def test_old_files_are_pruned_and_those_of_living_processes_are_not(tmp_path):
     for index in range(10):
         (tmp_path / f"2000010{index}T000000-x-1.jsonl").write_text("")
     journal = open_journal(tmp_path)
-    os.rename(journal.path, tmp_path / "19990101T000000-x-1.jsonl")
+    journal.path.rename(tmp_path / "19990101T000000-x-1.jsonl")
     prune(tmp_path, keep=3)
     left = sorted(path.name[:8] for path in tmp_path.iterdir())
     assert left == ["19990101", "20000107", "20000108", "20000109"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from test_totals import record
-
 from compilespan import get_ledger, mark_ready
+from support import record
 
 
 def add(ledger, **changes):

@@ -11,10 +11,10 @@ import time
 
 import pytest
 from opentelemetry import trace
-from support import duration_ns, events, snapshot
 
 from compilespan import get_ledger, monitor_torch_compile
 from compilespan.telemetry import Telemetry, use_telemetry
+from support import duration_ns, events, snapshot
 
 GRAPH = "torch.compile.graph"
 

@@ -7,35 +7,7 @@ import random
 
 from compilespan.records import CompileRecord, GraphBreak
 from compilespan.totals import IntervalUnion, TotalsBuilder, TotalsRow, bounded_name
-
-RECORD = CompileRecord(
-    name="LlamaModel",
-    is_encoder=False,
-    kind="compile",
-    trigger="dynamo",
-    phase="startup",
-    outcome="ok",
-    error_type=None,
-    start_ns=1_000,
-    duration_ns=2_000_000_000,
-    graphs=1,
-    cache_hits=0,
-    cache_misses=1,
-    cache_bypasses=0,
-    cache_result="miss",
-    is_recompile=False,
-    recompile_reason=None,
-    graph_breaks=(),
-    compile_ids=("0/0",),
-    trace_id="",
-    span_id="",
-    pid=1,
-    thread_id=1,
-)
-
-
-def record(**changes: object) -> CompileRecord:
-    return dataclasses.replace(RECORD, **changes)
+from support import RECORD, record
 
 
 def length(intervals: list[tuple[int, int]]) -> int:

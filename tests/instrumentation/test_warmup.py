@@ -10,25 +10,7 @@ import pytest
 import torch
 
 from compilespan import WarmupTarget, get_ledger, mark_ready, warm
-
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.linear(x).relu()
-
-
-def target(module, shapes, **options):
-    return WarmupTarget(
-        "net", lambda shape: module(torch.zeros(shape["batch"], 4)), shapes, **options
-    )
-
-
-def batches(*sizes):
-    return [{"batch": size} for size in sizes]
+from serving import Net, batches, target
 
 
 def states(result):
@@ -125,8 +107,10 @@ def test_on_error_stop_leaves_the_rest_pending(instrumented):
 def test_an_item_span_is_the_parent_of_its_compiles(instrumented):
     module = torch.compile(Net(), backend="eager")
     warm([target(module, batches(1))])
+    (warmup,) = instrumented.named("warmup")
     (item,) = instrumented.named("warmup.item")
     (compile_span,) = instrumented.compiles
+    assert item.parent.span_id == warmup.context.span_id
     assert compile_span.parent.span_id == item.context.span_id
     assert dict(item.attributes) == {
         "compilespan.target": "net",

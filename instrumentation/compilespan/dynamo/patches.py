@@ -54,8 +54,8 @@ class Patches:
         path = ""
         try:
             found = []
-            for path in wrappers:  # noqa: B007  # the message below names it
-                found.append((wrapt.resolve_path(module, path), wrappers[path]))
+            for path, wrapper in wrappers.items():
+                found.append((wrapt.resolve_path(module, path), wrapper))
             for (parent, attribute, original), wrapper in found:
                 self._replace(parent, attribute, original, wrapper)
         except Exception as error:

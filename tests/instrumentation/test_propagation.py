@@ -1,0 +1,60 @@
+"""Parents of compiles, and what children inherit."""
+
+from __future__ import annotations
+
+import pytest
+
+from compilespan import mark_ready, monitor_torch_compile, propagation
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("name", ["TRACEPARENT", "traceparent"])
+def test_before_ready_the_environments_context_is_the_parent(exported, monkeypatch, name):
+    monkeypatch.setenv(name, TRACEPARENT)
+    with monitor_torch_compile("a"):
+        pass
+    (span,) = exported.spans
+    assert f"{span.context.trace_id:032x}" == TRACE
+    assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+
+
+def test_after_ready_a_compile_is_a_trace_of_its_own_that_links_there(exported, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", TRACEPARENT)
+    mark_ready()
+    with monitor_torch_compile("a"):
+        pass
+    (span,) = exported.spans
+    assert span.parent is None
+    assert f"{span.context.trace_id:032x}" != TRACE
+    (link,) = span.links
+    assert f"{link.context.trace_id:032x}" == TRACE
+
+
+def test_the_current_span_comes_first(exported, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", TRACEPARENT)
+    tracer = exported.tracer_provider.get_tracer("test")
+    with tracer.start_as_current_span("request") as request, monitor_torch_compile("a"):
+        pass
+    assert exported.compiles[0].parent.span_id == request.get_span_context().span_id
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "00-0-0-01"])
+def test_a_broken_traceparent_is_ignored(exported, monkeypatch, value):
+    monkeypatch.setenv("TRACEPARENT", value)
+    with monitor_torch_compile("a"):
+        pass
+    assert exported.spans[0].parent is None
+
+
+def test_a_childs_environment_continues_trace_and_instance(exported):
+    tracer = exported.tracer_provider.get_tracer("test")
+    with tracer.start_as_current_span("launch") as span:
+        child = propagation.child_environment({"KEPT": "1"})
+    context = span.get_span_context()
+    assert child["KEPT"] == "1"
+    assert child["COMPILESPAN_INSTANCE_ID"] == "test-instance"
+    # 03: the ids are random, which W3C Trace Context level 2 says in a flag.
+    expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-"
+    assert child["TRACEPARENT"].startswith(expected)

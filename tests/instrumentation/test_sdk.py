@@ -1,0 +1,152 @@
+"""Providers from the environment, the sampler, and a shutdown that cannot hang."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from compilespan import monitor_torch_compile
+from compilespan.ids import SystemRandomIdGenerator
+from compilespan.sdk import CompileSampler, configure
+from compilespan.sdk.sampler import create_sampler
+from compilespan.telemetry import Telemetry, use_telemetry
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Configure providers and shut them down again."""
+    made = []
+
+    def make(**environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        made.append(configure(set_global=False))
+        return made[-1]
+
+    yield make
+    for providers in made:
+        providers.shutdown(2.0)
+
+
+def sampled(sampler, *names, parent_flag=0):
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    parent = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(parent_flag))
+    context = set_span_in_context(NonRecordingSpan(parent))
+    for name in names:
+        provider.get_tracer("t").start_span(name, context=context).end()
+    return [span.name for span in exporter.get_finished_spans()]
+
+
+def test_compiles_are_kept_where_the_request_was_not_sampled():
+    assert sampled(CompileSampler(), "GET /x", "torch.compile") == ["torch.compile"]
+    assert sampled(CompileSampler(), "GET /x", parent_flag=1) == ["GET /x"]
+
+
+def test_the_sampler_has_a_name_for_the_environment(monkeypatch):
+    from opentelemetry.sdk._configuration import _import_sampler
+
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    sampler = _import_sampler("compilespan")
+    assert isinstance(sampler, CompileSampler)
+    assert "0.25" in sampler.get_description()
+
+
+def test_a_ratio_that_is_no_number_says_what_to_give():
+    with pytest.raises(ValueError, match="OTEL_TRACES_SAMPLER_ARG is 'half'; give the ratio"):
+        create_sampler("half")
+
+
+def test_a_foreign_sampler_of_the_environment_is_used(configured):
+    providers = configured(OTEL_TRACES_SAMPLER="always_off")
+    assert providers.tracer_provider.sampler.get_description() == "AlwaysOffSampler"
+
+
+def test_2000_graphs_fit_into_a_span(configured):
+    providers = configured()
+    exporter = InMemorySpanExporter()
+    providers.tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+    use_telemetry(Telemetry(providers.tracer_provider))
+    with monitor_torch_compile("a") as monitor:
+        for _ in range(2000):
+            monitor.add_event("torch.compile.graph")
+    (span,) = exporter.get_finished_spans()
+    assert len(span.events) == 2000
+    assert "torch.compile.event.dropped" not in span.attributes
+
+
+def test_an_event_limit_of_the_environment_is_the_operators(configured):
+    providers = configured(OTEL_SPAN_EVENT_COUNT_LIMIT="7")
+    assert providers.tracer_provider._span_limits.max_events == 7
+
+
+def test_the_resource_says_what_runs(configured):
+    providers = configured(RANK="3", WORLD_SIZE="8")
+    attributes = providers.tracer_provider.resource.attributes
+    assert attributes["service.name"] == "compilespan"
+    assert attributes["service.instance.id"] == "test-instance"
+    assert attributes["torch.version"].startswith("2.")
+    assert attributes["torch.distributed.rank"] == 3
+    assert attributes["torch.distributed.world_size"] == 8
+    assert providers.meter_provider._sdk_config.resource == providers.tracer_provider.resource
+
+
+def test_the_environments_service_name_wins(configured):
+    providers = configured(OTEL_SERVICE_NAME="mine")
+    assert providers.tracer_provider.resource.attributes["service.name"] == "mine"
+
+
+def test_without_an_endpoint_nothing_is_exported(configured):
+    providers = configured()
+    assert providers.tracer_provider._active_span_processor._span_processors == ()
+
+
+def test_ids_are_the_operating_systems(configured):
+    assert isinstance(configured().tracer_provider.id_generator, SystemRandomIdGenerator)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "smoke"}, "'smoke', which is not installed; use 'otlp'"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "smoke",
+            },
+            "'smoke'; use 'grpc' or 'http/protobuf'",
+        ),
+    ],
+)
+def test_a_wrong_variable_says_what_to_use(configured, environment, message):
+    with pytest.raises(ValueError, match=message):
+        configured(**environment)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_shutdown_is_bounded_before_a_collector_that_never_answers(configured, protocol):
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        providers = configured(
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{hole.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        )
+        use_telemetry(Telemetry(providers.tracer_provider, providers.meter_provider))
+        with monitor_torch_compile("a"):
+            pass
+        started = time.monotonic()
+        assert providers.shutdown(timeout_s=1.0) is False
+        assert time.monotonic() - started < 2.0

@@ -1,0 +1,303 @@
+"""POST /warmup and its jobs, in process, on real compiles."""
+
+from __future__ import annotations
+
+import pytest
+
+from compilespan import get_ledger
+from serving import Model, in_thread, wait_until
+
+
+def states(job):
+    return [item["state"] for item in job["items"]]
+
+
+def problem(response, kind, status):
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["type"] == f"urn:compilespan:problem:{kind}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def test_a_post_that_waits_gets_the_job_when_it_succeeded(serve):
+    client = serve(Model())
+    response = client.post("/warmup?wait=60")
+    assert response.status_code == 200
+    job = response.json()
+    assert job["state"] == "succeeded"
+    assert states(job) == ["warm"] * 3
+    assert job["totals"]["total"]["compiles"] == 3
+    assert job["totals"]["total"]["compile_s"] == get_ledger().totals().total.compile_s
+    assert job["warnings"] == []
+    assert job["already_warm"] is False
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_post_that_does_not_wait_gets_202_and_where_to_look(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    response = client.post("/warmup")
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/warmup/jobs/{job['id']}"
+    assert int(response.headers["retry-after"]) > 0
+    assert job["state"] in ("queued", "running")
+    model.go_on.set()
+    wait_until(lambda: client.get(response.headers["location"]).json()["state"] == "succeeded")
+    assert client.get("/warmup").json()["id"] == job["id"]
+
+
+@pytest.mark.parametrize("prefer", ["wait=60", "respond-async, wait=60", 'handling=x; wait="60"'])
+def test_prefer_wait_is_understood(serve, prefer):
+    client = serve(Model())
+    assert client.post("/warmup", headers={"Prefer": prefer}).status_code == 200
+
+
+def test_a_wait_that_is_too_short_gets_202(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    response = client.post("/warmup?wait=0.2")
+    assert response.status_code == 202
+    assert response.json()["state"] == "running"
+
+
+def test_two_posts_at_once_are_one_job(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    with in_thread(lambda: client.post("/warmup?wait=60")) as first:
+        assert model.entered.wait(20)
+        second = client.post("/warmup")
+        model.go_on.set()
+    assert second.status_code == 202
+    assert first[0].status_code == 200
+    assert first[0].json()["id"] == second.json()["id"]
+    assert get_ledger().totals().total.compiles == 3
+
+
+def test_a_part_of_the_running_plan_joins_and_another_plan_is_a_conflict(serve):
+    model, other = Model(), Model("other", sizes=(5,))
+    client = serve(model, other)
+    model.hold()
+    running = client.post("/warmup", json={"targets": ["net"]}).json()
+    assert model.entered.wait(20)
+    part = client.post("/warmup", json={"targets": ["net"], "shapes": {"net": [{"batch": 2}]}})
+    assert (part.status_code, part.json()["id"]) == (202, running["id"])
+    conflict = client.post("/warmup")
+    body = problem(conflict, "plan-conflict", 409)
+    assert body["job"] == f"/warmup/jobs/{running['id']}"
+    assert int(conflict.headers["retry-after"]) > 0
+
+
+def test_all_warm_is_200_and_says_so(serve):
+    client = serve(model := Model())
+    first = client.post("/warmup?wait=60").json()
+    runs = len(model.runs)
+    response = client.post("/warmup?wait=60")
+    assert response.status_code == 200
+    assert response.json()["already_warm"] is True
+    assert response.json()["id"] == first["id"]
+    assert len(model.runs) == runs
+
+
+def test_force_runs_what_is_warm_and_never_takes_readiness_away(serve):
+    client = serve(model := Model())
+    client.post("/warmup?wait=60")
+    runs = len(model.runs)
+    model.hold()
+    model.go_on.set()
+    response = client.post("/warmup?wait=60", json={"force": True})
+    assert response.json()["already_warm"] is False
+    assert len(model.runs) > runs
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_shape_that_fails_fails_the_job_and_keeps_the_rest(serve):
+    client = serve(model := Model())
+    model.failing = {2}
+    response = client.post("/warmup?wait=60")
+    job = problem(response, "warmup-failed", 500)["job"]
+    assert job["state"] == "failed"
+    assert states(job) == ["warm", "failed", "warm"]
+    assert "no kernel" in job["items"][1]["error"]
+    assert job["totals"]["total"]["failed_s"] > 0
+    assert job["totals"]["total"]["compile_s"] == pytest.approx(
+        sum(item["compile_s"] for item in job["items"])
+    )
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/startupz").status_code == 200
+    assert "Traceback" not in response.text
+    assert "/" + __file__.split("/")[1] not in response.text
+
+
+def test_the_next_post_does_only_what_is_not_warm(serve):
+    client = serve(model := Model())
+    model.failing = {2}
+    client.post("/warmup?wait=60")
+    model.failing = set()
+    model.runs.clear()
+    response = client.post("/warmup?wait=60")
+    assert response.status_code == 200
+    assert [item["shape"] for item in response.json()["items"]] == [{"batch": 2}]
+    assert set(model.runs) == {2}
+    assert client.get("/readyz").status_code == 200
+
+
+def test_on_error_stop_leaves_the_rest_pending(serve):
+    client = serve(model := Model())
+    model.failing = {1}
+    response = client.post("/warmup?wait=60", json={"on_error": "stop"})
+    assert states(response.json()["job"]) == ["failed", "pending", "pending"]
+
+
+def test_twelve_static_shapes_end_eager_and_not_ready_with_warnings(serve):
+    client = serve(Model(sizes=range(1, 13)))
+    job = client.post("/warmup?wait=60").json()
+    assert states(job) == ["warm"] * 8 + ["eager"] * 4
+    assert len(job["warnings"]) == 4
+    assert client.get("/readyz").status_code == 503
+
+
+def test_an_eager_shape_stays_eager_in_the_next_job(serve):
+    client = serve(Model(sizes=range(1, 11)))
+    client.post("/warmup?wait=60")
+    job = client.post("/warmup?wait=60").json()
+    assert [item["shape"]["batch"] for item in job["items"]] == [9, 10]
+    assert states(job) == ["eager", "eager"]
+
+
+def test_without_verify_items_are_unverified_and_it_is_ready(serve):
+    client = serve(Model())
+    job = client.post("/warmup?wait=60", json={"verify": False}).json()
+    assert states(job) == ["unverified"] * 3
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_part_that_is_warm_is_not_ready(serve):
+    client = serve(Model())
+    client.post("/warmup?wait=60", json={"shapes": {"net": [{"batch": 1}]}})
+    assert client.get("/readyz").status_code == 503
+
+
+def test_a_client_that_goes_away_cancels_nothing(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    response = client.post("/warmup?wait=0.1")
+    model.go_on.set()
+    wait_until(lambda: client.get(response.headers["location"]).json()["state"] == "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"target": ["net"]}, "body.target"),
+        ({"targets": "net"}, "body.targets"),
+        ({"targets": ["x"] * 300}, "body.targets"),
+        ({"shapes": {"net": [{"batch": [1]}]}}, "body.shapes.net.0.batch"),
+        ({"on_error": "explode"}, "body.on_error"),
+        ({"shapes": {"net": [{"batch": 77}]}}, "body.shapes.net"),
+    ],
+)
+def test_an_invalid_request_is_told_with_the_field(serve, body, field):
+    client = serve(Model())
+    errors = problem(client.post("/warmup", json=body), "invalid-request", 422)["errors"]
+    assert any(each["field"].startswith(field) for each in errors), errors
+
+
+@pytest.mark.parametrize("query", ["wait=-1", "wait=soon", "wait=nan"])
+def test_an_invalid_wait_is_told(serve, query):
+    problem(serve(Model()).post(f"/warmup?{query}"), "invalid-request", 422)
+
+
+def test_a_wait_is_capped(serve):
+    assert serve(Model()).post("/warmup?wait=1e9").status_code == 200
+
+
+def test_an_unknown_target_is_told_with_those_there_are(serve):
+    body = problem(
+        serve(Model()).post("/warmup", json={"targets": ["nett"]}), "target-not-found", 404
+    )
+    assert "'nett'" in body["detail"]
+    assert "net" in body["detail"]
+
+
+def test_an_unknown_job_is_told(serve):
+    client = serve(Model())
+    problem(client.get("/warmup/jobs/abc"), "job-not-found", 404)
+    problem(client.get("/warmup"), "job-not-found", 404)
+
+
+def test_a_body_that_is_no_json_is_told(serve):
+    response = serve(Model()).post(
+        "/warmup", content="{", headers={"content-type": "application/json"}
+    )
+    problem(response, "invalid-request", 422)
+
+
+def test_a_job_asked_for_before_the_models_are_loaded_waits_for_them(serve):
+    import threading
+
+    loading = threading.Event()
+    model = Model()
+
+    def factory():
+        assert loading.wait(20)
+        return [model.target]
+
+    client = serve(model, factory=factory, wait_loaded=False)
+    response = client.post("/warmup", json={"targets": ["net"]})
+    assert (response.status_code, response.json()["state"]) == (202, "queued")
+    assert client.get("/startupz").status_code == 503
+    assert client.get("/livez").status_code == 200
+    again = client.post("/warmup", json={"targets": ["net"]})
+    assert again.json()["id"] == response.json()["id"]
+    problem(client.post("/warmup", json={"targets": ["x"]}), "plan-conflict", 409)
+    loading.set()
+    wait_until(lambda: client.get("/warmup").json()["state"] == "succeeded")
+
+
+def test_targets_that_cannot_be_loaded_are_told_by_the_probes_and_the_job(serve):
+    def factory():
+        raise RuntimeError("no weights")
+
+    client = serve(factory=factory, warmup="on-start")
+    wait_until(lambda: client.get("/warmup").json()["state"] == "failed")
+    assert "no weights" in client.get("/warmup").json()["error"]
+    health = client.get("/readyz")
+    assert (health.status_code, health.json()["state"]) == (503, "load-failed")
+    assert "no weights" in health.json()["detail"]
+    assert client.get("/startupz").status_code == 200
+    assert client.get("/livez").status_code == 200
+    problem(client.post("/warmup"), "target-not-found", 404)
+
+
+def test_no_targets_is_not_ready(serve):
+    client = serve(factory=list)
+    wait_until(lambda: client.get("/readyz").json()["state"] == "no-targets")
+    assert client.get("/readyz").status_code == 503
+
+
+def test_on_start_warms_by_itself(serve):
+    client = serve(Model(), warmup="on-start")
+    wait_until(lambda: client.get("/readyz").status_code == 200)
+    assert client.get("/warmup").json()["state"] == "succeeded"
+
+
+def test_the_job_span_is_the_parent_of_its_items(serve, instrumented):
+    client = serve(Model(sizes=(1,)))
+    job = client.post("/warmup?wait=60").json()
+    (warmup,) = instrumented.named("warmup")
+    (item,) = instrumented.named("warmup.item")
+    assert item.parent.span_id == warmup.context.span_id
+    assert dict(warmup.attributes) == {
+        "compilespan.job.id": job["id"],
+        "compilespan.job.state": "succeeded",
+    }
+    assert job["trace_id"] == f"{warmup.context.trace_id:032x}"
