@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from compilespan import get_ledger
@@ -15,6 +16,7 @@ from compilespan_service.cli.tables import ENCODER, LANGUAGE_MODEL, cost_table, 
 from compilespan_service.lifecycle import ProcessState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rich.console import Console
@@ -34,6 +36,7 @@ class Progress:
         self._runner = runner
         self._address = address
         self._directory = directory
+        self._told: Job | str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="compilespan-progress", daemon=True)
 
@@ -49,39 +52,42 @@ class Progress:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        told: Job | None = None
         while not self._stopping.wait(_REFRESH_S):
-            state = self._runner.lifecycle.state
-            job = self._runner.current
-            if state is ProcessState.LOADING:
-                self._follow("loading the models", self._is_loading)
-            elif state is ProcessState.LOAD_FAILED:
+            self._step()
+        self._tell_news()
+
+    def _step(self) -> None:
+        state, job = self._runner.lifecycle.state, self._runner.current
+        if state is ProcessState.LOADING:
+            self._follow("loading the models", self._is_loading)
+        elif job is not None and not job.is_over:
+            self._follow("warming up", lambda: not job.is_over)
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        """Say once what became of loading and of each job."""
+        lifecycle, job = self._runner.lifecycle, self._runner.current
+        if lifecycle.state is ProcessState.LOAD_FAILED:
+            if self._told is None:
                 self._console.print(
-                    f"[red]✕ the models could not be loaded:[/] {self._runner.lifecycle.detail}"
+                    f"[red]✕ the models could not be loaded:[/] {escape(str(lifecycle.detail))}"
                 )
-                return
-            elif job is None and told is None:
-                self._console.print(
-                    f"  loaded, cold. Warm it with: curl -X POST '{self._address}/warmup?wait=600'",
-                    soft_wrap=True,
-                )
-                self._wait_for_job()
-            elif job is not None and job is not told and not job.is_over:
-                self._follow("warming up", lambda job=job: not job.is_over)
-            elif job is not None and job is not told:
-                told = job
-                self._tell_cost(job)
+                self._told = job or "nothing"
+        elif job is not None and job.is_over and job is not self._told:
+            self._told = job
+            self._tell_cost(job)
+        elif job is None and self._told is None and lifecycle.state is ProcessState.COLD:
+            self._told = "cold"
+            self._console.print(
+                f"  loaded, cold. Warm it with: curl -X POST '{self._address}/warmup?wait=600'",
+                soft_wrap=True,
+            )
 
     def _is_loading(self) -> bool:
         return self._runner.lifecycle.state is ProcessState.LOADING
 
-    def _wait_for_job(self) -> None:
-        while self._runner.current is None and not self._stopping.wait(_REFRESH_S):
-            pass
-
-    def _follow(self, doing: str, going_on: object) -> None:
+    def _follow(self, doing: str, going_on: Callable[[], bool]) -> None:
         """Show a line that lives while ``going_on()`` holds."""
-        assert callable(going_on)
         began_s = time.monotonic()
         if not self._console.is_terminal:
             said_s = 0.0
@@ -128,8 +134,8 @@ class Progress:
         for _, item in job.planned or ():
             if not item.is_warm:
                 self._console.print(
-                    f"  [red]✕[/] {item.target} {item.label}: {item.state}; {item.error or ''}",
-                    markup=True,
+                    f"  [red]✕[/] {escape(f'{item.target} {item.label}')}: {item.state}; "
+                    f"{escape(item.error or '')}",
                     soft_wrap=True,
                 )
         self._console.print(

@@ -15,7 +15,7 @@ import uvicorn
 from rich.console import Console
 
 from compilespan.journal import open_journal
-from compilespan.sdk import configure
+from compilespan.sdk import Providers, configure
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
 from compilespan_service.settings import Settings
@@ -62,7 +62,7 @@ def serve(
     )
     console = Console(highlight=False)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    providers = configure("compilespan")
+    providers = _providers()
     os.environ.pop("COMPILESPAN_STATE_DIR", None)
     directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
     journal = open_journal(directory)
@@ -87,6 +87,8 @@ def serve(
     address = f"http://{host}:{listener.getsockname()[1]}"
     progress = Progress(console, runner, address, directory)
     progress.start()
+    # uvicorn drains on SIGTERM and then raises it again; there is a flush to do before the end.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -99,6 +101,14 @@ def serve(
     sys.stderr.flush()
     # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
     os._exit(code)
+
+
+def _providers() -> Providers:
+    try:
+        return configure("compilespan")
+    except ValueError as error:
+        typer.echo(f"compilespan: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 def _settings(**given: Any) -> Settings:

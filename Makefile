@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all set-up on a fresh machine; both use the environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+# The demo's own compile cache and journals: the second start is warm, and knows of the first.
+DEMO := .demo
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/ready
+	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
+	$(BIN)/compilespan serve --port $(PORT) --state-dir $(DEMO)/state
+
+test: $(VENV)/ready lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/ready
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): once, about 1 GB on disk with the CPU build of torch (see README)."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[dev]'
+	touch $@

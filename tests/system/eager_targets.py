@@ -1,0 +1,79 @@
+"""Factories for ``compilespan serve`` in tests: real torch, backends that take milliseconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from compilespan import WarmupTarget
+
+
+def net(backend, **options):
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.linear(x).relu()
+
+    return torch.compile(Net(), backend=backend, **options)
+
+
+def run_on(module):
+    import torch
+
+    def run(shape):
+        with torch.no_grad():
+            module(torch.zeros(shape["batch"], 4))
+
+    return run
+
+
+def failing():
+    """The second shape raises, as long as the file FAIL exists."""
+
+    def backend(gm, inputs):
+        if (
+            any(tuple(each.shape)[:1] == (2,) for each in inputs)
+            and Path(os.environ["FAIL"]).exists()
+        ):
+            raise RuntimeError("no kernel for two")
+        return gm.forward
+
+    shapes = [{"batch": size} for size in (1, 2, 3)]
+    return [WarmupTarget("net", run_on(net(backend, dynamic=False)), shapes)]
+
+
+def many_graphs():
+    """One compile of 2,000 graphs, each handed to AOTAutograd."""
+    from functorch.compile import make_boxed_func
+    from torch._functorch.aot_autograd import aot_module_simplified
+
+    def backend(gm, inputs):
+        for _ in range(2000):
+            compiled = aot_module_simplified(
+                gm, inputs, fw_compiler=lambda graph, _: make_boxed_func(graph.forward)
+            )
+        return compiled
+
+    return [WarmupTarget("many", run_on(net(backend)), [{"batch": 2}])]
+
+
+def slow():
+    """A compile that takes a minute."""
+
+    def backend(gm, _inputs):
+        time.sleep(60)
+        return gm.forward
+
+    return [WarmupTarget("slow", run_on(net(backend)), [{"batch": 2}])]
+
+
+def slow_to_import():
+    """A factory that takes a while, as one that imports torch and transformers does."""
+    time.sleep(3)
+    return [WarmupTarget("net", run_on(net("eager")), [{"batch": 2}])]
