@@ -59,9 +59,9 @@ class Progress:
     def _step(self) -> None:
         state, job = self._runner.lifecycle.state, self._runner.current
         if state is ProcessState.LOADING:
-            self._follow("loading the models", self._is_loading)
+            self._follow(self._loading_line, self._is_loading)
         elif job is not None and not job.is_over:
-            self._follow("warming up", lambda: not job.is_over)
+            self._follow(lambda: self._warming_line(job), lambda: not job.is_over)
         self._tell_news()
 
     def _tell_news(self) -> None:
@@ -86,26 +86,28 @@ class Progress:
     def _is_loading(self) -> bool:
         return self._runner.lifecycle.state is ProcessState.LOADING
 
-    def _follow(self, doing: str, going_on: Callable[[], bool]) -> None:
+    def _follow(self, line: Callable[[], Text], going_on: Callable[[], bool]) -> None:
         """Show a line that lives while ``going_on()`` holds."""
-        began_s = time.monotonic()
         if not self._console.is_terminal:
             said_s = 0.0
             while going_on() and not self._stopping.wait(_REFRESH_S):
                 if time.monotonic() - said_s >= _PLAIN_EVERY_S:
                     said_s = time.monotonic()
-                    self._console.print(self._line(doing, began_s).plain)
+                    self._console.print(line().plain)
             return
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while going_on() and not self._stopping.wait(_REFRESH_S):
-                live.update(self._line(doing, began_s))
+                live.update(line())
 
-    def _line(self, doing: str, began_s: float) -> Text:
-        line = Text(f"  {doing}, {duration(time.monotonic() - began_s)}")
-        job = self._runner.current
-        if job is not None and job.planned and doing != "loading the models":
-            done = sum(item.state not in ("pending", "running") for _, item in job.planned)
-            line.append(f" · {done} of {len(job.planned)} shapes run")
+    def _loading_line(self) -> Text:
+        age_s = time.time() - get_ledger().since_ns / 1e9
+        return Text(f"  loading the models, {duration(age_s)}")
+
+    def _warming_line(self, job: Job) -> Text:
+        line = Text(f"  warming up, {duration(job.elapsed_s)}")
+        planned = job.planned or []
+        done = sum(item.state not in ("pending", "running") for _, item in planned)
+        line.append(f" · {done} of {len(planned)} shapes run")
         for begun in get_ledger().in_progress():
             age_s = (time.perf_counter_ns() - begun.started_ns) / 1e9
             kind, style = (
@@ -128,8 +130,9 @@ class Progress:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
         self._console.print(
             f"{mark} · {start}: {row.cache_hits} of {row.graphs} graphs came from the cache"
-            + self._compared(cached=cached)
         )
+        if cached and (cold_s := self._last_cold_s()):
+            self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
         self._console.print(cost_table(totals))
         for _, item in job.planned or ():
             if not item.is_warm:
@@ -147,15 +150,13 @@ class Progress:
             soft_wrap=True,
         )
 
-    def _compared(self, *, cached: bool) -> str:
-        """How long the last cold start compiled, on a warm one."""
-        if not cached:
-            return ""
+    def _last_cold_s(self) -> float | None:
+        """Compile seconds of the last start that found nothing in the cache, if one is known."""
         for process in reversed(StateDirectory(self._directory).processes()):
             row = process.builder.build().total
-            if row.cache_misses and row.compile_s:
-                return f" (the cold start compiled for {duration(row.compile_s)})"
-        return ""
+            if row.cache_misses:
+                return row.compile_s
+        return None
 
     def _tell_interrupted(self) -> None:
         for process, begun in StateDirectory(self._directory).interrupted()[-1:]:

@@ -87,12 +87,10 @@ def serve(
     address = f"http://{host}:{listener.getsockname()[1]}"
     progress = Progress(console, runner, address, directory)
     progress.start()
-    # uvicorn drains on SIGTERM and then raises it again; there is a flush to do before the end.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+    # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: None)
+    server.run(sockets=[listener])
     progress.stop()
     if journal is not None:
         journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")

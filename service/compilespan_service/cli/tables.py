@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 def cost_table(totals: CompileTotals) -> Table:
     """Return what compiling cost, a row for each component."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     columns = ["seconds", "waited", "compiles", "graphs", "cache hits", "recompiles"]
     failed = totals.total.failed > 0
