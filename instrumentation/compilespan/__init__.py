@@ -17,7 +17,8 @@ from compilespan.journal import open_journal as _open_journal
 from compilespan.ledger import CompileLedger, get_ledger, mark_ready
 from compilespan.records import CompileRecord
 from compilespan.totals import CompileTotals
-from compilespan.warmup import WarmupTarget, warm
+from compilespan.warmup import warm
+from compilespan.warmup_plan import WarmupTarget
 
 __all__ = [
     "CompileLedger",

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import dataclasses
 import inspect
 import logging
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.trace import Status, StatusCode
@@ -28,10 +26,10 @@ from compilespan.eager import EagerWatch
 from compilespan.ledger import get_ledger
 from compilespan.telemetry import active_telemetry
 from compilespan.totals import CompileTotals, TotalsBuilder
-from compilespan.warmup_items import Shape, WarmupItem
+from compilespan.warmup_plan import Plan, Shape, WarmupItem, WarmupResult, WarmupTarget, plan
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import Span
 
@@ -43,66 +41,6 @@ MAX_CALLS = 3
 """Calls of an item before it is called unstable."""
 
 _logger = logging.getLogger("compilespan")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WarmupTarget:
-    """One compiled model with the shapes to warm it for.
-
-    Attributes:
-        name: What people call it, unique among the targets.
-        run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
-            of serving. May be a coroutine function.
-        shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
-        load: Brings the weights; called once, before the first run.
-        executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
-        is_encoder: What its compiles are, where names would get it wrong.
-        timeout_s: Seconds that one item may take (enforced by the service).
-    """
-
-    name: str
-    run: Callable[[Shape], Any]
-    shapes: Sequence[Shape]
-    load: Callable[[], object] | None = dataclasses.field(default=None, kw_only=True)
-    executor: Executor | None = dataclasses.field(default=None, kw_only=True)
-    is_encoder: bool | None = dataclasses.field(default=None, kw_only=True)
-    timeout_s: float | None = dataclasses.field(default=None, kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WarmupResult:
-    """What a warmup achieved.
-
-    Attributes:
-        items: In the order of the plan.
-        totals: What the compiles of its calls cost.
-        warnings: What an operator should look at although nothing failed.
-    """
-
-    items: tuple[WarmupItem, ...]
-    totals: CompileTotals
-    warnings: tuple[str, ...]
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether every item is warm."""
-        return all(item.is_warm for item in self.items)
-
-    @property
-    def state(self) -> Literal["succeeded", "failed", "cancelled"]:
-        """``failed`` where an item failed; one that is only not warm is told in `warnings`."""
-        states = {item.state for item in self.items}
-        if "failed" in states:
-            return "failed"
-        return "cancelled" if "cancelled" in states else "succeeded"
-
-
-Plan = Sequence[tuple[WarmupTarget, WarmupItem]]
-
-
-def plan(targets: Sequence[WarmupTarget]) -> Plan:
-    """Return the items of these targets, in their order."""
-    return [(t, WarmupItem(t.name, dict(shape))) for t in targets for shape in t.shapes]
 
 
 def warm(

@@ -16,8 +16,8 @@ from compilespan.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
 
 if TYPE_CHECKING:
-    from compilespan import CompileRecord, WarmupTarget
-    from compilespan.warmup_items import WarmupItem
+    from compilespan import CompileRecord
+    from compilespan_service.plans import Planned
     from compilespan_service.schemas import JobState, WarmupRequest
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -32,8 +32,6 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """From each state to which: the whole of what may happen to a job."""
 
 ENDED = frozenset(state for state, following in TRANSITIONS.items() if not following)
-
-Planned = list[tuple["WarmupTarget", "WarmupItem"]]
 
 
 class IllegalTransitionError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
@@ -14,9 +13,10 @@ from opentelemetry import metrics, trace
 
 from compilespan import get_ledger, semconv
 from compilespan.propagation import environment_context
-from compilespan.warmup import Warmup, plan
-from compilespan_service.jobs import Job, Planned
+from compilespan.warmup import Warmup
+from compilespan_service.jobs import Job
 from compilespan_service.lifecycle import Lifecycle, ProcessState
+from compilespan_service.plans import Planned, Plans, keys
 from compilespan_service.problems import ProblemError
 from compilespan_service.schemas import WarmupRequest
 from compilespan_service.targets import Factory, make_targets
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from compilespan import WarmupTarget
-    from compilespan.warmup_items import WarmupItem
     from compilespan_service.schemas import JobState
     from compilespan_service.settings import Settings
 
@@ -48,8 +46,8 @@ class Runner:
         self.lifecycle = Lifecycle(settings)
         self.on_failure: Callable[[], None] = lambda: None
         """Called when the first warmup leaves an item cold and the operator wants an exit."""
-        self._targets: list[WarmupTarget] | None = None
-        self._items: dict[tuple[str, str], WarmupItem] = {}
+        self._plans: Plans | None = None
+        """`None` while the targets are not loaded."""
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -120,14 +118,14 @@ class Runner:
             if self.lifecycle.state is ProcessState.DRAINING:
                 raise ProblemError("draining", "The process is shutting down; ask another one.")
             running = self.current
-            if self._targets is None:
+            if self._plans is None:
                 return self._submit_unloaded(request, running), False
-            planned = self._plan(request)
+            planned = self._plans.planned(request)
             if running is not None and not running.is_over:
-                if running.planned is None or _keys(planned) <= _keys(running.planned):
+                if running.planned is None or keys(planned) <= keys(running.planned):
                     return running, False
                 raise _conflict(running)
-            todo = planned if request.force else [p for p in planned if not self._is_warm(p[1])]
+            todo = planned if request.force else self._plans.cold(planned)
             if not todo and running is not None:
                 return running, True
             job = Job(request)
@@ -157,39 +155,6 @@ class Runner:
                 del self._jobs[next(iter(self._jobs))]
         self._queue.put(job)
 
-    def _plan(self, request: WarmupRequest) -> Planned:
-        """Return the items that a request names, in the targets' order."""
-        targets = self._targets or []
-        names = {target.name for target in targets}
-        asked = set(names if request.targets is None else request.targets)
-        shapes = request.shapes or {}
-        if unknown := sorted((asked | set(shapes)) - names):
-            raise ProblemError(
-                "target-not-found",
-                f"There is no target {unknown[0]!r}; this server has: "
-                f"{', '.join(sorted(names)) or 'none'}.",
-            )
-        items = plan([target for target in targets if target.name in asked])
-        planned = [
-            (target, item)
-            for target, item in items
-            if target.name not in shapes or dict(item.shape) in shapes[target.name]
-        ]
-        for name, wanted in shapes.items():
-            known = [dict(item.shape) for _, item in planned if item.target == name]
-            if missing := [shape for shape in wanted if shape not in known]:
-                raise ProblemError(
-                    "invalid-request",
-                    f"shapes.{name}: target {name!r} has no shape {json.dumps(missing[0])}; "
-                    "shapes come from the server's own targets.",
-                    errors=[{"field": f"body.shapes.{name}", "message": "unknown shape"}],
-                )
-        return planned
-
-    def _is_warm(self, item: WarmupItem) -> bool:
-        known = self._items.get(_key(item))
-        return known is not None and known.is_warm
-
     def _work(self) -> None:
         self._load()
         while (job := self._queue.get()) is not None:
@@ -215,14 +180,14 @@ class Runner:
             self.lifecycle.advance(ProcessState.LOAD_FAILED, f"{type(error).__name__}: {error}")
             return
         with self._lock:
-            self._targets = targets
+            self._plans = Plans(targets)
         if targets:
             self.lifecycle.advance(ProcessState.COLD)
         else:
             self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
 
     def _run(self, job: Job) -> None:
-        if self._targets is None:
+        if self._plans is None:
             job.go("failed", f"the models could not be loaded: {self.lifecycle.detail}")
             return
         if self.lifecycle.state is ProcessState.DRAINING:
@@ -230,13 +195,10 @@ class Runner:
             return
         if job.planned is None:
             try:
-                job.planned = self._plan(job.request)
+                job.planned = self._plans.planned(job.request)
             except ProblemError as error:
                 job.go("failed", error.detail)
                 return
-        for _, item in job.planned:
-            if known := self._items.get(_key(item)):
-                item.graphless = known.graphless
         token = otel_context.attach(job.context)
         try:
             self._warm(job, job.planned)
@@ -264,12 +226,11 @@ class Runner:
 
     def _settle(self, job: Job, state: JobState) -> None:
         """The items are done: remember them, and say what that makes of the process."""
+        plans = self._plans
+        assert plans is not None  # a job runs on loaded targets only
         with self._lock:
-            for _, item in job.planned or ():
-                if not (job.request.force and self._is_warm(item)):
-                    self._items[_key(item)] = item
-            everything = plan(self._targets or [])
-            warm = all(self._is_warm(item) for _, item in everything)
+            plans.remember(job.planned or [])
+            warm = plans.all_warm
         get_ledger().note_startup("warmup", job.elapsed_s)
         was_cold = self.lifecycle.state is ProcessState.COLD
         if warm:
@@ -293,11 +254,3 @@ def _conflict(running: Job) -> ProblemError:
         headers={"Retry-After": RETRY_AFTER_S},
         job=f"/warmup/jobs/{running.id}",
     )
-
-
-def _key(item: WarmupItem) -> tuple[str, str]:
-    return item.target, item.label
-
-
-def _keys(planned: Planned) -> set[tuple[str, str]]:
-    return {_key(item) for _, item in planned}

@@ -1,13 +1,13 @@
-"""An item of a warmup: a target and one of its shapes, and what became of it."""
+"""What a warmup is to do, and what became of it: targets, items, the result."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
@@ -16,14 +16,41 @@ from compilespan import semconv
 from compilespan.telemetry import active_telemetry, exception_type
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from compilespan.records import CompileRecord
     from compilespan.semconv import CacheResult
+    from compilespan.totals import CompileTotals
 
 JsonScalar = str | int | float | bool | None
 Shape = Mapping[str, JsonScalar]
 ItemState = Literal[
     "pending", "running", "warm", "eager", "unstable", "failed", "unverified", "cancelled"
 ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupTarget:
+    """One compiled model with the shapes to warm it for.
+
+    Attributes:
+        name: What people call it, unique among the targets.
+        run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
+            of serving. May be a coroutine function.
+        shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
+        load: Brings the weights; called once, before the first run.
+        executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
+        is_encoder: What its compiles are, where names would get it wrong.
+        timeout_s: Seconds that one item may take (enforced by the service).
+    """
+
+    name: str
+    run: Callable[[Shape], Any]
+    shapes: Sequence[Shape]
+    load: Callable[[], object] | None = dataclasses.field(default=None, kw_only=True)
+    executor: Executor | None = dataclasses.field(default=None, kw_only=True)
+    is_encoder: bool | None = dataclasses.field(default=None, kw_only=True)
+    timeout_s: float | None = dataclasses.field(default=None, kw_only=True)
 
 
 @dataclasses.dataclass(slots=True)
@@ -106,3 +133,39 @@ class WarmupItem:
             self._span.set_status(Status(StatusCode.ERROR, self._error_type))
         self._span.end(end_time=self._end_ns)
         self._span = trace.INVALID_SPAN
+
+
+Plan = Sequence[tuple[WarmupTarget, WarmupItem]]
+
+
+def plan(targets: Sequence[WarmupTarget]) -> Plan:
+    """Return the items of these targets, in their order."""
+    return [(t, WarmupItem(t.name, dict(shape))) for t in targets for shape in t.shapes]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupResult:
+    """What a warmup achieved.
+
+    Attributes:
+        items: In the order of the plan.
+        totals: What the compiles of its calls cost.
+        warnings: What an operator should look at although nothing failed.
+    """
+
+    items: tuple[WarmupItem, ...]
+    totals: CompileTotals
+    warnings: tuple[str, ...]
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether every item is warm."""
+        return all(item.is_warm for item in self.items)
+
+    @property
+    def state(self) -> Literal["succeeded", "failed", "cancelled"]:
+        """``failed`` where an item failed; one that is only not warm is told in `warnings`."""
+        states = {item.state for item in self.items}
+        if "failed" in states:
+            return "failed"
+        return "cancelled" if "cancelled" in states else "succeeded"
