@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Subscription(Generic[T]):
                 again, ``None`` for not before the next item.
         """
         # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
-        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[T | threading.Event | None] = queue.SimpleQueue()
         self._maxsize = maxsize
         self._callback = callback
         self._idle = idle
@@ -65,13 +64,10 @@ class Subscription(Generic[T]):
         return not self._thread.is_alive()
 
     def drain(self, timeout_s: float = 2.0) -> bool:
-        """Wait until what is queued now has left the queue; ``True`` if it did in time."""
-        deadline = time.monotonic() + timeout_s
-        while not self._queue.empty():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.002)
-        return True
+        """Wait until what is queued now was delivered; ``True`` if it was in time."""
+        delivered = threading.Event()
+        self._queue.put(delivered)
+        return delivered.wait(timeout_s)
 
     def _run(self) -> None:
         while True:
@@ -80,7 +76,10 @@ class Subscription(Generic[T]):
                 item = self._queue.get(timeout=wait_s)
                 if item is None:
                     return
-                self._callback(item)
+                if isinstance(item, threading.Event):
+                    item.set()
+                else:
+                    self._callback(item)
             except queue.Empty:
                 continue
             except Exception:

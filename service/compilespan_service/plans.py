@@ -34,11 +34,12 @@ class Plans:
         names = {target.name for target in self._targets}
         asked = set(names if request.targets is None else request.targets)
         shapes = request.shapes or {}
+        if not names:
+            raise ProblemError("target-not-found", "The server's factory returned no targets.")
         if unknown := sorted((asked | set(shapes)) - names):
             raise ProblemError(
                 "target-not-found",
-                f"There is no target {unknown[0]!r}; this server has: "
-                f"{', '.join(sorted(names)) or 'none'}.",
+                f"There is no target {unknown[0]!r}; this server has: {', '.join(sorted(names))}.",
             )
         planned = [
             (target, item)

@@ -162,6 +162,7 @@ class Runner:
                 self._run(job)
             except Exception:
                 _logger.exception("warmup job %s broke", job.id)
+                self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} broke")
                 if not job.is_over:
                     job.go("failed", "an internal error; the server's log has it")
 

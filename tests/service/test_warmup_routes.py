@@ -282,6 +282,8 @@ def test_no_targets_is_not_ready(serve):
     client = serve(factory=list)
     wait_until(lambda: client.get("/readyz").json()["state"] == "no-targets")
     assert client.get("/readyz").status_code == 503
+    body = problem(client.post("/warmup"), "target-not-found", 404)
+    assert "no targets" in body["detail"]
 
 
 def test_on_start_warms_by_itself(serve):

@@ -42,7 +42,7 @@ class Progress:
 
     def start(self) -> None:
         """Say hello and begin to follow."""
-        self._console.print(f"[bold]compilespan[/] on [link={self._address}]{self._address}[/link]")
+        self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
         self._tell_interrupted()
         self._thread.start()
 
@@ -162,7 +162,7 @@ class Progress:
         for process, begun in StateDirectory(self._directory).interrupted()[-1:]:
             self._console.print(
                 f"[yellow]![/] an earlier start (process {process.process['pid']}) died "
-                f"{duration(begun.elapsed_s)} into compiling {begun.name}, "
+                f"{duration(begun.elapsed_s)} into compiling {escape(begun.name)}, "
                 f"with {begun.graphs} graphs through",
                 soft_wrap=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -63,9 +64,6 @@ def serve(
     console = Console(highlight=False)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     providers = _providers()
-    os.environ.pop("COMPILESPAN_STATE_DIR", None)
-    directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
-    journal = open_journal(directory)
     runner = make_runner(settings)
     config = uvicorn.Config(
         create_app(settings, runner=runner),
@@ -84,7 +82,10 @@ def serve(
 
     runner.on_failure = end
     listener = _listen(config)
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
+    journal = open_journal(directory)
+    shown_host = f"[{host}]" if ":" in host else host
+    address = f"http://{shown_host}:{listener.getsockname()[1]}"
     progress = Progress(console, runner, address, directory)
     progress.start()
     # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
@@ -95,6 +96,8 @@ def serve(
     if journal is not None:
         journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")
     providers.shutdown(_FLUSH_S)
+    if settings.state_dir is None:
+        shutil.rmtree(directory, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
