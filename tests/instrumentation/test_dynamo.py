@@ -392,6 +392,26 @@ def test_a_module_is_collectable_while_instrumented(instrumented):
     assert [each() for each in seen] == [None, None]
 
 
+def test_a_local_of_a_calling_frame_is_let_go_of(instrumented):
+    """Rule 6: frames are read while a compile begins, and nothing of them is kept alive."""
+    import weakref
+
+    class Outer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = torch.compile(Block(), backend="eager")
+
+        def forward(self, x):
+            large = torch.zeros(1000)
+            seen = weakref.ref(large)
+            self.block(x)
+            del large
+            return seen() is None
+
+    assert Outer()(torch.zeros(3))
+    assert len(records()) == 1
+
+
 PATCHED = [
     ("torch._dynamo.metrics_context", "MetricsContext.__enter__"),
     ("torch._dynamo.metrics_context", "MetricsContext.__exit__"),
@@ -401,6 +421,10 @@ PATCHED = [
     ("torch._dynamo.output_graph", "OutputGraph.call_user_compiler"),
     ("torch._dynamo.output_graph", "OutputGraph.compile_subgraph"),
     ("torch._dynamo.utils", "ChromiumEventLogger.log_instant_event"),
+    ("torch._inductor.standalone_compile", "standalone_compile"),
+    ("torch.compiler", "load_cache_artifacts"),
+    ("torch.compiler._cache", "CacheArtifactManager.populate_caches"),
+    ("torch._dynamo.aot_compile", "AOTCompiledFunction.deserialize"),
 ]
 
 

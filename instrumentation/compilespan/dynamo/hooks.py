@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from compilespan import scope, semconv
+from compilespan.dynamo.calls import Calls
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.dynamo.owners import OwnerMemory
 from compilespan.dynamo.patches import Patches
@@ -30,8 +31,10 @@ class DynamoHooks:
 
     def __init__(self, names: EncoderNames) -> None:
         self._patches = Patches()
+        owners = OwnerMemory()
         self._graphs = GraphWatch()
-        self._windows = Windows(names, OwnerMemory(), self._graphs)
+        self._windows = Windows(names, owners, self._graphs)
+        self._calls = Calls(names, owners)
 
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
@@ -55,6 +58,19 @@ class DynamoHooks:
                 (output_graph, {"OutputGraph.call_user_compiler": self._backend_graph}),
                 (output_graph, {"OutputGraph.compile_subgraph": self._graph_break}),
                 ("torch._dynamo.utils", {"ChromiumEventLogger.log_instant_event": self._instant}),
+                (
+                    "torch._inductor.standalone_compile",
+                    {"standalone_compile": self._calls.standalone_compile},
+                ),
+                ("torch.compiler", {"load_cache_artifacts": self._calls.load_cache_artifacts}),
+                (
+                    "torch.compiler._cache",
+                    {"CacheArtifactManager.populate_caches": self._calls.load_cache_artifacts},
+                ),
+                (
+                    "torch._dynamo.aot_compile",
+                    {"AOTCompiledFunction.deserialize": self._calls.load_aot_compiled},
+                ),
             )
         )
 
@@ -74,11 +90,15 @@ class DynamoHooks:
             self._windows.leave(args[1] if len(args) > 1 else None)
 
     def _announce(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        announced = wrapped(*args, **kwargs)
         try:
             self._windows.announced()
+            trigger, compile_id = args if len(args) == 2 else kwargs.values()  # noqa: PLR2004
+            if trigger.name == "CUDAGRAPH_RECORDING":
+                return self._calls.cudagraph_recording(announced, compile_id)
         except Exception:
             _logger.debug("compilespan: an announcement went unheard", exc_info=True)
-        return wrapped(*args, **kwargs)
+        return announced
 
     def _aot_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         return self._graphs.around(wrapped, args, kwargs)
