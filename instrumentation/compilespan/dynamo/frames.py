@@ -62,16 +62,17 @@ class Subject:
         chain: ``owner`` and what encloses it, innermost first.
     """
 
-    def __init__(self, frame: FrameType, compiled_self: Any) -> None:
+    def __init__(self, frame: FrameType, compiled_self: Any = None, given: Any = None) -> None:
         """Walk the stack from ``frame`` outwards.
 
         Args:
             frame: Dynamo's own frame.
             compiled_self: ``self`` of the frame that is compiled, if it has one.
+            given: What was handed in to be compiled, where the frame itself has it.
         """
         module = module_class()
-        given: Any = None
-        chain: list[Any] = []
+        given = getattr(given, "__self__", given)
+        chain: list[Any] = [] if given is None else [given]
         if module is not None and isinstance(compiled_self, module):
             chain.append(compiled_self)
         for outer in _outwards(frame):

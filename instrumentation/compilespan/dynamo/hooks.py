@@ -104,6 +104,9 @@ class DynamoHooks:
         return self._graphs.around(wrapped, args, kwargs)
 
     def _backend_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        graph_module = args[0] if args else kwargs.get("gm")
+        if self._windows.captured(graph_module):
+            return wrapped(*args, **kwargs)
         return self._graphs.around_backend(wrapped, args, kwargs)
 
     def _instant(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:

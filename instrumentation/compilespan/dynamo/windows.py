@@ -51,7 +51,8 @@ class Open:
     owner: Callable[[], Any] = lambda: None
     one_graph: bool = False
     is_recompile: bool = False
-    backward: Graph | None = None
+    own_graph: Graph | None = None
+    """A graph that is told at the end, if none was told from inside."""
 
 
 class Windows(threading.local):
@@ -91,6 +92,18 @@ class Windows(threading.local):
         except Exception:
             _logger.debug("compilespan: lost a compile", exc_info=True)
 
+    def captured(self, graph_module: Any) -> bool:
+        """Whether a graph that Dynamo hands to its "backend" is only captured for later.
+
+        An ahead-of-time compile captures first and calls the real backend afterwards, outside
+        Dynamo's frame; its graph is told then, or at the end where AOTAutograd saw none.
+        """
+        opened = self._open[-1] if self._open else None
+        if opened is None or opened.trigger != "aot_compile":
+            return False
+        opened.own_graph = self._graphs.begin(graph_module)
+        return True
+
     def announced(self) -> None:
         """Dynamo is about to compile what it announced: by now it knows why it does so again."""
         opened = self._open[-1] if self._open else None
@@ -112,10 +125,9 @@ class Windows(threading.local):
             return self._begin_frame(frame, metrics)
         if trigger == "lazy_backward":
             return self._begin_backward(frame, metrics)
-        given = frames.local(frame, "model")
-        if given is None:
-            given = frames.local(frame, "fn")
-        subject = frames.Subject(frame, getattr(given, "__self__", given))
+        handed_in = (frames.local(frame, name) for name in ("model", "mod", "fn"))
+        given = next((each for each in handed_in if each is not None), None)
+        subject = frames.Subject(frame, given=given)
         unit = Unit(
             subject.name or caller,
             trigger,
@@ -165,7 +177,7 @@ class Windows(threading.local):
             attributes=forward.attributes,
         )
         opened = self._opened(unit, metrics)
-        opened.backward = self._graphs.begin(frames.local(frame, "bw_module"))
+        opened.own_graph = self._graphs.begin(frames.local(frame, "bw_module"))
         return opened
 
     def _opened(self, unit: Unit, metrics: Any) -> Open:
@@ -173,8 +185,9 @@ class Windows(threading.local):
         return Open(window, unit.trigger, metrics, self._graphs.seen)
 
     def _conclude(self, opened: Open, error: BaseException | None) -> Outcome:
-        if opened.backward is not None:
-            self._graphs.end(opened.backward)
+        if opened.own_graph is not None:
+            seen = self._graphs.seen != opened.graphs_before
+            self._graphs.end(opened.own_graph, tell=not seen)
         if error is not None:
             if _over_the_limit(error) and opened.code is not None:
                 get_ledger().give_up(opened.code)
