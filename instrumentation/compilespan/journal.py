@@ -9,6 +9,7 @@ tells until when the compile went on. `compilespan.starts` reads these files.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.metadata
 import io
@@ -16,6 +17,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,8 @@ class Journal:
 
     def close(self, reason: str, timeout_s: float = 2.0) -> None:
         """Write what is queued and that this process ends, and why. Bounded by ``timeout_s``."""
+        if self._file is None:
+            return
         self.note("exit", {"reason": reason, "time_ns": time.time_ns()})
         self._ledger.unwatch(self._subscription, timeout_s)
         self.abandon()
@@ -176,6 +180,7 @@ def open_journal(directory: Path | str | None = None) -> Journal | None:
     if named and ledger.journal is None:
         try:
             ledger.journal = Journal(Path(named), ledger)
+            _close_at_exit(ledger.journal)
             prune(Path(named))
         except OSError as error:
             _logger.warning(
@@ -186,6 +191,14 @@ def open_journal(directory: Path | str | None = None) -> Journal | None:
                 STATE_DIR,
             )
     return ledger.journal
+
+
+def _close_at_exit(journal: Journal) -> None:
+    """Write what is queued when the process ends by itself."""
+    atexit.register(journal.close, "exit")
+    # Children of multiprocessing end without atexit; what they do run is their own finalizers.
+    if (multiprocessing := sys.modules.get("multiprocessing.util")) is not None:
+        multiprocessing.Finalize(None, journal.close, args=("exit",), exitpriority=10)
 
 
 def is_written(path: Path) -> bool:

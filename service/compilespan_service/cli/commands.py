@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from compilespan_service.cli.run import run
 from compilespan_service.cli.serve import serve
 
 app = typer.Typer(
@@ -14,8 +15,4 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve)
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep subcommands even while there is only one."""
+app.command(context_settings={"ignore_unknown_options": True})(run)

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import signal
 import sys
-import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvicorn
-from rich.console import Console
 
-from compilespan.journal import open_journal
-from compilespan.sdk import Providers, configure
-from compilespan_service.app import create_app, make_runner
-from compilespan_service.cli.progress import Progress
-from compilespan_service.settings import Settings
-
-EXIT_WARMUP_FAILED = 3
-_FLUSH_S = 4.0
-# While Dynamo compiles it holds the GIL for whole intervals; short ones keep the probes answering.
-_SWITCH_INTERVAL_S = 0.0005
+from compilespan_service.cli import missing
 
 
 def serve(
@@ -54,93 +38,16 @@ def serve(
     ] = None,
 ) -> None:
     """Warm up compiled models, and say what it cost."""
-    settings = _settings(
+    try:
+        from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
+    except ModuleNotFoundError as error:
+        sys.exit(missing(error))
+    run_server(
+        host,
+        port,
         factory=factory,
         warmup=warmup,
         ready_when=ready_when,
         on_warmup_failure=on_warmup_failure,
         state_dir=state_dir,
     )
-    console = Console(highlight=False)
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    providers = _providers()
-    runner = make_runner(settings)
-    config = uvicorn.Config(
-        create_app(settings, runner=runner),
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    code = 0
-
-    def end() -> None:
-        nonlocal code
-        code = EXIT_WARMUP_FAILED
-        server.should_exit = True
-
-    runner.on_failure = end
-    listener = _listen(config)
-    directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
-    journal = open_journal(directory)
-    shown_host = f"[{host}]" if ":" in host else host
-    address = f"http://{shown_host}:{listener.getsockname()[1]}"
-    progress = Progress(console, runner, address, directory)
-    progress.start()
-    # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: None)
-    server.run(sockets=[listener])
-    progress.stop()
-    if journal is not None:
-        journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")
-    providers.shutdown(_FLUSH_S)
-    if settings.state_dir is None:
-        shutil.rmtree(directory, ignore_errors=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
-    os._exit(code)
-
-
-def _providers() -> Providers:
-    try:
-        return configure("compilespan")
-    except ValueError as error:
-        typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _settings(**given: Any) -> Settings:
-    from pydantic import ValidationError  # noqa: PLC0415  # for the message only
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(first["msg"], param_hint=f"--{option}") from error
-
-
-def _listen(config: uvicorn.Config) -> Any:
-    """Open the port at once: whoever asks meanwhile waits in its queue, not in an error."""
-    import socket  # noqa: PLC0415
-
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-        listener.listen(config.backlog)
-    except OSError as error:
-        why = {
-            errno.EADDRINUSE: "something listens there already; choose another with --port",
-            errno.EACCES: "that port is reserved; choose one above 1023 with --port",
-        }.get(error.errno or 0, "choose an address of this machine with --host")
-        typer.echo(
-            f"compilespan: cannot listen on {config.host}:{config.port} ({error.strerror}): {why}",
-            err=True,
-        )
-        raise typer.Exit(2) from error
-    return listener

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from compilespan import CompileTotals
+    from compilespan.totals import TotalsRow
 
 _MINUTE_S = 60
 ENCODER, LANGUAGE_MODEL = "#0d9488", "#6366f1"
@@ -29,27 +33,54 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+_COMMON = ("seconds", "compiles", "graphs", "cache hits", "recompiles")
+_ONLY_WHERE_THERE_ARE_ANY = ("loads", "captures", "skipped", "failed")
+
+
 def cost_table(totals: CompileTotals) -> Table:
     """Return what compiling cost, a row for each component."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    columns = ["seconds", "waited", "compiles", "graphs", "cache hits", "recompiles"]
-    failed = totals.total.failed > 0
-    for column in columns + (["failed"] if failed else []):
-        table.add_column(column, justify="right", no_wrap=True)
-    rows = (
-        ("encoder", ENCODER, totals.encoder),
-        ("language model", LANGUAGE_MODEL, totals.language_model),
-        ("total", "bold", totals.total),
-    )
-    for name, style, row in rows:
-        cells = [
-            duration(row.compile_s),
-            duration(row.wall_s),
-            str(row.compiles),
-            str(row.graphs),
-            str(row.cache_hits),
-            str(row.recompiles),
-        ]
-        table.add_row(name, *cells, *([str(row.failed)] if failed else []), style=style)
+    table = _table(totals)
+    _row(table, totals, "encoder", totals.encoder, ENCODER)
+    _row(table, totals, "language model", totals.language_model, LANGUAGE_MODEL)
+    _row(table, totals, "total", totals.total, "bold")
     return table
+
+
+def name_table(totals: CompileTotals, encoders: Collection[str]) -> Table:
+    """Return what compiling cost, a row for each name, the dearest first."""
+    table = _table(totals, "encoder")
+    dearest = sorted(totals.by_name.items(), key=lambda item: -item[1].wall_s)
+    for name, row in dearest:
+        is_encoder = name in encoders
+        style = ENCODER if is_encoder else LANGUAGE_MODEL
+        _row(table, totals, name, row, style, "yes" if is_encoder else "no")
+    _row(table, totals, "total", totals.total, "bold", "")
+    return table
+
+
+def _table(totals: CompileTotals, *more: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for column in (*more, *_COMMON, *_extra(totals)):
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _row(
+    table: Table, totals: CompileTotals, name: str, row: TotalsRow, style: str, *more: str
+) -> None:
+    table.add_row(
+        escape(name),
+        *more,
+        duration(row.compile_s + row.load_s),
+        str(row.compiles),
+        str(row.graphs),
+        str(row.cache_hits),
+        str(row.recompiles),
+        *(str(getattr(row, column)) for column in _extra(totals)),
+        style=style,
+    )
+
+
+def _extra(totals: CompileTotals) -> list[str]:
+    return [column for column in _ONLY_WHERE_THERE_ARE_ANY if getattr(totals.total, column)]

@@ -1,0 +1,228 @@
+"""What a program compiled, read from the journals of all its processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.text import Text
+
+from compilespan.starts import StateDirectory
+from compilespan.totals import TotalsBuilder
+from compilespan_service.cli.tables import duration, name_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from compilespan import CompileRecord
+    from compilespan.starts import Begun, ProcessJournal
+
+_MAX_LINES = 12
+
+
+class Report:
+    """Reads a state directory again and again; each file only once."""
+
+    def __init__(self, state: Path, instance: str) -> None:
+        self._state = state
+        self._instance = instance
+        self._directory = StateDirectory(state)
+
+    def status(self) -> str | None:
+        """Return one line about what compiles now; ``None`` when nothing does."""
+        active = [
+            begun
+            for process in self._processes()
+            if process.exit_reason is None
+            for begun in process.in_progress
+        ]
+        if not active:
+            return None
+        oldest = min(active, key=lambda begun: begun.start_ns)
+        kind = "encoder" if oldest.is_encoder else "not an encoder"
+        line = f" compilespan: {oldest.name} ({kind}) compiling for {duration(_age_s(oldest))}"
+        if oldest.graphs:
+            line += f", {oldest.graphs} graphs through"
+        if len(active) > 1:
+            line += f", and {len(active) - 1} more"
+        return line
+
+    def print(self, console: Console, wall_s: float) -> None:
+        """Print the table, and what a reader should know besides."""
+        processes = self._processes()
+        records = _records(processes)
+        cut_off = self._interrupted(processes)
+        if not records and not cut_off:
+            console.print(self._nothing(), soft_wrap=True)
+            return
+        totals = self._builder(processes).build()
+        console.print(
+            Text.assemble(
+                ("compilespan", "bold"),
+                f" · {_count(len(processes), 'process', 'processes')} · ran {duration(wall_s)}, "
+                f"of that compiling {duration(totals.total.wall_s)}",
+            )
+        )
+        encoders = {record.name for record in records if record.is_encoder}
+        console.print(name_table(totals, encoders))
+        self._print_notes(console, records)
+        for process, begun in cut_off:
+            console.print(
+                f"[red]✕[/] {escape(begun.name)} was still compiling when process "
+                f"{process.process['pid']} died: for {duration(begun.elapsed_s)}, "
+                f"{_count(begun.graphs, 'graph', 'graphs')} through",
+                soft_wrap=True,
+            )
+
+    def json(self, exit_code: int, wall_s: float) -> str:
+        """Return all figures as JSON."""
+        processes = self._processes()
+        figures: dict[str, Any] = {
+            "exit_code": exit_code,
+            "wall_s": wall_s,
+            "totals": dataclasses.asdict(self._builder(processes).build()),
+            "compiles": [
+                {**record.to_json(), "duration_s": record.duration_s}
+                for record in _records(processes)
+            ],
+            "interrupted": [
+                {**dataclasses.asdict(begun), "pid": process.process["pid"]}
+                for process, begun in self._interrupted(processes)
+            ],
+        }
+        return json.dumps(figures, indent=1) + "\n"
+
+    def trace(self) -> str:
+        """Return a trace in Chrome's JSON format, which Perfetto opens."""
+        events: list[dict[str, Any]] = []
+        for process in self._processes():
+            pid = process.process["pid"]
+            events.append(
+                {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": f"process {pid}"}}
+            )
+            events += [_slice(record) for record in process.records]
+            events += [
+                {
+                    "ph": "B",
+                    "name": begun.name,
+                    "cat": _category(is_encoder=begun.is_encoder),
+                    "pid": pid,
+                    "tid": 0,
+                    "ts": begun.start_ns / 1000,
+                }
+                for begun in process.in_progress
+            ]
+        return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}) + "\n"
+
+    def _processes(self) -> list[ProcessJournal]:
+        return self._directory.processes(self._instance)
+
+    def _builder(self, processes: list[ProcessJournal]) -> TotalsBuilder:
+        builder = TotalsBuilder()
+        for process in processes:
+            builder.update(process.builder)
+        return builder
+
+    def _interrupted(self, processes: list[ProcessJournal]) -> list[tuple[ProcessJournal, Begun]]:
+        return [
+            (process, begun)
+            for process in processes
+            if not process.is_running
+            for begun in process.in_progress
+        ]
+
+    def _nothing(self) -> str:
+        seen = [path.read_text("utf-8") for path in sorted(self._state.glob("seen-*"))]
+        for line in seen:
+            if line.startswith("missing:"):
+                return (
+                    "[yellow]![/] compilespan: torch ran in a Python without compilespan "
+                    f"({escape(line.removeprefix('missing:'))}); install it there: "
+                    "pip install compilespan"
+                )
+        if seen:
+            return "compilespan: torch compiled nothing"
+        return (
+            "compilespan: saw no process import torch, so nothing was compiled "
+            "(Python's -I, -E and -S keep it from looking)"
+        )
+
+    def _print_notes(self, console: Console, records: list[CompileRecord]) -> None:
+        notes = Counter[str]()
+        for record in records:
+            if record.is_recompile:
+                reason = _guard(record.recompile_reason or "")
+                notes[f"[bold]↻[/] {escape(record.name)} compiled again: {escape(reason)}"] += 1
+            if record.recompile_limit_hit:
+                notes[
+                    f"[red]✕[/] {escape(record.name)} hit the recompile limit: "
+                    "shapes that are new run eager from here on"
+                ] += 1
+            for broken in record.graph_breaks:
+                where = escape(f"{broken.file}:{broken.line}")
+                why = escape(_explained(broken.reason))
+                notes[f"[bold]▾[/] graph break at {where}: {why}"] += 1
+            if record.outcome == "failed":
+                notes[f"[red]✕[/] {escape(record.name)} failed: {record.error_type}"] += 1
+        for note, times in notes.most_common(_MAX_LINES):
+            console.print(note + (f" (×{times})" if times > 1 else ""), soft_wrap=True)
+        if (more := len(notes) - _MAX_LINES) > 0:
+            console.print(f"  and {more} more; --json FILE has all")
+
+
+def _records(processes: list[ProcessJournal]) -> list[CompileRecord]:
+    return sorted(
+        (record for process in processes for record in process.records),
+        key=lambda record: record.start_ns,
+    )
+
+
+def _guard(reason: str) -> str:
+    """Return the guard that failed, without Dynamo's compile id and source comment."""
+    return re.sub(r"^\d+/\d+: ", "", reason).split("  #")[0]
+
+
+def _explained(reason: str) -> str:
+    """Return the line of a graph break's reason that explains it."""
+    found = re.search(r"Explanation: (.+)", reason)
+    return found[1] if found else reason.partition("\n")[0]
+
+
+def _age_s(begun: Begun) -> float:
+    return max(0.0, time.time() - begun.start_ns / 1e9)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _category(*, is_encoder: bool) -> str:
+    return "encoder" if is_encoder else "language_model"
+
+
+def _slice(record: CompileRecord) -> dict[str, Any]:
+    return {
+        "ph": "X",
+        "name": record.name,
+        "cat": _category(is_encoder=record.is_encoder),
+        "pid": record.pid,
+        "tid": record.thread_id,
+        "ts": record.start_ns / 1000,
+        "dur": record.duration_ns / 1000,
+        "args": {
+            "is_encoder": record.is_encoder,
+            "outcome": record.outcome,
+            "trigger": record.trigger,
+            "graphs": record.graphs,
+            "cache": record.cache_result,
+            "recompile": record.recompile_reason,
+            "compile_ids": list(record.compile_ids),
+        },
+    }
