@@ -12,10 +12,13 @@ Importing it imports neither torch nor the OpenTelemetry SDK.
 from compilespan._version import __version__ as __version__
 from compilespan.components import mark_component
 from compilespan.explicit import monitor_torch_compile
+from compilespan.flushing import CHILD_FLUSH_S as _CHILD_FLUSH_S
+from compilespan.flushing import at_end_of_child as _at_end_of_child
 from compilespan.instrumentor import TorchCompileInstrumentor
 from compilespan.journal import open_journal as _open_journal
 from compilespan.ledger import CompileLedger, get_ledger, mark_ready
 from compilespan.records import CompileRecord
+from compilespan.telemetry import active_telemetry as _active_telemetry
 from compilespan.totals import CompileTotals
 from compilespan.warmup import warm
 from compilespan.warmup_plan import WarmupTarget
@@ -33,5 +36,11 @@ __all__ = [
     "warm",
 ]
 
-# A process that compiles nothing writes nothing; one that does finds its state directory itself.
-get_ledger().on_first_begin = _open_journal
+
+def _first_compile_begins() -> None:
+    """Make ready what only a process that compiles needs: its journal, its flush at the end."""
+    _open_journal()
+    _at_end_of_child(lambda: _active_telemetry().flush(_CHILD_FLUSH_S))
+
+
+get_ledger().on_first_begin = _first_compile_begins

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib.metadata
 import io
 import json
 import logging
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compilespan import propagation
 from compilespan._version import __version__
+from compilespan.flushing import at_end_of_child
 from compilespan.ledger import CompileLedger, Ended, Entry, Ready, get_ledger
 from compilespan.records import CompileBegun
 
@@ -196,9 +197,7 @@ def open_journal(directory: Path | str | None = None) -> Journal | None:
 def _close_at_exit(journal: Journal) -> None:
     """Write what is queued when the process ends by itself."""
     atexit.register(journal.close, "exit")
-    # Children of multiprocessing end without atexit; what they do run is their own finalizers.
-    if (multiprocessing := sys.modules.get("multiprocessing.util")) is not None:
-        multiprocessing.Finalize(None, journal.close, args=("exit",), exitpriority=10)
+    at_end_of_child(functools.partial(journal.close, "exit"))
 
 
 def is_written(path: Path) -> bool:

@@ -11,11 +11,12 @@ import traceback
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import metrics, trace
-from opentelemetry._logs import SeverityNumber, get_logger
+from opentelemetry._logs import SeverityNumber, get_logger, get_logger_provider
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from compilespan import propagation, semconv
 from compilespan._version import __version__
+from compilespan.flushing import at_once
 from compilespan.ledger import get_ledger
 from compilespan.metrics import CompileMetrics
 
@@ -46,6 +47,8 @@ class Telemetry:
         events: EventChannel = "span",
     ) -> None:
         self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        self._logger_provider = logger_provider
         self.tracer = trace.get_tracer(SCOPE, __version__, tracer_provider)
         self._logger = get_logger(SCOPE, __version__, logger_provider)
         self._span_events = events in ("span", "both")
@@ -69,6 +72,16 @@ class Telemetry:
             record_exception=False,
             set_status_on_exception=False,
         )
+
+    def flush(self, timeout_s: float) -> bool:
+        """Export what the providers hold, all signals at once, within ``timeout_s``."""
+        providers = (
+            self._tracer_provider or trace.get_tracer_provider(),
+            self._meter_provider or metrics.get_meter_provider(),
+            self._logger_provider or get_logger_provider(),
+        )
+        flushes = [flush for p in providers if (flush := getattr(p, "force_flush", None))]
+        return at_once(flushes, timeout_s)
 
     def repair_ids(self) -> None:
         """See to it that Dynamo's rewinding of ``random`` duplicates no span ids."""

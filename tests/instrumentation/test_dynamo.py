@@ -465,6 +465,28 @@ def test_a_missing_private_name_costs_what_it_told_and_one_line(
         assert only_record().outcome == "ok"
 
 
+@pytest.mark.parametrize("what", ["locals", "metrics", "code", "everything"])
+def test_private_parts_that_changed_cost_what_they_told(instrumented, monkeypatch, what):
+    """Another torch may name its locals differently, or keep its metrics elsewhere."""
+    from compilespan.dynamo import frames, windows
+
+    if what in ("locals", "everything"):
+        monkeypatch.setattr(frames, "local", lambda _frame, _name: None)
+    if what in ("metrics", "everything"):
+        monkeypatch.setattr(windows, "_metric", broken)
+    if what in ("code", "everything"):
+        monkeypatch.setattr(frames, "code_attributes", broken)
+    module = torch.compile(Block(), backend="eager")
+    for size in (3, 4):
+        assert module(torch.ones(size)).tolist() == [2.0] * size
+    if what == "metrics":
+        assert [record.graphs for record in records()] == [1, 1]
+
+
+def broken(*_):
+    raise AttributeError("not in this version")
+
+
 def missing(path):
     import wrapt
 

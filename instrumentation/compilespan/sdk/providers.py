@@ -6,10 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-import logging
 import os
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
@@ -24,6 +21,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from compilespan import propagation
+from compilespan.flushing import at_once
 from compilespan.ids import SystemRandomIdGenerator
 from compilespan.sdk.sampler import CompileSampler, create_sampler
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 65_536
 """Events that a span keeps: 80 subgraphs for each of hundreds of ranges, and some."""
-
-_logger = logging.getLogger("compilespan")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,14 +48,14 @@ class Providers:
             OpenTelemetry's own flush reports success although an export failed.
         """
         millis = int(timeout_s * 1000)
-        return _at_once([functools.partial(p.force_flush, millis) for p in self._all()], timeout_s)
+        return at_once([functools.partial(p.force_flush, millis) for p in self._all()], timeout_s)
 
     def shutdown(self, timeout_s: float = 5.0) -> bool:
         """Flush and close, all signals at once; ``True`` if it was done within ``timeout_s``.
 
         Exporters that hang are left behind in daemon threads.
         """
-        return _at_once([p.shutdown for p in self._all()], timeout_s)
+        return at_once([p.shutdown for p in self._all()], timeout_s)
 
     def _all(self) -> tuple[Any, ...]:
         return (self.tracer_provider, self.meter_provider, self.logger_provider)
@@ -175,23 +171,3 @@ def _load(signal: str, name: str) -> Callable[[], Any]:
         "use 'otlp', 'console' or 'none', or install the package that brings it"
     )
     raise ValueError(msg)
-
-
-def _at_once(calls: Sequence[Callable[[], Any]], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    threads = [
-        threading.Thread(target=_quietly, args=(call,), daemon=True, name="compilespan-flush")
-        for call in calls
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
-
-
-def _quietly(call: Callable[[], Any]) -> None:
-    try:
-        call()
-    except Exception:
-        _logger.debug("compilespan: a flush failed", exc_info=True)
