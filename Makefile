@@ -6,7 +6,7 @@ PORT ?= 8000
 # The demo's own compile cache and journals: the second start is warm, and knows of the first.
 DEMO := .demo
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint wheel benchmark clean
 
 demo: $(VENV)/ready
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
@@ -19,6 +19,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What the README's figures come from; about ten minutes on an idle machine.
+benchmark: $(VENV)/ready
+	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .

@@ -7,6 +7,7 @@ forked child finds it empty.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from compilespan.semconv import Phase
 
 MAX_RECORDS = 4096
+
+_logger = logging.getLogger("compilespan")
 
 
 class Ended:
@@ -200,8 +203,11 @@ class CompileLedger:
         """Note that a compile began; returns the key to end it with."""
         if not self._began:
             self._began = True
-            if self.on_first_begin is not None:
-                self.on_first_begin()
+            try:
+                if self.on_first_begin is not None:
+                    self.on_first_begin()
+            except Exception:
+                _logger.debug("compilespan: the first compile is not prepared", exc_info=True)
         with self._lock:
             key = next(self._keys)
             begun = CompileBegun(key, name, is_encoder, start_ns, started_ns)

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from compilespan import TorchCompileInstrumentor
 from compilespan._version import __version__
@@ -14,12 +14,13 @@ from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
 from compilespan_service.routes import health, totals, warmup
 from compilespan_service.runner import Runner
+from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
-    from fastapi.params import Depends
+    from fastapi import params
 
     from compilespan import WarmupTarget
 
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 _LOAD_AFTER_S = 0.05
 
 
-def create_app(settings: Settings | None = None, *, runner: Runner | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    runner: Runner | None = None,
+    hosts: Collection[str] | None = None,
+) -> FastAPI:
     """Return the service.
 
     Args:
         settings: From the environment where they are left out.
         runner: Where the caller keeps it, e.g. to end the process when a warmup fails.
+        hosts: Names that requests without a token may call it by; any where they are left out.
+
+    Raises:
+        TokenError: A token is configured and cannot be had.
     """
     settings = settings or Settings()
     runner = runner or make_runner(settings)
@@ -43,7 +53,8 @@ def create_app(settings: Settings | None = None, *, runner: Runner | None = None
         # The endpoints' own spans: between POST /warmup and its job lies nothing to look at.
         telemetry={"operation_spans": False},
     )
-    app.include_router(_router(runner, ()))
+    guard = Guard(token_digest(settings), hosts=hosts)
+    app.include_router(_router(runner, guard, ()))
     return app
 
 
@@ -57,7 +68,7 @@ def warmup_router(
     targets: Iterable[WarmupTarget] | Callable[[], Iterable[WarmupTarget]],
     *,
     settings: Settings | None = None,
-    dependencies: Sequence[Depends] = (),
+    dependencies: Sequence[params.Depends] = (),
 ) -> APIRouter:
     """Return the endpoints as a router to mount into an existing FastAPI app.
 
@@ -66,13 +77,19 @@ def warmup_router(
     Args:
         targets: The targets, or a function that returns them (called in a thread).
         settings: From the environment where they are left out.
-        dependencies: Of every endpoint, e.g. the app's authentication.
+        dependencies: Of every endpoint but the probes, e.g. the app's authentication. Without
+            them and without a token changing calls are refused.
+
+    Raises:
+        TokenError: A token is configured and cannot be had.
     """
+    settings = settings or Settings()
     factory = targets if callable(targets) else lambda: targets
-    return _router(Runner(lambda: factory, settings or Settings()), dependencies)
+    guard = Guard(token_digest(settings), changes_allowed=bool(dependencies))
+    return _router(Runner(lambda: factory, settings), guard, dependencies)
 
 
-def _router(runner: Runner, dependencies: Sequence[Depends]) -> APIRouter:
+def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]) -> APIRouter:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         instrumentor = TorchCompileInstrumentor()
@@ -85,8 +102,9 @@ def _router(runner: Runner, dependencies: Sequence[Depends]) -> APIRouter:
             starting.cancel()
             await asyncio.to_thread(runner.stop)
 
-    router = APIRouter(lifespan=lifespan, dependencies=list(dependencies))
+    guarded = [Depends(guard), *dependencies]
+    router = APIRouter(lifespan=lifespan)
     router.include_router(health.routes(runner))
-    router.include_router(warmup.routes(runner))
-    router.include_router(totals.routes(Accounts()))
+    router.include_router(warmup.routes(runner), dependencies=guarded)
+    router.include_router(totals.routes(Accounts()), dependencies=guarded)
     return router

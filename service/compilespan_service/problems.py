@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from compilespan_service import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from fastapi import Request, Response
+    from fastapi import Response
+    from starlette.types import Message, Receive
 
 MEDIA_TYPE = "application/problem+json"
+MAX_BODY_BYTES = 256 * 1024
 
 _KINDS: dict[str, tuple[int, str]] = {
+    "unauthorized": (401, "A token is needed"),
+    "cross-site": (403, "The request comes from another site"),
+    "not-configured": (403, "No authentication is configured"),
     "job-not-found": (404, "No such job"),
     "target-not-found": (404, "No such target"),
     "plan-conflict": (409, "Another warmup is running"),
+    "body-too-large": (413, "The body is too large"),
     "invalid-request": (422, "The request is not valid"),
     "warmup-failed": (500, "The warmup failed"),
     "draining": (503, "The server is shutting down"),
 }
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """Ends a request with a problem document."""
 
     def __init__(
@@ -46,23 +54,21 @@ class ProblemError(Exception):
             headers: Of the response.
             members: Further members of the document, JSON values.
         """
-        super().__init__(detail)
+        status, self._title = _KINDS[kind]
+        super().__init__(status, detail, headers)
         self.kind = kind
-        self.detail = detail
-        self.headers = headers
         self.members = members
 
     def response(self) -> JSONResponse:
         """Return the response."""
-        status, title = _KINDS[self.kind]
         document = {
             "type": f"urn:compilespan:problem:{self.kind}",
-            "title": title,
-            "status": status,
+            "title": self._title,
+            "status": self.status_code,
             "detail": self.detail,
             **self.members,
         }
-        return JSONResponse(document, status, self.headers, media_type=MEDIA_TYPE)
+        return JSONResponse(document, self.status_code, self.headers, media_type=MEDIA_TYPE)
 
 
 class ProblemRoute(APIRoute):
@@ -73,8 +79,9 @@ class ProblemRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def with_problems(request: Request) -> Response:
+            limited = Request(request.scope, _limited(request.receive), request._send)  # noqa: SLF001
             try:
-                return await handler(request)
+                return await handler(limited)
             except ProblemError as error:
                 return error.response()
             except RequestValidationError as error:
@@ -94,6 +101,25 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
             "content": {MEDIA_TYPE: {}},
         }
     return described
+
+
+def _limited(receive: Receive) -> Receive:
+    """Return ``receive`` with a bound on the body, whether its length is announced or not."""
+    read = 0
+
+    async def bounded() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > MAX_BODY_BYTES:
+            raise ProblemError(
+                "body-too-large",
+                f"A body has {MAX_BODY_BYTES} bytes at most; name fewer targets and shapes, or "
+                "leave them out: all is the default.",
+            )
+        return message
+
+    return bounded
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,8 @@ class Settings(BaseSettings):
         ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
         on_warmup_failure: What a first warmup that leaves an item cold does.
         state_dir: Where the processes of this server keep their journals.
+        token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
+        token_file: A file that holds the token, e.g. a mounted secret.
     """
 
     model_config = SettingsConfigDict(env_prefix="COMPILESPAN_", extra="ignore")
@@ -26,4 +28,6 @@ class Settings(BaseSettings):
     warmup: Literal["on-start", "on-request"] = "on-start"
     ready_when: Literal["warm", "loaded"] = "warm"
     on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
-    state_dir: Path | None = Field(default=None)
+    state_dir: Path | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None

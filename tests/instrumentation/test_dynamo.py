@@ -245,6 +245,20 @@ def test_the_users_own_exception_while_traced_is_skipped_and_unchanged(instrumen
     assert get_ledger().totals().total.skipped == 1
 
 
+def test_a_construct_that_dynamo_gives_up_on_is_skipped_without_an_error(instrumented):
+    def loops(x):
+        for _ in range(2):
+            x = x + 1
+            print("break")  # noqa: T201
+        return x
+
+    assert torch.compile(loops, backend="eager")(torch.zeros(1)).tolist() == [2.0]
+    record = records()[0]
+    assert (record.outcome, record.error_type) == ("skipped", None)
+    assert instrumented.spans[0].status.status_code.name == "UNSET"
+    assert get_ledger().totals().total.failed == 0
+
+
 def test_a_frame_without_operations_is_skipped(instrumented):
     torch.compile(lambda x: x, backend="eager")(torch.zeros(3))
     assert [(r.outcome, r.graphs) for r in records()] == [("skipped", 0)]

@@ -157,3 +157,10 @@ def test_a_wrong_exporter_is_told_without_a_traceback(monkeypatch):
     assert done.returncode == 2
     assert "'smoke', which is not installed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_listening_beyond_loopback_wants_a_token_or_a_word():
+    done = serve("--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 2
+    assert "COMPILESPAN_TOKEN" in done.stderr
+    assert "--allow-unauthenticated" in done.stderr

@@ -36,6 +36,10 @@ def serve(
         Path | None,
         typer.Option(help="Where journals live; a temporary one by default.", show_default=False),
     ] = None,
+    allow_unauthenticated: Annotated[
+        bool,
+        typer.Option("--allow-unauthenticated", help="Listen beyond this machine without a token."),
+    ] = False,
 ) -> None:
     """Warm up compiled models, and say what it cost."""
     try:
@@ -45,6 +49,7 @@ def serve(
     run_server(
         host,
         port,
+        allow_unauthenticated=allow_unauthenticated,
         factory=factory,
         warmup=warmup,
         ready_when=ready_when,

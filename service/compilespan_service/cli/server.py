@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import uvicorn
@@ -21,7 +21,13 @@ from compilespan.journal import open_journal
 from compilespan.sdk import Providers, configure
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
+from compilespan_service.security import TokenError, is_loopback, own_names, token_digest
 from compilespan_service.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from compilespan_service.runner import Runner
 
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
@@ -29,21 +35,23 @@ _FLUSH_S = 4.0
 _SWITCH_INTERVAL_S = 0.0005
 
 
-def run_server(host: str, port: int, **given: Any) -> None:
+def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: Any) -> None:
     """Serve until a signal comes, then flush and end the process.
 
     Args:
         host: Address to listen on.
         port: Port; 0 takes a free one.
+        allow_unauthenticated: Listen beyond loopback although there is no token.
         given: Settings that the command line has; ``None`` leaves one to the environment.
     """
     settings = _settings(**given)
     console = Console(highlight=False)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    providers = _providers()
     runner = make_runner(settings)
+    app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
+    providers = _providers()
     config = uvicorn.Config(
-        create_app(settings, runner=runner),
+        app,
         host=host,
         port=port,
         log_level="warning",
@@ -79,6 +87,24 @@ def run_server(host: str, port: int, **given: Any) -> None:
     sys.stderr.flush()
     # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
     os._exit(code)
+
+
+def _app(settings: Settings, runner: Runner, host: str, *, allow_unauthenticated: bool) -> FastAPI:
+    try:
+        has_token = token_digest(settings) is not None
+    except TokenError as error:
+        typer.echo(f"compilespan: {error}", err=True)
+        raise typer.Exit(2) from error
+    if not (has_token or allow_unauthenticated or is_loopback(host)):
+        typer.echo(
+            f"compilespan: {host} can be reached from other machines and there is no token: "
+            "whoever gets there could start warmups. Set COMPILESPAN_TOKEN or "
+            "COMPILESPAN_TOKEN_FILE, or say --allow-unauthenticated.",
+            err=True,
+        )
+        raise typer.Exit(2)
+    hosts = own_names(host) if is_loopback(host) else None
+    return create_app(settings, runner=runner, hosts=hosts)
 
 
 def _providers() -> Providers:

@@ -21,7 +21,7 @@ def routes(accounts: Accounts) -> APIRouter:
         "/totals",
         response_model=schemas.Totals,
         summary="Compile time, encoder and language model apart",
-        responses=responses("invalid-request"),
+        responses=responses("unauthorized", "invalid-request"),
     )
     def totals(
         scope: Annotated[

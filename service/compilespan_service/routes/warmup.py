@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from compilespan_service.jobs import Job
 
 MAX_WAIT_S = 600
-MAX_BODY_BYTES = 256 * 1024
 
 
 def routes(runner: Runner) -> APIRouter:
     """Return the endpoints over a runner."""
-    router = APIRouter(route_class=ProblemRoute, tags=["warmup"], max_body_size=MAX_BODY_BYTES)
+    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
 
     @router.post(
         "/warmup",
@@ -32,7 +31,8 @@ def routes(runner: Runner) -> APIRouter:
             200: {"model": schemas.Job, "description": "It succeeded, or all was warm already"},
             202: {"description": "It goes on; Location has it"},
             **responses(
-                "target-not-found", "plan-conflict", "invalid-request", "warmup-failed", "draining"
+                *("unauthorized", "cross-site", "target-not-found", "plan-conflict"),
+                *("body-too-large", "invalid-request", "warmup-failed", "draining"),
             ),
         },
     )
@@ -58,7 +58,7 @@ def routes(runner: Runner) -> APIRouter:
         "/warmup",
         response_model=schemas.Job,
         summary="The current job, else the latest",
-        responses=responses("job-not-found"),
+        responses=responses("unauthorized", "job-not-found"),
     )
     async def latest_job() -> schemas.Job:
         job = runner.current
@@ -73,7 +73,7 @@ def routes(runner: Runner) -> APIRouter:
         name="warmup_job",
         response_model=schemas.Job,
         summary="One job",
-        responses=responses("job-not-found"),
+        responses=responses("unauthorized", "job-not-found"),
     )
     async def one_job(job_id: str) -> schemas.Job:
         return runner.job(job_id).schema()

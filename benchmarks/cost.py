@@ -1,0 +1,252 @@
+"""What instrumenting costs: per compile (paired), per call, and as the number of compiles grows."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+
+import torch
+
+from compilespan import TorchCompileInstrumentor
+from compilespan.dynamo import graphs, windows
+
+PAIRS = 60
+
+
+@contextmanager
+def instrumented(on: bool):
+    if on:
+        TorchCompileInstrumentor().instrument()
+    try:
+        yield
+    finally:
+        if on:
+            TorchCompileInstrumentor().uninstrument()
+
+
+def compile_once(backend: str) -> float:
+    """Return the seconds of a first call; with inductor from a warm cache."""
+    torch._dynamo.reset()
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    model = torch.compile(layer, backend=backend)
+    x = torch.randn(2, 8, 32)
+    gc.collect()  # garbage of what came before is not this compile's
+    with torch.inference_mode():
+        began = time.perf_counter()
+        model(x)
+        return time.perf_counter() - began
+
+
+def per_compile(backend: str) -> dict[str, object]:
+    """Pair a compile with us and one without, in alternating order; the median difference."""
+    for _ in range(3):
+        compile_once(backend)
+    without, differences = [], []
+    for index in range(PAIRS):
+        times = {}
+        for on in (index % 2 == 0, index % 2 == 1):
+            with instrumented(on):
+                times[on] = compile_once(backend)
+        without.append(times[False])
+        differences.append(times[True] - times[False])
+    base_s, cost_s = statistics.median(without), statistics.median(differences)
+    quartiles = statistics.quantiles(differences, n=4)
+    return {
+        "what": f"compile, {backend}, warm",
+        "base_ms": base_s * 1e3,
+        "cost_ms": cost_s * 1e3,
+        "cost_quartiles_ms": [quartiles[0] * 1e3, quartiles[2] * 1e3],
+        "ratio": 1 + cost_s / base_s,
+    }
+
+
+def per_call() -> dict[str, object]:
+    """Call a compiled module; instrumented or not it must be the same code."""
+    model = torch.compile(torch.nn.Linear(8, 8), backend="eager")
+    x = torch.randn(2, 8)
+
+    def hundred_calls() -> float:
+        began = time.perf_counter()
+        for _ in range(100):
+            model(x)
+        return time.perf_counter() - began
+
+    with torch.inference_mode():
+        model(x)
+        hundred_calls()
+        code = torch._dynamo.eval_frame.innermost_fn(model.forward).__code__
+        ratios, base = [], []
+        for index in range(200):
+            times = {}
+            for on in (index % 2 == 0, index % 2 == 1):
+                with instrumented(on):
+                    hundred_calls()  # patching makes the interpreter specialise anew
+                    times[on] = hundred_calls()
+                    assert torch._dynamo.eval_frame.innermost_fn(model.forward).__code__ is code
+            ratios.append(times[True] / times[False])
+            base.append(times[False])
+    return {
+        "what": "call of a compiled module",
+        "base_us": statistics.median(base) * 1e4,
+        "ratio": statistics.median(ratios),
+    }
+
+
+def beside_torchs_own() -> list[dict[str, object]]:
+    """The same compile with torch's own ways of looking, each in three processes of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        cases = {
+            "nothing": {},
+            "compilespan": {"BENCHMARK_INSTRUMENTED": "1"},
+            "TORCH_TRACE": {"TORCH_TRACE": scratch},
+            "TORCH_LOGS=+dynamo,+aot,+inductor": {"TORCH_LOGS": "+dynamo,+aot,+inductor"},
+        }
+        runs: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(3):
+            for name, env in cases.items():
+                done = subprocess.run(
+                    [sys.executable, "-m", "benchmarks.cost"],
+                    env={**os.environ, **env},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    check=True,
+                )
+                runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+        times = {name: statistics.median(each) for name, each in runs.items()}
+    base_s = times["nothing"]
+    return [
+        {"what": f"compile with {name}", "median_ms": s * 1e3, "ratio": s / base_s}
+        for name, s in times.items()
+    ]
+
+
+class HookClock:
+    """Adds up the time that is spent in our hooks, from inside: free of the machine's noise."""
+
+    _WHERE = (
+        (windows.Windows, ("enter", "leave", "announced", "captured")),
+        (graphs.GraphWatch, ("begin", "end", "instant")),
+    )
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        for cls, names in self._WHERE:
+            for name in names:
+                setattr(cls, name, self._timed(getattr(cls, name)))
+
+    def _timed(self, function):
+        @functools.wraps(function)
+        def timed(*args, **kwargs):
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.spent_s += time.perf_counter() - began
+
+        return timed
+
+
+def inside() -> dict[str, object]:
+    """The time in our hooks during a warm inductor compile."""
+    clock = HookClock()
+    TorchCompileInstrumentor().instrument()
+    compile_once("inductor")
+    clock.spent_s = 0.0
+    times = [compile_once("inductor") for _ in range(PAIRS)]
+    TorchCompileInstrumentor().uninstrument()
+    base_s, cost_s = statistics.mean(times), clock.spent_s / PAIRS
+    return {
+        "what": "inside our hooks, inductor, warm",
+        "base_ms": base_s * 1e3,
+        "cost_ms": cost_s * 1e3,
+        "ratio": 1 + cost_s / base_s,
+    }
+
+
+def growth() -> list[dict[str, object]]:
+    """Time in our hooks, and memory with and without us, as the number of compiles grows.
+
+    torch's own time and memory for each compile are in both processes, which run side by side.
+    """
+    processes = {
+        on: subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.cost", "growth"],
+            env={**os.environ, **({"BENCHMARK_INSTRUMENTED": "1"} if on else {})},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for on in (False, True)
+    }
+    rows = {
+        on: json.loads(process.communicate()[0].splitlines()[-1])
+        for on, process in processes.items()
+    }
+    return [
+        {
+            "compiles": ours["compiles"],
+            "ms_in_our_hooks_per_compile": ours["ms_in_our_hooks"],
+            "kib_per_compile": ours["kib"],
+            "kib_per_compile_uninstrumented": theirs["kib"],
+        }
+        for ours, theirs in zip(rows[True], rows[False], strict=True)
+    ]
+
+
+def grow(clock: HookClock) -> list[dict[str, object]]:
+    """Compile new code again and again."""
+    # torch's profile-guided file is written anew at each compile, all of it: its cost would grow.
+    torch._dynamo.config.automatic_dynamic_local_pgo = False
+    rows = []
+    done = 0
+    for goal in (10, 100, 1_000, 10_000):
+        clock.spent_s = 0.0
+        before = _resident()
+        for _ in range(goal - done):
+            namespace: dict[str, object] = {}
+            exec("def add(x): return x + 1", namespace)
+            torch.compile(namespace["add"], backend="eager")(torch.zeros(2))
+        rows.append(
+            {
+                "compiles": goal,
+                "ms_in_our_hooks": clock.spent_s / (goal - done) * 1e3,
+                "kib": (_resident() - before) / (goal - done) / 1024,
+            }
+        )
+        done = goal
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> list[dict[str, object]]:
+    return [
+        inside(),
+        per_compile("inductor"),
+        per_compile("aot_eager"),
+        per_call(),
+        *beside_torchs_own(),
+    ]
+
+
+if __name__ == "__main__":
+    hook_clock = HookClock() if sys.argv[1:] == ["growth"] else None
+    if os.environ.get("BENCHMARK_INSTRUMENTED"):
+        TorchCompileInstrumentor().instrument()
+    if hook_clock is not None:
+        print(json.dumps(grow(hook_clock)))
+    else:
+        compile_once("inductor")
+        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(PAIRS))))

@@ -1,0 +1,200 @@
+"""Who may ask; each line of SPEC's security, with hostile requests."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.testclient import TestClient
+
+from compilespan_service.app import create_app, make_runner, warmup_router
+from compilespan_service.security import (
+    Guard,
+    TokenError,
+    is_loopback,
+    own_names,
+    token_digest,
+)
+from compilespan_service.settings import Settings
+from serving import Model
+
+PROBES = ("/livez", "/startupz", "/readyz")
+
+
+def problem(response, kind, status):
+    assert response.status_code == status, response.text
+    assert response.json()["type"] == f"urn:compilespan:problem:{kind}"
+    return response.json()
+
+
+def server(**settings):
+    """Return a client of the service as `compilespan serve` on loopback makes it."""
+    settings = Settings(factory="json:loads", warmup="on-request", **settings)
+    app = create_app(settings, runner=make_runner(settings), hosts=own_names("127.0.0.1"))
+    return TestClient(app, base_url="http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/warmup"), ("GET", "/warmup"), ("GET", "/totals")]
+)
+def test_without_the_token_everything_is_401(method, path, header):
+    headers = {"Authorization": header} if header else {}
+    response = server(token="s3cret").request(method, path, headers=headers)
+    body = problem(response, "unauthorized", 401)
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "s3cret" not in response.text
+    assert "Authorization: Bearer" in body["detail"]
+
+
+def test_with_the_token_it_is_answered():
+    client = server(token="s3cret")
+    headers = {"Authorization": "Bearer s3cret"}
+    assert client.get("/totals", headers=headers).status_code == 200
+    assert client.get("/totals", headers={"Authorization": "bearer  s3cret "}).status_code == 200
+
+
+@pytest.mark.parametrize("path", PROBES)
+def test_probes_want_no_token(path):
+    assert server(token="s3cret").get(path).status_code in (200, 503)
+
+
+def test_the_token_may_lie_in_a_file(tmp_path):
+    (tmp_path / "token").write_text("s3cret\n")
+    client = server(token_file=tmp_path / "token")
+    assert client.get("/totals").status_code == 401
+    headers = {"Authorization": "Bearer s3cret"}
+    assert client.get("/totals", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", b"\xff\xfe"])
+def test_a_token_file_without_a_token_is_told(tmp_path, content):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TokenError, match="cannot be read|the token is empty"):
+        token_digest(Settings(token_file=path))
+
+
+def test_the_time_of_a_refusal_tells_nothing_of_the_token():
+    guard = Guard(token_digest(Settings(token="a" * 64)))
+
+    def refusal(given):
+        scope = {"type": "http", "headers": [(b"authorization", b"Bearer " + given.encode())]}
+        request = Request(scope)
+        times = []
+        for _ in range(400):
+            began = time.perf_counter_ns()
+            with pytest.raises(Exception, match="token"):
+                guard._check_token(request)
+            times.append(time.perf_counter_ns() - began)
+        return statistics.median(times)
+
+    first_wrong, last_wrong = refusal("b" * 64), refusal("a" * 63 + "b")
+    assert 0.5 < first_wrong / last_wrong < 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_form_of_another_site_changes_nothing(headers):
+    client = server()
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    problem(client.post("/warmup", headers=headers, content="a=b"), "cross-site", 403)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://127.0.0.1:8000"}])
+def test_our_own_page_and_programs_may_change(headers):
+    assert server().post("/warmup", headers=headers).status_code != 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/warmup"), ("GET", "/totals")])
+def test_a_name_that_was_rebound_to_this_machine_is_refused(host, method, path):
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    problem(server().request(method, path, headers=headers), "cross-site", 403)
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+def test_the_names_of_this_machine_are_ours(host):
+    assert server().get("/totals", headers={"Host": host}).status_code == 200
+
+
+def mounted(model, **options):
+    app = FastAPI()
+    settings = Settings(warmup="on-request", **options.pop("settings", {}))
+    app.include_router(warmup_router([model.target], settings=settings, **options), prefix="/ops")
+    return TestClient(app)
+
+
+def test_a_router_without_authentication_refuses_changes_and_says_how_to_allow_them():
+    with mounted(Model()) as client:
+        body = problem(client.post("/ops/warmup"), "not-configured", 403)
+        assert "dependencies" in body["detail"]
+        assert client.get("/ops/totals").status_code == 200
+
+
+def test_a_router_with_a_token_or_the_apps_own_dependency_accepts_them():
+    def own_authentication(request: Request):
+        if request.headers.get("x-key") != "mine":
+            raise HTTPException(401)
+
+    with mounted(Model(), settings={"token": "s3cret"}) as client:
+        headers = {"Authorization": "Bearer s3cret"}
+        response = client.post("/ops/warmup?wait=60", headers=headers)
+        assert response.status_code == 200
+        assert client.get("/ops/warmup", headers=headers).status_code == 200
+    with mounted(Model(), dependencies=[Depends(own_authentication)]) as client:
+        assert client.post("/ops/warmup").status_code == 401
+        assert client.get("/ops/totals").status_code == 401
+        assert client.get("/ops/readyz").status_code == 503
+        response = client.post("/ops/warmup?wait=60", headers={"x-key": "mine"})
+        assert response.status_code == 200
+        assert response.headers["location"].startswith("/ops/warmup/jobs/")
+
+
+def test_a_body_that_is_too_large_is_told(serve):
+    body = {"targets": ["x" * 1000] * 300}
+    client = serve(Model())
+    problem(client.post("/warmup", json=body), "body-too-large", 413)
+
+    def endless():
+        for _ in range(300):
+            yield b"x" * 1024
+
+    headers = {"content-type": "application/json"}
+    problem(client.post("/warmup", content=endless(), headers=headers), "body-too-large", 413)
+
+
+@pytest.mark.parametrize("job", ["..%2f..%2fetc%2fpasswd", "%00", "a" * 5000])
+def test_a_job_id_leads_nowhere_else(serve, job):
+    response = serve(Model()).get(f"/warmup/jobs/{job}")
+    assert response.status_code == 404
+    assert "root:" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("example.com", False),
+    ],
+)
+def test_what_only_this_machine_reaches(host, expected):
+    assert is_loopback(host) is expected
