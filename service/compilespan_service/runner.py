@@ -14,6 +14,7 @@ from opentelemetry import metrics, trace
 from compilespan import get_ledger, semconv
 from compilespan.propagation import environment_context
 from compilespan.warmup import Warmup
+from compilespan_service.jobbook import JobBook
 from compilespan_service.jobs import Job
 from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.plans import Planned, Plans, keys
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from compilespan_service.schemas import JobState
     from compilespan_service.settings import Settings
 
-MAX_JOBS = 64
-"""Jobs that are remembered."""
 RETRY_AFTER_S = "2"
 
 _logger = logging.getLogger("compilespan_service")
@@ -48,7 +47,7 @@ class Runner:
         """Called when the first warmup leaves an item cold and the operator wants an exit."""
         self._plans: Plans | None = None
         """`None` while the targets are not loaded."""
-        self._jobs: dict[str, Job] = {}
+        self.jobs = JobBook()
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="compilespan-jobs", daemon=True)
@@ -77,33 +76,19 @@ class Runner:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    @property
-    def jobs(self) -> list[Job]:
-        """The jobs that are remembered, oldest first."""
-        with self._lock:
-            return list(self._jobs.values())
-
-    @property
-    def current(self) -> Job | None:
-        """The job that runs or waits, else the latest."""
-        jobs = self.jobs
-        return next((job for job in jobs if not job.is_over), jobs[-1] if jobs else None)
-
-    def job(self, job_id: str) -> Job:
-        """Return a job.
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job: at once while it waits, else before its next call. An ended one stays.
 
         Raises:
             ProblemError: ``job-not-found``.
         """
+        job = self.jobs.find(job_id)
         with self._lock:
-            found = self._jobs.get(job_id)
-        if found is None:
-            raise ProblemError(
-                "job-not-found",
-                f"There is no job {job_id!r}; GET /warmup has the latest. "
-                f"The last {MAX_JOBS} are remembered, in the process that ran them.",
-            )
-        return found
+            if job.state == "queued":
+                job.go("cancelled")
+            elif job.state == "running":
+                job.go("cancelling")
+        return job
 
     def submit(self, request: WarmupRequest) -> tuple[Job, bool]:
         """Start a job or join the one that does the same or more.
@@ -117,7 +102,7 @@ class Runner:
         with self._lock:
             if self.lifecycle.state is ProcessState.DRAINING:
                 raise ProblemError("draining", "The process is shutting down; ask another one.")
-            running = self.current
+            running = self.jobs.current
             if self._plans is None:
                 return self._submit_unloaded(request, running), False
             planned = self._plans.planned(request)
@@ -149,10 +134,7 @@ class Runner:
         raise _conflict(running)
 
     def _enqueue(self, job: Job) -> None:
-        with self._lock:
-            self._jobs[job.id] = job
-            while len(self._jobs) > MAX_JOBS:
-                del self._jobs[next(iter(self._jobs))]
+        self.jobs.add(job)
         self._queue.put(job)
 
     def _work(self) -> None:
@@ -188,6 +170,9 @@ class Runner:
             self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
 
     def _run(self, job: Job) -> None:
+        if job.is_over:  # cancelled while it waited
+            self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} was cancelled")
+            return
         if self._plans is None:
             job.go("failed", f"the models could not be loaded: {self.lifecycle.detail}")
             return
@@ -213,17 +198,23 @@ class Runner:
             if context.is_valid:
                 job.trace_id = trace.format_trace_id(context.trace_id)
 
-        job.go("running")
+        with self._lock:
+            if job.is_over:  # cancelled a moment ago
+                return
+            job.go("running")
         result = Warmup(
             planned,
             verify=job.request.verify,
             on_error=job.request.on_error,
             on_record=job.take,
             on_span=name_job,
-            go_on=lambda: self.lifecycle.state is not ProcessState.DRAINING,
+            go_on=lambda: self._goes_on(job),
         ).run()
         job.warnings = list(result.warnings)
         self._settle(job, result.state)
+
+    def _goes_on(self, job: Job) -> bool:
+        return job.state == "running" and self.lifecycle.state is not ProcessState.DRAINING
 
     def _settle(self, job: Job, state: JobState) -> None:
         """The items are done: remember them, and say what that makes of the process."""
@@ -238,9 +229,10 @@ class Runner:
             self.lifecycle.advance(ProcessState.WARM)
         else:
             self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id}: an item is not warm")
-        if state == "cancelled":
-            job.go("cancelling")
-        job.go(state)
+        with self._lock:
+            if state == "cancelled" and job.state == "running":  # by the end of the process
+                job.go("cancelling")
+            job.go(state)
         self._duration.record(job.elapsed_s, {semconv.JOB_STATE: state})
         if (journal := get_ledger().journal) is not None:
             journal.note("job", job.schema().model_dump(mode="json"))

@@ -303,3 +303,59 @@ def test_the_job_span_is_the_parent_of_its_items(serve, instrumented):
         "compilespan.job.state": "succeeded",
     }
     assert job["trace_id"] == f"{warmup.context.trace_id:032x}"
+
+
+def test_jobs_are_listed_newest_first(serve):
+    client = serve(Model())
+    first = client.post("/warmup?wait=60", json={"shapes": {"net": [{"batch": 1}]}}).json()
+    second = client.post("/warmup?wait=60").json()
+    assert [job["id"] for job in client.get("/warmup/jobs").json()] == [second["id"], first["id"]]
+
+
+def test_a_cancelled_job_ends_before_its_next_call_and_keeps_what_is_warm(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    job = client.post("/warmup").json()
+    assert model.entered.wait(20)
+    response = client.delete(f"/warmup/jobs/{job['id']}")
+    assert (response.status_code, response.json()["state"]) == (202, "cancelling")
+    model.go_on.set()
+    wait_until(lambda: client.get("/warmup").json()["state"] == "cancelled")
+    job = client.get("/warmup").json()
+    assert states(job) == ["cancelled"] * 3
+    assert job["totals"]["total"]["compiles"] == 1
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/startupz").status_code == 200
+    problem(client.post("/warmup?wait=0", json={"targets": ["x"]}), "target-not-found", 404)
+    assert client.post("/warmup?wait=60").status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_job_that_waits_is_cancelled_at_once(serve):
+    import threading
+
+    loading = threading.Event()
+    model = Model()
+
+    def factory():
+        assert loading.wait(20)
+        return [model.target]
+
+    client = serve(model, factory=factory, wait_loaded=False, warmup="on-start")
+    wait_until(lambda: client.get("/warmup").status_code == 200)
+    job = client.get("/warmup").json()
+    response = client.delete(f"/warmup/jobs/{job['id']}")
+    assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+    loading.set()
+    wait_until(lambda: client.get("/startupz").status_code == 200)
+    assert client.get("/readyz").json()["state"] == "not-warm"
+    assert model.runs == []
+
+
+def test_an_ended_job_stays_what_it_is(serve):
+    client = serve(Model())
+    job = client.post("/warmup?wait=60").json()
+    response = client.delete(f"/warmup/jobs/{job['id']}")
+    assert (response.status_code, response.json()["state"]) == (200, "succeeded")
+    problem(client.delete("/warmup/jobs/none"), "job-not-found", 404)

@@ -57,7 +57,7 @@ class Progress:
         self._tell_news()
 
     def _step(self) -> None:
-        state, job = self._runner.lifecycle.state, self._runner.current
+        state, job = self._runner.lifecycle.state, self._runner.jobs.current
         if state is ProcessState.LOADING:
             self._follow(self._loading_line, self._is_loading)
         elif job is not None and not job.is_over:
@@ -66,7 +66,7 @@ class Progress:
 
     def _tell_news(self) -> None:
         """Say once what became of loading and of each job."""
-        lifecycle, job = self._runner.lifecycle, self._runner.current
+        lifecycle, job = self._runner.lifecycle, self._runner.jobs.current
         if lifecycle.state is ProcessState.LOAD_FAILED:
             if self._told is None:
                 self._console.print(

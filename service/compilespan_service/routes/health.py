@@ -26,7 +26,7 @@ def routes(runner: Runner) -> APIRouter:
     def health(response: Response, *, verdict: bool) -> schemas.Health:
         response.status_code = 200 if verdict else 503
         ledger = get_ledger()
-        job = runner.current
+        job = runner.jobs.current
         warming = job is not None and job.state in ("running", "cancelling")
         return schemas.Health(
             state=runner.lifecycle.state.value,

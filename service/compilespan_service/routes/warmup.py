@@ -61,11 +61,36 @@ def routes(runner: Runner) -> APIRouter:
         responses=responses("unauthorized", "job-not-found"),
     )
     async def latest_job() -> schemas.Job:
-        job = runner.current
+        job = runner.jobs.current
         if job is None:
             raise ProblemError(
                 "job-not-found", "No warmup was asked for yet; POST /warmup starts one."
             )
+        return job.schema()
+
+    @router.get(
+        "/warmup/jobs",
+        response_model=list[schemas.Job],
+        summary="All jobs that are remembered, newest first",
+        responses=responses("unauthorized"),
+    )
+    async def all_jobs() -> list[schemas.Job]:
+        return [job.schema() for job in reversed(runner.jobs.all)]
+
+    @router.delete(
+        "/warmup/jobs/{job_id}",
+        response_model=schemas.Job,
+        summary="Cancel a job between two calls; what is warm stays warm",
+        responses={
+            202: {"model": schemas.Job, "description": "A call is in progress; it ends first"},
+            **responses("unauthorized", "cross-site", "job-not-found"),
+        },
+    )
+    async def cancel_job(job_id: str, response: Response) -> schemas.Job:
+        job = runner.cancel(job_id)
+        if not job.is_over:
+            response.status_code = 202
+            response.headers["Retry-After"] = RETRY_AFTER_S
         return job.schema()
 
     @router.get(
@@ -76,7 +101,7 @@ def routes(runner: Runner) -> APIRouter:
         responses=responses("unauthorized", "job-not-found"),
     )
     async def one_job(job_id: str) -> schemas.Job:
-        return runner.job(job_id).schema()
+        return runner.jobs.find(job_id).schema()
 
     return router
 

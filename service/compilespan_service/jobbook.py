@@ -1,0 +1,56 @@
+"""The jobs that a process remembers."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from compilespan_service.problems import ProblemError
+
+if TYPE_CHECKING:
+    from compilespan_service.jobs import Job
+
+MAX_JOBS = 64
+
+
+class JobBook:
+    """The last `MAX_JOBS` jobs, oldest first. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def add(self, job: Job) -> None:
+        """Remember a job, and forget the oldest beyond the bound."""
+        with self._lock:
+            self._jobs[job.id] = job
+            while len(self._jobs) > MAX_JOBS:
+                del self._jobs[next(iter(self._jobs))]
+
+    @property
+    def all(self) -> list[Job]:
+        """All of them, oldest first."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    @property
+    def current(self) -> Job | None:
+        """The job that runs or waits, else the latest."""
+        jobs = self.all
+        return next((job for job in jobs if not job.is_over), jobs[-1] if jobs else None)
+
+    def find(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            ProblemError: ``job-not-found``.
+        """
+        with self._lock:
+            found = self._jobs.get(job_id)
+        if found is None:
+            raise ProblemError(
+                "job-not-found",
+                f"There is no job {job_id[:64]!r}; GET /warmup/jobs lists those there are: "
+                f"the last {MAX_JOBS}, in the process that ran them.",
+            )
+        return found
