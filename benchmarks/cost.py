@@ -249,4 +249,4 @@ if __name__ == "__main__":
         print(json.dumps(grow(hook_clock)))
     else:
         compile_once("inductor")
-        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(PAIRS))))
+        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(20))))

@@ -8,13 +8,16 @@ import importlib.metadata
 import os
 import platform
 import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from compilespan import get_ledger
 from compilespan.propagation import instance_id
 from compilespan.starts import ProcessJournal, StateDirectory
 from compilespan.totals import TotalsBuilder
 from compilespan_service import schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Accounts:
@@ -70,6 +73,31 @@ class Accounts:
             in_progress=in_progress,
             **rows,
         )
+
+    def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
+        """Return the records of this start whose fields are as ``wanted``, newest first."""
+        records = list(get_ledger().records())
+        for other in self._others():
+            records += other.records
+        found = sorted(
+            (
+                record
+                for record in records
+                if all(getattr(record, field) == value for field, value in wanted.items())
+            ),
+            key=lambda record: record.start_ns,
+            reverse=True,
+        )
+        return [
+            schemas.Compile.model_validate(
+                {
+                    **record.to_json(),
+                    "started_at": _moment(record.start_ns),
+                    "duration_s": record.duration_s,
+                }
+            )
+            for record in found[:limit]
+        ]
 
     def _others(self) -> list[ProcessJournal]:
         """The other processes of this start that have a journal."""

@@ -12,7 +12,8 @@ from compilespan import TorchCompileInstrumentor
 from compilespan._version import __version__
 from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
-from compilespan_service.routes import health, totals, warmup
+from compilespan_service.history import History
+from compilespan_service.routes import compiles, health, totals, warmup
 from compilespan_service.runner import Runner
 from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
@@ -106,5 +107,7 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
     router = APIRouter(lifespan=lifespan)
     router.include_router(health.routes(runner))
     router.include_router(warmup.routes(runner), dependencies=guarded)
-    router.include_router(totals.routes(Accounts()), dependencies=guarded)
+    accounts = Accounts()
+    router.include_router(totals.routes(accounts), dependencies=guarded)
+    router.include_router(compiles.routes(accounts, History()), dependencies=guarded)
     return router

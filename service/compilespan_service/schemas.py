@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
+from compilespan.semconv import CacheResult, Kind, Outcome, Phase
 
 JobState = Literal[
     "queued", "running", "succeeded", "failed", "timed_out", "cancelling", "cancelled"
@@ -147,6 +148,71 @@ class Totals(ComponentRows):
     by_name: dict[str, Row]
     by_process: dict[str, Row]
     in_progress: list[InProgress]
+
+
+class GraphBreak(BaseModel):
+    """Where Dynamo had to end a graph."""
+
+    reason: str
+    file: str
+    line: int
+
+
+class Compile(BaseModel):
+    """One record; see `compilespan.CompileRecord`."""
+
+    name: str
+    is_encoder: bool
+    kind: Kind
+    trigger: str
+    phase: Phase
+    outcome: Outcome
+    error_type: str | None
+    started_at: dt.datetime
+    duration_s: float
+    graphs: int
+    cache_hits: int
+    cache_misses: int
+    cache_bypasses: int
+    cache_result: CacheResult | None
+    is_recompile: bool
+    recompile_reason: str | None
+    recompile_limit_hit: bool
+    graph_breaks: list[GraphBreak]
+    compile_ids: list[str]
+    trace_id: str
+    span_id: str
+    pid: int
+    thread_id: int
+
+
+class Interrupted(BaseModel):
+    """What was compiling when a process died."""
+
+    name: str
+    is_encoder: bool
+    pid: int
+    started_at: dt.datetime
+    elapsed_s: Annotated[float, Field(description="Until the process's last sign of life.")]
+    graphs: int
+
+
+class Start(ComponentRows):
+    """One start of the server, all its processes added up."""
+
+    instance: str
+    started_at: dt.datetime
+    processes: int
+    versions: dict[str, str]
+    cache: Annotated[
+        Literal["cold", "warm", "none"],
+        Field(description="cold: a graph was missed; warm: all were hit; none: no cache was asked"),
+    ]
+    ready_after_s: float | None
+    ended: Annotated[
+        str, Field(description="running, killed, or what the process said: shutdown, exit, failed")
+    ]
+    interrupted: list[Interrupted]
 
 
 class Health(BaseModel):

@@ -1,0 +1,88 @@
+"""The starts that a state directory knows, and how each ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING, Literal
+
+from compilespan import get_ledger
+from compilespan.starts import StateDirectory
+from compilespan.totals import TotalsBuilder
+from compilespan_service import schemas
+
+if TYPE_CHECKING:
+    from compilespan.starts import ProcessJournal
+
+MAX_STARTS = 100
+
+
+class History:
+    """Reads the journals of all starts; each file only once."""
+
+    def __init__(self) -> None:
+        self._state: StateDirectory | None = None
+
+    def starts(self) -> list[schemas.Start]:
+        """Return the last starts, newest first; none without a state directory."""
+        journal = get_ledger().journal
+        if journal is None:
+            return []
+        journal.flush(0.5)  # what this process recorded a moment ago
+        if self._state is None or self._state.directory != journal.directory:
+            self._state = StateDirectory(journal.directory)
+        by_instance: dict[str, list[ProcessJournal]] = {}
+        for process in self._state.processes():
+            by_instance.setdefault(process.process["instance"], []).append(process)
+        starts = [_start(instance, processes) for instance, processes in by_instance.items()]
+        return sorted(starts, key=lambda start: start.started_at, reverse=True)[:MAX_STARTS]
+
+
+def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
+    builder = TotalsBuilder()
+    for process in processes:
+        builder.update(process.builder)
+    totals = builder.build()
+    first = min(processes, key=lambda process: int(process.process["started_ns"]))
+    ready = [p.ready_after_s for p in processes if p.ready_after_s is not None]
+    return schemas.Start(
+        instance=instance,
+        started_at=_moment(first.process["started_ns"]),
+        processes=len(processes),
+        versions=first.process["versions"],
+        cache=_cache(totals.total.cache_hits, totals.total.cache_misses),
+        ready_after_s=max(ready) if ready else None,
+        ended=_ended(processes, first),
+        interrupted=[
+            schemas.Interrupted(
+                name=begun.name,
+                is_encoder=begun.is_encoder,
+                pid=process.process["pid"],
+                started_at=_moment(begun.start_ns),
+                elapsed_s=begun.elapsed_s,
+                graphs=begun.graphs,
+            )
+            for process in processes
+            if process.exit_reason is None and not process.is_running
+            for begun in process.in_progress
+        ],
+        encoder=schemas.Row(**dataclasses.asdict(totals.encoder)),
+        language_model=schemas.Row(**dataclasses.asdict(totals.language_model)),
+        total=schemas.Row(**dataclasses.asdict(totals.total)),
+    )
+
+
+def _cache(hits: int, misses: int) -> Literal["cold", "warm", "none"]:
+    if misses:
+        return "cold"
+    return "warm" if hits else "none"
+
+
+def _ended(processes: list[ProcessJournal], first: ProcessJournal) -> str:
+    if any(process.is_running for process in processes):
+        return "running"
+    return first.exit_reason or "killed"
+
+
+def _moment(time_ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)

@@ -1,0 +1,55 @@
+"""``/compiles`` and ``/history``: the records themselves, and earlier starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+
+from compilespan.semconv import Kind, Outcome, Phase
+from compilespan_service import schemas
+from compilespan_service.problems import ProblemRoute, responses
+
+if TYPE_CHECKING:
+    from compilespan_service.accounts import Accounts
+    from compilespan_service.history import History
+
+
+def routes(accounts: Accounts, history: History) -> APIRouter:
+    """Return the endpoints over an instance's accounts and the directory's history."""
+    router = APIRouter(route_class=ProblemRoute, tags=["compiles"])
+
+    @router.get(
+        "/compiles",
+        response_model=list[schemas.Compile],
+        summary="What was compiled in this start, newest first",
+        responses=responses("unauthorized", "invalid-request"),
+    )
+    def compiles(
+        is_encoder: bool | None = None,
+        phase: Phase | None = None,
+        kind: Kind | None = None,
+        outcome: Outcome | None = None,
+        name: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=4096)] = 1000,
+    ) -> list[schemas.Compile]:
+        asked = {
+            "is_encoder": is_encoder,
+            "phase": phase,
+            "kind": kind,
+            "outcome": outcome,
+            "name": name,
+        }
+        wanted = {field: value for field, value in asked.items() if value is not None}
+        return accounts.compiles(wanted, limit)
+
+    @router.get(
+        "/history",
+        response_model=list[schemas.Start],
+        summary="The starts that the state directory knows, newest first",
+        responses=responses("unauthorized"),
+    )
+    def starts() -> list[schemas.Start]:
+        return history.starts()
+
+    return router
