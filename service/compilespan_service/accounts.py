@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import importlib.metadata
 import os
 import platform
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
 from compilespan.propagation import instance_id
@@ -58,7 +57,7 @@ class Accounts:
                     )
                     for begun in other.in_progress
                 ]
-        rows: dict[str, Any] = dataclasses.asdict(builder.build())
+        totals = builder.build()
         return schemas.Totals(
             scope=schemas.Scope(
                 kind=scope,
@@ -71,7 +70,12 @@ class Accounts:
             ready_after_s=ledger.ready_after_s,
             versions=versions(),
             in_progress=in_progress,
-            **rows,
+            encoder=totals.encoder,
+            language_model=totals.language_model,
+            total=totals.total,
+            by_phase=dict(totals.by_phase),
+            by_name=dict(totals.by_name),
+            by_process=dict(totals.by_process),
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:

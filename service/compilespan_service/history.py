@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING, Literal
 
@@ -66,9 +65,9 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
             if process.exit_reason is None and not process.is_running
             for begun in process.in_progress
         ],
-        encoder=schemas.Row(**dataclasses.asdict(totals.encoder)),
-        language_model=schemas.Row(**dataclasses.asdict(totals.language_model)),
-        total=schemas.Row(**dataclasses.asdict(totals.total)),
+        encoder=totals.encoder,
+        language_model=totals.language_model,
+        total=totals.total,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
 from compilespan.semconv import CacheResult, Kind, Outcome, Phase
+from compilespan.totals import TotalsRow
 
 JobState = Literal[
     "queued", "running", "succeeded", "failed", "timed_out", "cancelling", "cancelled"
@@ -50,37 +50,17 @@ class WarmupRequest(BaseModel):
     ] = True
 
 
-class Row(BaseModel):
-    """A row of totals; see `compilespan.totals.TotalsRow`."""
-
-    compile_s: float = 0.0
-    wall_s: float = 0.0
-    failed_s: float = 0.0
-    load_s: float = 0.0
-    longest_s: float = 0.0
-    compiles: int = 0
-    skipped: int = 0
-    failed: int = 0
-    loads: int = 0
-    captures: int = 0
-    recompiles: int = 0
-    graphs: int = 0
-    cache_hits: int = 0
-    cache_misses: int = 0
-    cache_bypasses: int = 0
-
-
 class ComponentRows(BaseModel):
     """Encoder and language model, and what they add up to."""
 
-    encoder: Row = Row()
-    language_model: Row = Row()
-    total: Row = Row()
+    encoder: TotalsRow
+    language_model: TotalsRow
+    total: TotalsRow
 
     @classmethod
     def of(cls, totals: CompileTotals) -> ComponentRows:
         """Take the rows of a ledger or a warmup."""
-        return cls.model_validate(dataclasses.asdict(totals))
+        return cls(encoder=totals.encoder, language_model=totals.language_model, total=totals.total)
 
 
 class Item(BaseModel):
@@ -144,9 +124,9 @@ class Totals(ComponentRows):
     as_of: dt.datetime
     ready_after_s: float | None
     versions: dict[str, str]
-    by_phase: dict[str, Row]
-    by_name: dict[str, Row]
-    by_process: dict[str, Row]
+    by_phase: dict[str, TotalsRow]
+    by_name: dict[str, TotalsRow]
+    by_process: dict[str, TotalsRow]
     in_progress: list[InProgress]
 
 
