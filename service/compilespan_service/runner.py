@@ -35,6 +35,19 @@ RETRY_AFTER_S = "2"
 _logger = logging.getLogger("compilespan_service")
 
 
+class PlanConflictError(ProblemError):
+    """Another plan was asked for than that of the job that runs."""
+
+    def __init__(self, job: Job) -> None:
+        """Name the running job."""
+        super().__init__(
+            "plan-conflict",
+            "A job with another plan is running; wait for it, or ask for a part of what it does.",
+            headers={"Retry-After": RETRY_AFTER_S},
+        )
+        self.job = job
+
+
 class Runner:
     """The models of this process and their warmup."""
 
@@ -109,7 +122,7 @@ class Runner:
             if running is not None and not running.is_over:
                 if running.planned is None or keys(planned) <= keys(running.planned):
                     return running, False
-                raise _conflict(running)
+                raise PlanConflictError(running)
             todo = planned if request.force else self._plans.cold(planned)
             if not todo and running is not None:
                 return running, True
@@ -131,7 +144,7 @@ class Runner:
         everything = running.request.targets is None and running.request.shapes is None
         if everything or request == running.request:
             return running
-        raise _conflict(running)
+        raise PlanConflictError(running)
 
     def _enqueue(self, job: Job) -> None:
         self.jobs.add(job)
@@ -238,12 +251,3 @@ class Runner:
             journal.note("job", job.schema().model_dump(mode="json"))
         if was_cold and not warm and self._settings.on_warmup_failure == "exit":
             self.on_failure()
-
-
-def _conflict(running: Job) -> ProblemError:
-    return ProblemError(
-        "plan-conflict",
-        "A job with another plan is running; wait for it, or ask for a part of what it does.",
-        headers={"Retry-After": RETRY_AFTER_S},
-        job=f"/warmup/jobs/{running.id}",
-    )

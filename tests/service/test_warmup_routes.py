@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
 
 from compilespan import get_ledger
+from compilespan_service.app import warmup_router
+from compilespan_service.settings import Settings
 from serving import Model, in_thread, wait_until
 
 
@@ -359,3 +363,24 @@ def test_an_ended_job_stays_what_it_is(serve):
     response = client.delete(f"/warmup/jobs/{job['id']}")
     assert (response.status_code, response.json()["state"]) == (200, "succeeded")
     problem(client.delete("/warmup/jobs/none"), "job-not-found", 404)
+
+
+def test_mounted_under_a_prefix_every_link_leads_to_its_job():
+    model, other = Model(), Model("other", sizes=(5,))
+    app = FastAPI()
+    router = warmup_router(
+        [model.target, other.target],
+        settings=Settings(warmup="on-request"),
+        dependencies=[Depends(lambda: None)],
+    )
+    app.include_router(router, prefix="/ops")
+    with TestClient(app) as client:
+        wait_until(lambda: client.get("/ops/readyz").json()["state"] != "loading")
+        model.hold()
+        running = client.post("/ops/warmup", json={"targets": ["net"]})
+        assert model.entered.wait(20)
+        conflict = client.post("/ops/warmup")
+        links = (running.headers["location"], conflict.json()["job"])
+        assert links == (f"/ops/warmup/jobs/{running.json()['id']}",) * 2
+        assert client.get(links[0]).json()["id"] == running.json()["id"]
+        model.go_on.set()

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from compilespan_service import schemas
 from compilespan_service.problems import ProblemError, ProblemRoute, responses
-from compilespan_service.runner import RETRY_AFTER_S, Runner
+from compilespan_service.runner import RETRY_AFTER_S, PlanConflictError, Runner
 
 if TYPE_CHECKING:
     from compilespan_service.jobs import Job
@@ -45,7 +45,7 @@ def routes(runner: Runner) -> APIRouter:
         ] = None,
         prefer: Annotated[str | None, Header(description="wait=N (RFC 7240)")] = None,
     ) -> schemas.Job:
-        job, already_warm = runner.submit(plan or schemas.WarmupRequest())
+        job, already_warm = _submit(runner, request, plan or schemas.WarmupRequest())
         if already_warm:
             response.status_code = 200
             return job.schema(already_warm=True)
@@ -106,8 +106,17 @@ def routes(runner: Runner) -> APIRouter:
     return router
 
 
+def _submit(runner: Runner, request: Request, plan: schemas.WarmupRequest) -> tuple[Job, bool]:
+    try:
+        return runner.submit(plan)
+    except PlanConflictError as conflict:
+        # Only here is it known where the routes are mounted.
+        conflict.members["job"] = _url(request, conflict.job)
+        raise
+
+
 def _answer(request: Request, response: Response, job: Job, *, waited: bool) -> schemas.Job:
-    location = request.url_for("warmup_job", job_id=job.id).path
+    location = _url(request, job)
     response.headers["Location"] = location
     if not job.is_over or not waited:
         response.headers["Retry-After"] = RETRY_AFTER_S
@@ -121,6 +130,10 @@ def _answer(request: Request, response: Response, job: Job, *, waited: bool) -> 
         headers={"Location": location},
         job=job.schema().model_dump(mode="json"),
     )
+
+
+def _url(request: Request, job: Job) -> str:
+    return request.url_for("warmup_job", job_id=job.id).path
 
 
 def _preferred_wait_s(prefer: str | None) -> float:
