@@ -92,6 +92,12 @@ class ProcessJournal:
             for begun in self._begun.values()
         )
 
+    @property
+    def interrupted(self) -> tuple[Begun, ...]:
+        """What was compiling when the process died; nothing where it ended in its own words."""
+        died = self.exit_reason is None and not self.is_running
+        return self.in_progress if died else ()
+
     def _line(self, line: bytes) -> None:
         try:
             values = json.loads(line)
@@ -146,9 +152,4 @@ class StateDirectory:
 
     def interrupted(self) -> list[tuple[ProcessJournal, Begun]]:
         """Return what was compiling when its process died, oldest first."""
-        return [
-            (journal, begun)
-            for journal in self.processes()
-            if journal.exit_reason is None and not journal.is_running
-            for begun in journal.in_progress
-        ]
+        return [(journal, begun) for journal in self.processes() for begun in journal.interrupted]

@@ -39,7 +39,7 @@ class Accounts:
             schemas.InProgress(
                 name=begun.name,
                 is_encoder=begun.is_encoder,
-                started_at=_moment(begun.start_ns),
+                started_at=schemas.moment(begun.start_ns),
                 elapsed_s=(time.perf_counter_ns() - begun.started_ns) / 1e9,
                 graphs=begun.graphs,
             )
@@ -51,7 +51,7 @@ class Accounts:
                     schemas.InProgress(
                         name=begun.name,
                         is_encoder=begun.is_encoder,
-                        started_at=_moment(begun.start_ns),
+                        started_at=schemas.moment(begun.start_ns),
                         elapsed_s=max(0.0, now_s - begun.start_ns / 1e9),
                         graphs=begun.graphs,
                     )
@@ -65,7 +65,7 @@ class Accounts:
                 processes=1 + len(others),
                 complete=all(other.is_complete for other in others),
             ),
-            since=_moment(since_ns),
+            since=schemas.moment(since_ns),
             as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),
             ready_after_s=ledger.ready_after_s,
             versions=versions(),
@@ -96,7 +96,7 @@ class Accounts:
             schemas.Compile.model_validate(
                 {
                     **record.to_json(),
-                    "started_at": _moment(record.start_ns),
+                    "started_at": schemas.moment(record.start_ns),
                     "duration_s": record.duration_s,
                 }
             )
@@ -126,7 +126,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _moment(time_ns: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)

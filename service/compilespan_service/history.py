@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
@@ -46,7 +45,7 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
     ready = [p.ready_after_s for p in processes if p.ready_after_s is not None]
     return schemas.Start(
         instance=instance,
-        started_at=_moment(first.process["started_ns"]),
+        started_at=schemas.moment(first.process["started_ns"]),
         processes=len(processes),
         versions=first.process["versions"],
         cache=_cache(totals.total.cache_hits, totals.total.cache_misses),
@@ -57,13 +56,12 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
                 name=begun.name,
                 is_encoder=begun.is_encoder,
                 pid=process.process["pid"],
-                started_at=_moment(begun.start_ns),
+                started_at=schemas.moment(begun.start_ns),
                 elapsed_s=begun.elapsed_s,
                 graphs=begun.graphs,
             )
             for process in processes
-            if process.exit_reason is None and not process.is_running
-            for begun in process.in_progress
+            for begun in process.interrupted
         ],
         encoder=totals.encoder,
         language_model=totals.language_model,
@@ -81,7 +79,3 @@ def _ended(processes: list[ProcessJournal], first: ProcessJournal) -> str:
     if any(process.is_running for process in processes):
         return "running"
     return first.exit_reason or "killed"
-
-
-def _moment(time_ns: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)

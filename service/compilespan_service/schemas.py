@@ -213,3 +213,8 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+
+
+def moment(time_ns: int) -> dt.datetime:
+    """Return a time of the library, nanoseconds since the epoch, as it travels."""
+    return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)
