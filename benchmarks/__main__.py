@@ -19,6 +19,7 @@ SUITES = {
     "accuracy": accuracy.main,
     "nesting": nesting.main,
     "cost": cost.main,
+    "beside": cost.beside_torchs_own,
     "growth": cost.growth,
 }
 

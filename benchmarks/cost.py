@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import json
+import math
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import torch
 from compilespan import TorchCompileInstrumentor
 from compilespan.dynamo import graphs, windows
 
-PAIRS = 60
+PAIRS = 400
 
 
 @contextmanager
@@ -46,32 +48,48 @@ def compile_once(backend: str) -> float:
 
 
 def per_compile(backend: str) -> dict[str, object]:
-    """Pair a compile with us and one without, in alternating order; the median difference.
+    """Pair a compile with us and one without, in random order; the median difference.
 
-    Both are preceded by the same patching and restoring: what that does to caches is no cost of
-    a compile.
+    The wrappers stay in place and what they do is switched: patching and restoring a class makes
+    the interpreter specialise its callers anew, which costs more than we do. The garbage
+    collector runs between compiles, never in one.
     """
-    for _ in range(3):
+    hooks = Hooks(lambda function: lambda *a, **k: function(*a, **k) if hooks.on else None)
+    TorchCompileInstrumentor().instrument()
+    for _ in range(8):
         compile_once(backend)
+    gc.collect()
+    gc.freeze()
     without, differences = [], []
-    for index in range(PAIRS):
+    for _ in range(PAIRS):
         times = {}
-        for on in (index % 2 == 0, index % 2 == 1):
-            with instrumented(True):
-                pass
-            with instrumented(on):
-                times[on] = compile_once(backend)
+        for on in random.sample((True, False), 2):
+            hooks.on = on
+            gc.collect()
+            gc.disable()
+            times[on] = compile_once(backend)
+            gc.enable()
         without.append(times[False])
         differences.append(times[True] - times[False])
+    TorchCompileInstrumentor().uninstrument()
+    hooks.restore()
+    gc.unfreeze()
     base_s, cost_s = statistics.median(without), statistics.median(differences)
-    quartiles = statistics.quantiles(differences, n=4)
+    low_s, high_s = _confidence(differences)
     return {
         "what": f"compile, {backend}, warm",
         "base_ms": base_s * 1e3,
         "cost_ms": cost_s * 1e3,
-        "cost_quartiles_ms": [quartiles[0] * 1e3, quartiles[2] * 1e3],
+        "cost_95_ms": [low_s * 1e3, high_s * 1e3],
         "ratio": 1 + cost_s / base_s,
     }
+
+
+def _confidence(values: list[float]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the median, by its order statistics."""
+    half = round(1.96 * math.sqrt(len(values)) / 2)
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle - half], ordered[middle + half]
 
 
 def per_call() -> dict[str, object]:
@@ -108,7 +126,7 @@ def per_call() -> dict[str, object]:
 
 
 def beside_torchs_own() -> list[dict[str, object]]:
-    """The same compile with torch's own ways of looking, each in three processes of its own."""
+    """The same compile with torch's own ways of looking, each in five processes of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         cases = {
             "nothing": {},
@@ -117,7 +135,7 @@ def beside_torchs_own() -> list[dict[str, object]]:
             "TORCH_LOGS=+dynamo,+aot,+inductor": {"TORCH_LOGS": "+dynamo,+aot,+inductor"},
         }
         runs: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(3):
+        for _ in range(5):
             for name, env in cases.items():
                 done = subprocess.run(
                     [sys.executable, "-m", "benchmarks.cost"],
@@ -136,22 +154,35 @@ def beside_torchs_own() -> list[dict[str, object]]:
     ]
 
 
-class HookClock:
-    """Adds up the time that is spent in our hooks, from inside: free of the machine's noise."""
+class Hooks:
+    """Our hooks, each inside a function of the benchmark, while it lasts."""
 
     _WHERE = (
         (windows.Windows, ("enter", "leave", "announced", "captured")),
         (graphs.GraphWatch, ("begin", "end", "instant")),
     )
 
+    def __init__(self, around) -> None:
+        self.on = True
+        self._originals = [
+            (cls, name, getattr(cls, name)) for cls, names in self._WHERE for name in names
+        ]
+        for cls, name, original in self._originals:
+            setattr(cls, name, functools.wraps(original)(around(original)))
+
+    def restore(self) -> None:
+        for cls, name, original in self._originals:
+            setattr(cls, name, original)
+
+
+class HookClock(Hooks):
+    """Adds up the time that is spent in our hooks, from inside: free of the machine's noise."""
+
     def __init__(self) -> None:
         self.spent_s = 0.0
-        for cls, names in self._WHERE:
-            for name in names:
-                setattr(cls, name, self._timed(getattr(cls, name)))
+        super().__init__(self._timed)
 
     def _timed(self, function):
-        @functools.wraps(function)
         def timed(*args, **kwargs):
             began = time.perf_counter()
             try:
@@ -168,9 +199,10 @@ def inside() -> dict[str, object]:
     TorchCompileInstrumentor().instrument()
     compile_once("inductor")
     clock.spent_s = 0.0
-    times = [compile_once("inductor") for _ in range(PAIRS)]
+    times = [compile_once("inductor") for _ in range(60)]
     TorchCompileInstrumentor().uninstrument()
-    base_s, cost_s = statistics.mean(times), clock.spent_s / PAIRS
+    clock.restore()
+    base_s, cost_s = statistics.mean(times), clock.spent_s / len(times)
     return {
         "what": "inside our hooks, inductor, warm",
         "base_ms": base_s * 1e3,
@@ -244,7 +276,6 @@ def main() -> list[dict[str, object]]:
         per_compile("inductor"),
         per_compile("aot_eager"),
         per_call(),
-        *beside_torchs_own(),
     ]
 
 
@@ -255,5 +286,8 @@ if __name__ == "__main__":
     if hook_clock is not None:
         print(json.dumps(grow(hook_clock)))
     else:
-        compile_once("inductor")
-        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(20))))
+        for _ in range(6):
+            compile_once("inductor")
+        gc.collect()
+        gc.freeze()
+        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(30))))

@@ -8,11 +8,37 @@ again. The kernel's randomness has no state to put back.
 from __future__ import annotations
 
 import random
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import INVALID_SPAN_ID, INVALID_TRACE_ID
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _system = random.SystemRandom()
+
+
+class _Reused(threading.local):
+    """Ids that the next span of this thread gets; 0 where they are drawn."""
+
+    trace_id = 0
+    span_id = 0
+
+
+_reused = _Reused()
+
+
+@contextmanager
+def reused(trace_id: int, span_id: int) -> Iterator[None]:
+    """Give the one span that is started in this block ids that were handed out before."""
+    _reused.trace_id, _reused.span_id = trace_id, span_id
+    try:
+        yield
+    finally:
+        _reused.trace_id = _reused.span_id = 0
 
 
 class SystemRandomIdGenerator(IdGenerator):
@@ -20,13 +46,13 @@ class SystemRandomIdGenerator(IdGenerator):
 
     def generate_span_id(self) -> int:
         """Return 64 random bits that are not all zero."""
-        while (drawn := _system.getrandbits(64)) == INVALID_SPAN_ID:
+        while (drawn := _reused.span_id or _system.getrandbits(64)) == INVALID_SPAN_ID:
             pass
         return drawn
 
     def generate_trace_id(self) -> int:
         """Return 128 random bits that are not all zero."""
-        while (drawn := _system.getrandbits(128)) == INVALID_TRACE_ID:
+        while (drawn := _reused.trace_id or _system.getrandbits(128)) == INVALID_TRACE_ID:
             pass
         return drawn
 

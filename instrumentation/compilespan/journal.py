@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import propagation
 from compilespan._version import __version__
+from compilespan.entries import Ended, Entry, Ready
 from compilespan.flushing import at_end_of_child
-from compilespan.ledger import CompileLedger, Ended, Entry, Ready, get_ledger
+from compilespan.ledger import CompileLedger, get_ledger
 from compilespan.records import CompileBegun
 
 try:
@@ -67,15 +68,14 @@ class Journal:
         self.directory = directory
         self._ledger = ledger
         self._graphs: dict[int, int] = {}
+        self._dropped: dict[str, int] = {}
         self._full = False
         self._complained = False
         started = time.strftime("%Y%m%dT%H%M%S", time.gmtime(ledger.since_ns / 1e9))
         instance = propagation.instance_id()
         self.path = directory / f"{started}-{instance}-{os.getpid()}{SUFFIX}"
         self._file: io.FileIO | None = io.FileIO(self.path, "ab")
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # a filesystem without locks
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked(self._file)
         self._write("process", _process(ledger, instance))
         for begun in ledger.in_progress():
             self._entry(begun)
@@ -128,6 +128,11 @@ class Journal:
 
     def _beat(self) -> float | None:
         """Tell that what compiles goes on compiling; returns when to be called again."""
+        dropped = self._ledger.dropped
+        if dropped != self._dropped and not self._full and self._file is not None:
+            self._dropped = dropped
+            for signal, count in dropped.items():
+                self._write("dropped", {"signal": signal, "count": count})
         active = self._ledger.in_progress()
         for begun in active:
             if begun.graphs != self._graphs.get(begun.key, 0):
@@ -198,6 +203,18 @@ def _close_at_exit(journal: Journal) -> None:
     """Write what is queued when the process ends by itself."""
     atexit.register(journal.close, "exit")
     at_end_of_child(functools.partial(journal.close, "exit"))
+
+
+def locked(file: io.IOBase) -> bool:
+    """Take the lock on a journal that tells that its process lives; ``False`` if another has it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a filesystem without locks
+            pass
+    return True
 
 
 def is_written(path: Path) -> bool:

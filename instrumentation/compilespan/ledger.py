@@ -13,8 +13,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from compilespan.entries import Ended, Entry, Ready
+from compilespan.process import process_age_ns
 from compilespan.records import CompileBegun, CompileRecord
 from compilespan.subscription import Subscription
 from compilespan.totals import CompileTotals, TotalsBuilder
@@ -29,29 +31,6 @@ if TYPE_CHECKING:
 MAX_RECORDS = 4096
 
 _logger = logging.getLogger("compilespan")
-
-
-class Ended:
-    """A ledger entry: the compile with this key is over, its record is there if it left one."""
-
-    __slots__ = ("key", "record")
-
-    def __init__(self, key: int, record: CompileRecord | None) -> None:
-        self.key = key
-        self.record = record
-
-
-class Ready:
-    """A ledger entry: the process was declared ready, ``after_s`` seconds after it began."""
-
-    __slots__ = ("after_s", "time_ns")
-
-    def __init__(self, time_ns: int, after_s: float) -> None:
-        self.time_ns = time_ns
-        self.after_s = after_s
-
-
-Entry: TypeAlias = CompileBegun | Ended | Ready
 
 
 class CompileLedger:
@@ -69,11 +48,14 @@ class CompileLedger:
             self.journal.abandon()
             self.journal = None
         self._began = False
+        self.on_ready: Callable[[], object] | None = None
+        """Called when the process is declared ready; `compilespan.startup` ends its span there."""
         # Reentrant: a finalizer or a signal handler may compile while we hold it.
         self._lock = threading.RLock()
         self._records: deque[CompileRecord] = deque(maxlen=MAX_RECORDS)
         self._builder = TotalsBuilder()
         self._active: dict[int, CompileBegun] = {}
+        self._interrupts: dict[int, Callable[[], object]] = {}
         self._keys = itertools.count(1)
         self._subscriptions: tuple[Subscription[Any], ...] = ()
         self._given_up: weakref.WeakSet[CodeType] = weakref.WeakSet()
@@ -188,6 +170,8 @@ class CompileLedger:
         """Note how long a startup phase took."""
         with self._lock:
             self._startup[phase] = seconds
+            if self.journal is not None:
+                self.journal.note("startup_phase", {"phase": phase, "seconds": seconds})
 
     def mark_ready(self) -> None:
         """Declare the process ready: what compiles from now on delays requests."""
@@ -198,9 +182,33 @@ class CompileLedger:
             self._ready = Ready(now_ns, process_age_ns() / 1e9)
             self._startup["total"] = self._ready.after_s
             self._publish(self._ready)
+        try:
+            if self.on_ready is not None:
+                self.on_ready()
+        except Exception:
+            _logger.debug("compilespan: the end of the start is not told", exc_info=True)
 
-    def begin(self, name: str, start_ns: int, started_ns: int, *, is_encoder: bool) -> int:
-        """Note that a compile began; returns the key to end it with."""
+    def begin(
+        self,
+        name: str,
+        start_ns: int,
+        started_ns: int,
+        *,
+        is_encoder: bool,
+        interrupt: Callable[[], object] | None = None,
+    ) -> CompileBegun:
+        """Note that a compile began.
+
+        Args:
+            name: See `CompileRecord`.
+            start_ns: Nanoseconds since the epoch.
+            started_ns: The same moment on the process's monotonic clock.
+            is_encoder: As known by now.
+            interrupt: Closes the compile's monitor as it is; see `interrupt`.
+
+        Returns:
+            What is in progress now; it has the key for `end`.
+        """
         if not self._began:
             self._began = True
             try:
@@ -212,8 +220,10 @@ class CompileLedger:
             key = next(self._keys)
             begun = CompileBegun(key, name, is_encoder, start_ns, started_ns)
             self._active[key] = begun
+            if interrupt is not None:
+                self._interrupts[key] = interrupt
             self._publish(begun)
-            return key
+            return begun
 
     def progress(self, key: int, graphs: int) -> None:
         """Note how many graphs of an active compile are through."""
@@ -227,10 +237,16 @@ class CompileLedger:
         """Note that a compile is over, with its record if it is to leave one."""
         with self._lock:
             self._active.pop(key, None)
+            self._interrupts.pop(key, None)
             if record is not None:
                 self._records.append(record)
                 self._builder.add(record)
             self._publish(Ended(key, record))
+
+    def interrupt(self) -> None:
+        """Close what compiles now as failed: the process ends, and its telemetry is to be whole."""
+        for interrupt in list(self._interrupts.values()):
+            interrupt()
 
     def _publish(self, entry: Entry) -> None:
         for subscription in self._subscriptions:
@@ -238,18 +254,6 @@ class CompileLedger:
                 self.note_dropped(subscription.signal)
 
 
-def process_age_ns() -> int:
-    """Age of this process in nanoseconds, from the kernel; since the import where it is silent."""
-    try:
-        with open("/proc/self/stat", "rb") as stat:  # noqa: PTH123  # pathlib costs an import here
-            started_ticks = int(stat.read().rpartition(b")")[2].split()[19])
-        started_s = started_ticks / os.sysconf("SC_CLK_TCK")
-        return int((time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e9)
-    except (OSError, ValueError, IndexError, AttributeError):
-        return time.monotonic_ns() - _IMPORTED_NS
-
-
-_IMPORTED_NS = time.monotonic_ns()
 _ledger = CompileLedger()
 # Only os.fork in Python comes here; a child starts with locks that nobody holds.
 if hasattr(os, "register_at_fork"):

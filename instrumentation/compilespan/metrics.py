@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from compilespan import semconv
 from compilespan.ledger import get_ledger
+from compilespan.reasons import reason_class
 from compilespan.totals import bounded_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.records import CompileRecord
 
 
+class Active(Protocol):
+    """A compile in progress."""
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is an encoder's."""
+
+
+class MetricsSource(Protocol):
+    """What the gauges read: a process's ledger, or several processes' journals."""
+
+    def in_progress(self) -> Sequence[Active]:
+        """Return what compiles now."""
+
+    @property
+    def oldest_active_age_s(self) -> float:
+        """Age in seconds of the oldest compile in progress; 0 when nothing compiles."""
+
+    @property
+    def ready_after_s(self) -> float | None:
+        """``None`` until it was declared ready."""
+
+    @property
+    def startup_s(self) -> Mapping[str, float]:
+        """Seconds by startup phase."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What was lost, by signal."""
+
+
 class CompileMetrics:
     """The instruments of one meter."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, source: MetricsSource | None = None) -> None:
+        """Make them.
+
+        Args:
+            meter: Of the instruments.
+            source: What the gauges read; this process's ledger where it is left out.
+        """
+        self._source = source or get_ledger()
         self._names: set[str] = set()
         self._duration = meter.create_histogram(
             semconv.METRIC_DURATION,
@@ -42,43 +81,38 @@ class CompileMetrics:
             unit="{hit}",
             description="Frames that Dynamo gave up because they recompiled too often.",
         )
-        self._active = meter.create_up_down_counter(
-            semconv.METRIC_ACTIVE, unit="{compile}", description="Compiles in progress."
+        meter.create_observable_up_down_counter(
+            semconv.METRIC_ACTIVE,
+            [self._active],
+            unit="{compile}",
+            description="Compiles in progress.",
         )
         meter.create_observable_gauge(
             semconv.METRIC_OLDEST_ACTIVE_AGE,
-            [_oldest_active_age],
+            [self._oldest_active_age],
             unit="s",
             description="Age of the oldest compile in progress; 0 when nothing compiles.",
         )
         meter.create_observable_gauge(
             semconv.METRIC_READY,
-            [_ready],
+            [self._ready],
             unit="1",
             description="1 when the process was declared ready, else 0.",
         )
         meter.create_observable_gauge(
             semconv.METRIC_STARTUP_DURATION,
-            [_startup],
+            [self._startup],
             unit="s",
             description="How long each phase of the start took.",
         )
         meter.create_observable_counter(
             semconv.METRIC_DROPPED,
-            [_dropped],
+            [self._dropped],
             unit="{item}",
             description="Telemetry that was lost because a bound was reached.",
         )
 
-    def begin(self, *, is_encoder: bool) -> None:
-        """Count a compile in progress."""
-        self._active.add(1, {semconv.IS_ENCODER: is_encoder})
-
-    def end(self, *, is_encoder: bool) -> None:
-        """Count it no more; ``is_encoder`` as at `begin`."""
-        self._active.add(-1, {semconv.IS_ENCODER: is_encoder})
-
-    def measure(self, record: CompileRecord, reason_class: str | None) -> None:
+    def measure(self, record: CompileRecord) -> None:
         """Feed the metrics from a record."""
         name = bounded_name(record.name, self._names)
         self._names.add(name)
@@ -112,26 +146,27 @@ class CompileMetrics:
                     **component,
                     semconv.NAME: name,
                     semconv.PHASE: record.phase,
-                    semconv.RECOMPILE_REASON_CLASS: reason_class or "other",
+                    semconv.RECOMPILE_REASON_CLASS: reason_class(record.recompile_reason or ""),
                 },
             )
         if record.recompile_limit_hit:
             self._limit_hits.add(1, component)
 
+    def _active(self, _: CallbackOptions) -> Iterable[Observation]:
+        active = [begun.is_encoder for begun in self._source.in_progress()]
+        for is_encoder in (True, False):
+            yield Observation(active.count(is_encoder), {semconv.IS_ENCODER: is_encoder})
 
-def _oldest_active_age(_: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(get_ledger().oldest_active_age_s)
+    def _oldest_active_age(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(self._source.oldest_active_age_s)
 
+    def _ready(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(int(self._source.ready_after_s is not None))
 
-def _ready(_: CallbackOptions) -> Iterable[Observation]:
-    yield Observation(int(get_ledger().ready_after_s is not None))
+    def _startup(self, _: CallbackOptions) -> Iterable[Observation]:
+        for phase, seconds in self._source.startup_s.items():
+            yield Observation(seconds, {semconv.STARTUP_PHASE: phase})
 
-
-def _startup(_: CallbackOptions) -> Iterable[Observation]:
-    for phase, seconds in get_ledger().startup_s.items():
-        yield Observation(seconds, {semconv.STARTUP_PHASE: phase})
-
-
-def _dropped(_: CallbackOptions) -> Iterable[Observation]:
-    for signal, count in get_ledger().dropped.items():
-        yield Observation(count, {semconv.SIGNAL: signal})
+    def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
+        for signal, count in self._source.dropped.items():
+            yield Observation(count, {semconv.SIGNAL: signal})

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from opentelemetry import trace
 
 from compilespan import scope as scopes
 from compilespan import semconv
 from compilespan.ledger import get_ledger
-from compilespan.records import CompileRecord
+from compilespan.records import CompileEvent, CompileRecord
 from compilespan.tally import Tally
 from compilespan.telemetry import Telemetry, exception_type
 
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("compilespan")
 
-_DURATION = re.compile(
-    r"duration|elapsed|latency|seconds|time_(taken|saved)|_(s|ms|us|ns)$", re.IGNORECASE
-)
+
+class InterruptedCompile(Exception):  # noqa: N818  # what happened to it, not an error
+    """Stands for the end of a process in the record of what it was compiling; never raised."""
 
 
 class Monitor:
@@ -170,16 +169,21 @@ class Monitor:
             self._span = self._telemetry.start_span(
                 self._start_ns, attributes, ready=ledger.phase == "serving"
             )
-            self._telemetry.metrics.begin(is_encoder=self._is_encoder)
         except Exception:
             _logger.debug("compilespan: no span for %r", self._unit.name, exc_info=True)
-        self._key = ledger.begin(
-            self._unit.name, self._start_ns, self._started_ns, is_encoder=self._is_encoder
+        begun = ledger.begin(
+            self._unit.name,
+            self._start_ns,
+            self._started_ns,
+            is_encoder=self._is_encoder,
+            interrupt=lambda: self.close("failed", InterruptedCompile("the process ended")),
         )
+        self._key = begun.key
+        self._tell("begun", begun)
 
     def _add_event(self, name: str, attributes: dict[str, AttributeValue]) -> None:
         holder = self._holder()
-        for key in [key for key in attributes if _is_duration(key)]:
+        for key in [key for key in attributes if semconv.is_duration(key)]:
             _logger.debug("compilespan: event attribute %r is a duration and left out", key)
             del attributes[key]
         with holder._lock:
@@ -187,12 +191,13 @@ class Monitor:
                 return
             if name == semconv.EVENT_GRAPH:
                 attributes.setdefault(semconv.GRAPH_INDEX, holder._tally.graphs)
-            holder._tally.event(name, attributes)
+            time_ns = holder._start_ns + time.perf_counter_ns() - holder._started_ns
+            holder._tally.event(name, attributes, time_ns)
             graphs = holder._tally.graphs
         if holder._outer is not None:
             return  # outlived its block: there is no span before its own end
-        elapsed_ns = time.perf_counter_ns() - holder._started_ns
-        holder._telemetry.add_event(holder._span, name, attributes, holder._start_ns + elapsed_ns)
+        holder._telemetry.add_event(holder._span, name, attributes, time_ns)
+        holder._tell("happened", holder._key, CompileEvent(name, time_ns, attributes))
         if name == semconv.EVENT_GRAPH:
             get_ledger().progress(holder._key, graphs)
 
@@ -226,13 +231,19 @@ class Monitor:
         self._duration_ns = duration_ns
         record = self._record(outcome, exception_type(error) if error is not None else None)
         try:
-            self._telemetry.metrics.end(is_encoder=self._is_encoder)
             self._telemetry.end_span(self._span, record, self._tally.graph_break_count, error)
-            self._telemetry.metrics.measure(record, self._tally.recompile_reason_class)
+            self._telemetry.metrics.measure(record)
         finally:
             get_ledger().end(self._key, record)
-        if self._scope.on_record is not None:
-            self._scope.on_record(record)
+        self._tell("ended", self._key, record)
+
+    def _tell(self, what: Literal["begun", "happened", "ended"], *told: Any) -> None:
+        if self._scope.listener is None:
+            return
+        try:
+            getattr(self._scope.listener, what)(*told)
+        except Exception:
+            _logger.debug("compilespan: a listener failed", exc_info=True)
 
     def _record(self, outcome: Outcome, error_type: str | None) -> CompileRecord:
         unit, tally, context = self._unit, self._tally, self._span.get_span_context()
@@ -255,8 +266,3 @@ class Monitor:
             thread_id=self._thread_id,
             **tally.columns(),
         )
-
-
-def _is_duration(attribute: str) -> bool:
-    """Whether an attribute's name says that it is a length of time."""
-    return _DURATION.search(attribute) is not None

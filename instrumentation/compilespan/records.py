@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.util.types import AttributeValue
+
     from compilespan.semconv import CacheResult, Kind, Outcome, Phase, Trigger
+
+MAX_EVENTS = 256
+"""So many events a record keeps, the first ones; a span keeps what its own limit says."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,6 +23,21 @@ class GraphBreak:
     reason: str
     file: str
     line: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompileEvent:
+    """Something that happened inside a compile, and when; it accounts for no time (rule 3).
+
+    Attributes:
+        name: As of the span event, e.g. ``torch.compile.graph``.
+        time_ns: Nanoseconds since the epoch.
+        attributes: As of the span event, long texts cut.
+    """
+
+    name: str
+    time_ns: int
+    attributes: Mapping[str, AttributeValue]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +68,7 @@ class CompileRecord:
         pid: Process that compiled.
         thread_id: Thread that compiled.
         recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
+        events: What happened inside, oldest first, at most 256.
     """
 
     name: str
@@ -73,6 +94,7 @@ class CompileRecord:
     pid: int
     thread_id: int
     recompile_limit_hit: bool = False
+    events: tuple[CompileEvent, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -98,6 +120,7 @@ class CompileRecord:
         known = {key: values[key] for key in cls.__slots__ if key in values}
         known["graph_breaks"] = tuple(GraphBreak(**each) for each in known["graph_breaks"])
         known["compile_ids"] = tuple(known["compile_ids"])
+        known["events"] = tuple(CompileEvent(**each) for each in known.get("events", ()))
         return cls(**known)
 
 

@@ -9,14 +9,27 @@ from __future__ import annotations
 import dataclasses
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from compilespan.monitor import Monitor
-    from compilespan.records import CompileRecord
+    from compilespan.records import CompileBegun, CompileEvent, CompileRecord
     from compilespan.semconv import Phase
+
+
+class Listener(Protocol):
+    """Is told of the compiles of a context in the compiling thread, so it has to be quick."""
+
+    def begun(self, begun: CompileBegun) -> None:
+        """A compile began."""
+
+    def happened(self, key: int, event: CompileEvent) -> None:
+        """Something happened in the compile with this key."""
+
+    def ended(self, key: int, record: CompileRecord) -> None:
+        """It ended."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,13 +40,13 @@ class Scope:
         monitor: The innermost monitor; it adopts compiles while it is open.
         is_encoder: What a warmup target said of its compiles, if it did.
         phase: The phase, where it is not the process's.
-        on_record: Gets each record that is made in this context, in the compiling thread.
+        listener: Is told of the compiles of this context.
     """
 
     monitor: Monitor | None = None
     is_encoder: bool | None = None
     phase: Phase | None = None
-    on_record: Callable[[CompileRecord], None] | None = None
+    listener: Listener | None = None
 
 
 _NOTHING = Scope()

@@ -7,6 +7,7 @@ against each other.
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 Kind = Literal["compile", "load", "capture", "empty"]
@@ -28,6 +29,9 @@ CacheResult = Literal["hit", "miss", "bypass", "mixed"]
 SPAN_COMPILE: Final = "torch.compile"
 SPAN_WARMUP: Final = "warmup"
 SPAN_WARMUP_ITEM: Final = "warmup.item"
+SPAN_STARTUP: Final = "startup"
+SPAN_STARTUP_IMPORT: Final = "startup.import"
+SPAN_STARTUP_LOAD: Final = "startup.load"
 
 IS_ENCODER: Final = "is_encoder"
 NAME: Final = "torch.compile.name"
@@ -62,6 +66,7 @@ EVENT_RECOMPILE_LIMIT: Final = "torch.compile.recompile_limit"
 EVENT_NESTED: Final = "torch.compile.nested"
 EVENT_CUDAGRAPH: Final = "torch.compile.cudagraph"
 EVENT_EXCEPTION: Final = "exception"
+EVENT_INTERRUPTED: Final = "compilespan.startup.interrupted"
 
 METRIC_DURATION: Final = "torch.compile.duration"
 METRIC_GRAPHS: Final = "torch.compile.graphs"
@@ -74,6 +79,8 @@ METRIC_STARTUP_DURATION: Final = "compilespan.startup.duration"
 METRIC_WARMUP_DURATION: Final = "compilespan.warmup.duration"
 METRIC_DROPPED: Final = "compilespan.telemetry.dropped"
 
+INSTANCE: Final = "compilespan.instance.id"
+STARTUP_OUTCOME: Final = "compilespan.startup.outcome"
 STARTUP_PHASE: Final = "compilespan.startup.phase"
 JOB_ID: Final = "compilespan.job.id"
 JOB_STATE: Final = "compilespan.job.state"
@@ -94,6 +101,15 @@ OTHER: Final = "_other"
 
 MAX_REASON_LENGTH: Final = 1024
 """Reasons (guards, graph breaks) are cut here, in characters."""
+
+_DURATION: Final = re.compile(
+    r"duration|elapsed|latency|seconds|time_(taken|saved)|_(s|ms|us|ns)$", re.IGNORECASE
+)
+
+
+def is_duration(attribute: str) -> bool:
+    """Whether an attribute's name says that it is a length of time."""
+    return _DURATION.search(attribute) is not None
 
 
 def cut(reason: str) -> str:

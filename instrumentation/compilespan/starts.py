@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from compilespan.journal import FORMAT, SUFFIX, is_written
+from compilespan.journal import FORMAT, SUFFIX, is_written, locked
 from compilespan.records import CompileRecord
 from compilespan.totals import TotalsBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _logger = logging.getLogger("compilespan")
 
@@ -48,6 +52,13 @@ class ProcessJournal:
         """The last 4096."""
         self.ready_after_s: float | None = None
         self.jobs: list[dict[str, Any]] = []
+        self.startup: dict[str, Any] | None = None
+        """Ids of its ``startup`` span, where it has one."""
+        self.startup_s: dict[str, float] = {}
+        """Seconds by startup phase."""
+        self.dropped: dict[str, int] = {}
+        self.is_reported = False
+        """Whether another process told of its death."""
         self.exit_reason: str | None = None
         self.is_complete = True
         """``False`` where lines were left out, by the writer's cap or as unreadable."""
@@ -75,18 +86,22 @@ class ProcessJournal:
         return is_written(self.path)
 
     @property
+    def seen_ns(self) -> int:
+        """When the process last gave a sign of life, in nanoseconds since the epoch."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    @property
     def in_progress(self) -> tuple[Begun, ...]:
         """Compiles without an end, oldest first."""
-        try:
-            seen_s = self.path.stat().st_mtime
-        except OSError:
-            seen_s = 0.0
         return tuple(
             Begun(
                 begun["name"],
                 begun["is_encoder"],
                 begun["start_ns"],
-                max(0.0, seen_s - begun["start_ns"] / 1e9),
+                max(0.0, (self.seen_ns - begun["start_ns"]) / 1e9),
                 begun.get("graphs", 0),
             )
             for begun in self._begun.values()
@@ -101,35 +116,89 @@ class ProcessJournal:
     def _line(self, line: bytes) -> None:
         try:
             values = json.loads(line)
-            self._take(values.pop("type"), values)
+            take = self._TAKE.get(values.pop("type"))
+            if take is not None:  # else of a newer version
+                take(self, values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.is_complete = False
             _logger.debug("compilespan: unreadable line in %s: %r", self.path, error)
 
-    def _take(self, line_type: str, values: dict[str, Any]) -> None:
-        if line_type == "process":
-            self.is_complete &= values["format"] == FORMAT
-            self.process = values
-        elif line_type == "begin":
-            self._begun[values["key"]] = values
-        elif line_type == "progress":
-            self._begun[values["key"]]["graphs"] = values["graphs"]
-        elif line_type == "end":
-            self._begun.pop(values["key"], None)
-            if values["record"] is not None:
-                record = CompileRecord.from_json(values["record"])
-                self.builder.add(record)
-                self.records.append(record)
-                del self.records[:-_MAX_RECORDS]
-        elif line_type == "ready":
-            self.ready_after_s = values["after_s"]
-        elif line_type == "job":
-            self.jobs = [job for job in self.jobs if job.get("id") != values.get("id")]
-            self.jobs.append(values)
-        elif line_type == "exit":
-            self.exit_reason = values["reason"]
-        elif line_type == "truncated":
-            self.is_complete = False
+    def _process(self, values: dict[str, Any]) -> None:
+        self.is_complete &= values["format"] == FORMAT
+        self.process = values
+
+    def _begin(self, values: dict[str, Any]) -> None:
+        self._begun[values["key"]] = values
+
+    def _progress(self, values: dict[str, Any]) -> None:
+        self._begun[values["key"]]["graphs"] = values["graphs"]
+
+    def _end(self, values: dict[str, Any]) -> None:
+        self._begun.pop(values["key"], None)
+        if values["record"] is not None:
+            record = CompileRecord.from_json(values["record"])
+            self.builder.add(record)
+            self.records.append(record)
+            del self.records[:-_MAX_RECORDS]
+
+    def _ready(self, values: dict[str, Any]) -> None:
+        self.ready_after_s = values["after_s"]
+        self.startup_s["total"] = values["after_s"]
+
+    def _startup(self, values: dict[str, Any]) -> None:
+        self.startup = values
+
+    def _startup_phase(self, values: dict[str, Any]) -> None:
+        self.startup_s[values["phase"]] = values["seconds"]
+
+    def _job(self, values: dict[str, Any]) -> None:
+        self.jobs = [job for job in self.jobs if job.get("id") != values.get("id")]
+        self.jobs.append(values)
+
+    def _dropped(self, values: dict[str, Any]) -> None:
+        self.dropped[values["signal"]] = values["count"]
+
+    def _exit(self, values: dict[str, Any]) -> None:
+        self.exit_reason = values["reason"]
+
+    def _reported(self, _: dict[str, Any]) -> None:
+        self.is_reported = True
+
+    def _truncated(self, _: dict[str, Any]) -> None:
+        self.is_complete = False
+
+    _TAKE: ClassVar[dict[str, Callable[[ProcessJournal, dict[str, Any]], None]]] = {
+        "process": _process,
+        "begin": _begin,
+        "progress": _progress,
+        "end": _end,
+        "ready": _ready,
+        "startup": _startup,
+        "startup_phase": _startup_phase,
+        "job": _job,
+        "dropped": _dropped,
+        "exit": _exit,
+        "reported": _reported,
+        "truncated": _truncated,
+    }
+
+
+def append(process: ProcessJournal, line_type: str) -> bool:
+    """Add a line to the journal of a process that is gone; ``False`` if another does so now.
+
+    The file's modification time stays: it says how long the process lived.
+    """
+    with process.path.open("ab") as file:
+        stat = os.fstat(file.fileno())
+        if not locked(file):
+            return False
+        process.refresh()
+        if process.is_reported:
+            return False
+        file.write(json.dumps({"type": line_type}).encode() + b"\n")
+        file.flush()
+        os.utime(file.fileno(), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return True
 
 
 class StateDirectory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
-from compilespan.records import GraphBreak
+from compilespan.records import MAX_EVENTS, CompileEvent, GraphBreak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_GRAPH_BREAKS = 64
 MAX_COMPILE_IDS = 256
+_MAX_TEXT = 256
 
 
 class Tally:
@@ -25,10 +26,10 @@ class Tally:
         self.graphs = 0
         self.graph_break_count = 0
         self.graph_breaks: list[GraphBreak] = []
+        self.events: list[CompileEvent] = []
         self.compile_ids: list[str] = []
         self.is_recompile = False
         self.recompile_reason: str | None = None
-        self.recompile_reason_class: str | None = None
         self.recompile_limit_hit = False
         self.error_type: str | None = None
         self._cache: dict[str, int] = {"hit": 0, "miss": 0, "bypass": 0}
@@ -36,8 +37,11 @@ class Tally:
         self._outcomes: set[Outcome] = set()
         self._components: set[bool] = set()
 
-    def event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
-        """Count an event by its name."""
+    def event(self, name: str, attributes: Mapping[str, AttributeValue], time_ns: int) -> None:
+        """Keep an event, and count it by its name."""
+        if len(self.events) < MAX_EVENTS:
+            brief = {key: _brief(value) for key, value in attributes.items()}
+            self.events.append(CompileEvent(name, time_ns, brief))
         if name == semconv.EVENT_GRAPH:
             self.graphs += 1
             result = str(attributes.get(semconv.CACHE_RESULT))
@@ -57,7 +61,6 @@ class Tally:
         elif name == semconv.EVENT_RECOMPILE:
             self.is_recompile = True
             self.recompile_reason = str(attributes.get(semconv.RECOMPILE_REASON, ""))
-            self.recompile_reason_class = str(attributes.get(semconv.RECOMPILE_REASON_CLASS))
         elif name == semconv.EVENT_RECOMPILE_LIMIT:
             self.recompile_limit_hit = True
         elif name == semconv.EVENT_CUDAGRAPH:
@@ -90,6 +93,7 @@ class Tally:
             "graph_breaks": tuple(self.graph_breaks),
             "compile_ids": tuple(self.compile_ids),
             "recompile_limit_hit": self.recompile_limit_hit,
+            "events": tuple(self.events),
         }
 
     @property
@@ -125,3 +129,7 @@ class Tally:
     def all_encoder(self) -> bool:
         """Whether all compiles inside were an encoder's (and there was one)."""
         return self._components == {True}
+
+
+def _brief(value: AttributeValue) -> AttributeValue:
+    return value[:_MAX_TEXT] if isinstance(value, str) else value

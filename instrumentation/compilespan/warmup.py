@@ -12,21 +12,27 @@ No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the se
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+import threading
+from typing import TYPE_CHECKING, Literal
 
+from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from compilespan import scope as scopes
 from compilespan import semconv
-from compilespan.eager import EagerWatch
 from compilespan.ledger import get_ledger
 from compilespan.telemetry import active_telemetry
 from compilespan.totals import CompileTotals, TotalsBuilder
-from compilespan.warmup_plan import Plan, Shape, WarmupItem, WarmupResult, WarmupTarget, plan
+from compilespan.warmup_call import WarmupCall
+from compilespan.warmup_plan import (
+    ItemState,
+    Plan,
+    WarmupItem,
+    WarmupResult,
+    WarmupTarget,
+    plan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +83,7 @@ class Warmup:
         verify: bool = True,
         on_error: OnError = "continue",
         on_item: Callable[[WarmupItem], object] | None = None,
-        on_record: Callable[[CompileRecord], object] | None = None,
+        listener: scopes.Listener | None = None,
         on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -88,7 +94,7 @@ class Warmup:
             verify: See `warm`.
             on_error: See `warm`.
             on_item: See `warm`.
-            on_record: Gets the record of each compile in a call, in the compiling thread.
+            listener: Is told of the compiles in its calls, in the compiling thread.
             on_span: Gets the ``warmup`` span when it begins, e.g. to name a job on it.
             go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
         """
@@ -96,9 +102,13 @@ class Warmup:
         self._verify_pass = verify
         self._on_error = on_error
         self._on_item = on_item or (lambda _: None)
-        self._on_record = on_record or (lambda _: None)
+        self._listener = listener
         self._on_span = on_span or (lambda _: None)
         self._go_on = go_on
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._running: WarmupItem | None = None
+        self._span: Span = trace.INVALID_SPAN
         self._builder = TotalsBuilder()
 
     @property
@@ -109,22 +119,49 @@ class Warmup:
     def run(self) -> WarmupResult:
         """Warm the items, one after another, in this thread or their targets' executors."""
         items = tuple(item for _, item in self._items)
-        tracer = active_telemetry().tracer
-        with tracer.start_as_current_span(semconv.SPAN_WARMUP) as span:
-            self._on_span(span)
+        self._span = active_telemetry().tracer.start_span(semconv.SPAN_WARMUP)
+        self._on_span(self._span)
+        with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
             try:
                 self._run()
             finally:
-                for item in items:
-                    item.end_span()
-            result = WarmupResult(items, self.totals, tuple(self._warnings()))
-            span.set_attribute(semconv.JOB_STATE, result.state)
-            if result.state == "failed":
-                span.set_status(Status(StatusCode.ERROR, "an item failed"))
+                result = WarmupResult(items, self.totals, tuple(self._warnings()))
+                with self._lock:
+                    if not self._abandoned:
+                        error = "an item failed" if result.state == "failed" else None
+                        self._end_spans(result.state, error)
         return result
+
+    def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> None:
+        """End it from another thread although a call goes on.
+
+        The spans end now. What the call compiles later is still counted; the items stay as they
+        are: the one that runs has failed, what did not begin is cancelled.
+        """
+        with self._lock:
+            self._abandoned = True
+            for _, item in self._items:
+                if item is self._running:
+                    item.state, item.error = "failed", why
+                elif item.state == "pending":
+                    item.state = "cancelled"
+                else:
+                    continue
+                self._on_item(item)
+            self._end_spans(state, why)
+
+    def _end_spans(self, state: str, error: str | None) -> None:
+        for _, item in self._items:
+            item.end_span()
+        self._span.set_attribute(semconv.JOB_STATE, state)
+        if error is not None:
+            self._span.set_status(Status(StatusCode.ERROR, error))
+        self._span.end()
 
     def _run(self) -> None:
         for target, item in self._items:
+            if self._abandoned:
+                return
             if not self._go_on():
                 self._settle(item, "cancelled")
                 continue
@@ -135,11 +172,14 @@ class Warmup:
             if item.state == "failed" and self._on_error == "stop":
                 return
         for target, item in self._items if self._verify_pass else ():
-            if item.state == "unverified" and self._go_on():
+            if item.state == "unverified" and self._go_on() and not self._abandoned:
                 self._verify(target, item)
 
-    def _settle(self, item: WarmupItem, state: Any, error: str | None = None) -> None:
-        item.state, item.error = state, error
+    def _settle(self, item: WarmupItem, state: ItemState, error: str | None = None) -> None:
+        with self._lock:
+            if self._abandoned:
+                return
+            item.state, item.error = state, error
         self._on_item(item)
 
     def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
@@ -180,36 +220,21 @@ class Warmup:
 
     def _call(self, target: WarmupTarget, item: WarmupItem) -> tuple[list[CompileRecord], bool]:
         """Run one item once; return what compiled, and whether given-up code ran."""
-        records: list[CompileRecord] = []
-
-        def take(record: CompileRecord) -> None:
-            if record.kind != "empty":
-                records.append(record)
-            item.take(record)
-            self._builder.add(record)
-            self._on_record(record)
-
-        scope = scopes.Scope(is_encoder=target.is_encoder, phase="warmup", on_record=take)
-        watch = EagerWatch()
-
-        def call() -> None:
-            with scopes.entered(scope), watch:
-                _invoke(target, item.shape)
-
-        item.calls += 1
+        call = WarmupCall(target, item, self._builder, self._listener)
+        self._running = item
         try:
-            with item.span_current():
-                if target.executor is None:
-                    call()
-                else:
-                    target.executor.submit(contextvars.copy_context().run, call).result()
+            call.run()
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
             _logger.warning("warmup of %s %s failed", item.target, item.shape, exc_info=True)
-            item.failed_by(error)
+            with self._lock:
+                if not self._abandoned:
+                    item.failed_by(error)
             self._on_item(item)
-        return records, watch.ran_eager
+        finally:
+            self._running = None
+        return call.records, call.ran_eager
 
     def _warnings(self) -> list[str]:
         warnings = [
@@ -217,8 +242,8 @@ class Warmup:
             for _, item in self._items
             if item.state in ("eager", "unstable")
         ]
-        total = get_ledger().totals().total
-        if self._items and not (total.compiles or total.loads or total.failed):
+        rows = (get_ledger().totals().total, self.totals.total)
+        if self._items and not any(row.compiles or row.loads or row.failed for row in rows):
             warnings.append(
                 "nothing was compiled at all: is the model compiled, and "
                 "TorchCompileInstrumentor().instrument() called?"
@@ -230,16 +255,6 @@ OVER_THE_LIMIT = (
     "over Dynamo's recompile limit, so this shape runs eager: mark the dimension that changes "
     "dynamic, serve fewer shapes, or raise torch._dynamo.config.recompile_limit"
 )
-
-
-def _invoke(target: WarmupTarget, shape: Shape) -> None:
-    result = target.run(shape)
-    if inspect.isawaitable(result):
-        asyncio.run(_awaited(result))
-
-
-async def _awaited(awaitable: Any) -> None:
-    await awaitable
 
 
 def _why(records: Sequence[CompileRecord]) -> str:

@@ -14,6 +14,7 @@ from compilespan.propagation import instance_id
 from compilespan.starts import ProcessJournal, StateDirectory
 from compilespan.totals import TotalsBuilder
 from compilespan_service import schemas
+from compilespan_service.perfetto import TracedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,15 +93,17 @@ class Accounts:
             key=lambda record: record.start_ns,
             reverse=True,
         )
+        return [schemas.Compile.of(record) for record in found[:limit]]
+
+    def traced(self) -> list[TracedProcess]:
+        """Return what each process of this start compiled, for a trace."""
+        ledger = get_ledger()
         return [
-            schemas.Compile.model_validate(
-                {
-                    **record.to_json(),
-                    "started_at": schemas.moment(record.start_ns),
-                    "duration_s": record.duration_s,
-                }
-            )
-            for record in found[:limit]
+            TracedProcess(os.getpid(), ledger.records(), ledger.in_progress()),
+            *(
+                TracedProcess(other.process["pid"], other.records, other.in_progress)
+                for other in self._others()
+            ),
         ]
 
     def _others(self) -> list[ProcessJournal]:

@@ -13,10 +13,12 @@ from compilespan._version import __version__
 from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
 from compilespan_service.history import History
-from compilespan_service.routes import compiles, health, totals, warmup
+from compilespan_service.routes import compiles, events, health, totals, warmup
 from compilespan_service.runner import Runner
 from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
+from compilespan_service.signals import drained_by_signals
+from compilespan_service.state import open_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -96,17 +98,20 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
+        await asyncio.to_thread(open_state, runner.settings)
         starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, runner.start)
-        try:
-            yield
-        finally:
-            starting.cancel()
-            await asyncio.to_thread(runner.stop)
+        with drained_by_signals(runner.drain):
+            try:
+                yield
+            finally:
+                starting.cancel()
+                await asyncio.to_thread(runner.stop)
 
     guarded = [Depends(guard), *dependencies]
     router = APIRouter(lifespan=lifespan)
     router.include_router(health.routes(runner))
     router.include_router(warmup.routes(runner), dependencies=guarded)
+    router.include_router(events.routes(runner), dependencies=guarded)
     accounts = Accounts()
     router.include_router(totals.routes(accounts), dependencies=guarded)
     router.include_router(compiles.routes(accounts, History()), dependencies=guarded)

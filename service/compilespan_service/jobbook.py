@@ -18,7 +18,7 @@ class JobBook:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler drains
 
     def add(self, job: Job) -> None:
         """Remember a job, and forget the oldest beyond the bound."""

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from compilespan import semconv
 from compilespan.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
+from compilespan_service.feed import Feed
 
 if TYPE_CHECKING:
-    from compilespan import CompileRecord
+    from compilespan.records import CompileBegun, CompileEvent, CompileRecord
+    from compilespan.warmup_plan import WarmupItem
     from compilespan_service.plans import Planned
     from compilespan_service.schemas import JobState, WarmupRequest
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     "queued": frozenset({"running", "failed", "cancelled"}),
     "running": frozenset({"succeeded", "failed", "timed_out", "cancelling"}),
-    "cancelling": frozenset({"succeeded", "failed", "cancelled"}),
+    "cancelling": frozenset({"succeeded", "failed", "timed_out", "cancelled"}),
     "succeeded": frozenset(),
     "failed": frozenset(),
     "timed_out": frozenset(),
@@ -54,9 +57,9 @@ class Job:
         self.trace_id = (
             trace.format_trace_id(span_context.trace_id) if span_context.is_valid else None
         )
-        self.ended: Future[None] = Future()
+        self.over: Future[None] = Future()
         """Done when the job is; `asyncio.wrap_future` makes it awaitable."""
-        self.ended.set_running_or_notify_cancel()  # a request that goes away cancels nothing
+        self.over.set_running_or_notify_cancel()  # a request that goes away cancels nothing
         self._lock = threading.RLock()
         self._created_at = dt.datetime.now(dt.timezone.utc)
         self._started_at: dt.datetime | None = None
@@ -64,6 +67,9 @@ class Job:
         self._started_s: float | None = None
         self._elapsed_s: float | None = None
         self._builder = TotalsBuilder()
+        self.feed = Feed(self.schema)
+        """What happens to it, for those who watch."""
+        self.feed.put("job", self.schema())
 
     def go(self, state: JobState, error: str | None = None) -> None:
         """Change the state.
@@ -83,13 +89,43 @@ class Job:
             if state in ENDED:
                 self._elapsed_s = self.elapsed_s
                 self._ended_at = dt.datetime.now(dt.timezone.utc)
+        self.feed.put("job", self.schema())
         if state in ENDED:
-            self.ended.set_result(None)
+            self.feed.put("end", self.schema())
+            self.feed.close()
+            self.over.set_result(None)
 
-    def take(self, record: CompileRecord) -> None:
-        """Account for a compile of this job."""
+    def item_changed(self, item: WarmupItem) -> None:
+        """Tell of an item's new state."""
+        self.feed.put("item", schemas.Item.model_validate(item, from_attributes=True))
+
+    def begun(self, begun: CompileBegun) -> None:
+        """Tell that a compile of this job begins."""
+        self.feed.put(
+            "begin",
+            schemas.Begin(
+                key=begun.key,
+                name=begun.name,
+                is_encoder=begun.is_encoder,
+                started_at=schemas.moment(begun.start_ns),
+            ),
+        )
+
+    def happened(self, key: int, event: CompileEvent) -> None:
+        """Tell of something inside a compile."""
+        told = schemas.Happened(
+            key=key,
+            name=event.name,
+            at=schemas.moment(event.time_ns),
+            attributes=dict(event.attributes),
+        )
+        self.feed.put("graph" if event.name == semconv.EVENT_GRAPH else "event", told)
+
+    def ended(self, key: int, record: CompileRecord) -> None:
+        """Account for a compile of this job, one that outlived it too."""
         with self._lock:
             self._builder.add(record)
+        self.feed.put("compile", schemas.Ended(key=key, compile=schemas.Compile.of(record)))
 
     @property
     def is_over(self) -> bool:

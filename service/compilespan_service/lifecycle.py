@@ -43,7 +43,7 @@ class Lifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler drains
         self.state = ProcessState.LOADING
         self.detail: str | None = None
         """Why, in words for an operator."""

@@ -28,9 +28,11 @@ _KINDS: dict[str, tuple[int, str]] = {
     "job-not-found": (404, "No such job"),
     "target-not-found": (404, "No such target"),
     "plan-conflict": (409, "Another warmup is running"),
+    "compile-still-running": (409, "A compile of an earlier job still runs"),
     "body-too-large": (413, "The body is too large"),
     "invalid-request": (422, "The request is not valid"),
     "warmup-failed": (500, "The warmup failed"),
+    "too-many-streams": (503, "Too many streams are open"),
     "draining": (503, "The server is shutting down"),
 }
 
@@ -95,9 +97,10 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     described: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, title = _KINDS[kind]
+        others = described.get(status, {}).get("description")
         described[status] = {
             "model": schemas.Problem,
-            "description": title,
+            "description": f"{others}; or: {title}" if others else title,
             "content": {MEDIA_TYPE: {}},
         }
     return described

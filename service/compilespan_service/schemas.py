@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compilespan import CompileTotals
+from compilespan import CompileTotals, records
 from compilespan.semconv import CacheResult, Kind, Outcome, Phase
 from compilespan.totals import TotalsRow
 
@@ -39,6 +39,10 @@ class WarmupRequest(BaseModel):
             max_length=MAX_TARGETS,
             description="Shapes by target; all shapes of a target that is not named here.",
         ),
+    ] = None
+    budget_s: Annotated[
+        float | None,
+        Field(gt=0, le=86_400, description="The job is `timed_out` after so many seconds."),
     ] = None
     on_error: Annotated[
         Literal["stop", "continue"],
@@ -138,6 +142,19 @@ class GraphBreak(BaseModel):
     line: int
 
 
+class CompileEvent(BaseModel):
+    """Something that happened inside a compile; it accounts for no time."""
+
+    name: Annotated[str, Field(examples=["torch.compile.graph"])]
+    at: dt.datetime
+    attributes: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: records.CompileEvent) -> CompileEvent:
+        """Take one of the library."""
+        return cls(name=event.name, at=moment(event.time_ns), attributes=dict(event.attributes))
+
+
 class Compile(BaseModel):
     """One record; see `compilespan.CompileRecord`."""
 
@@ -159,11 +176,46 @@ class Compile(BaseModel):
     recompile_reason: str | None
     recompile_limit_hit: bool
     graph_breaks: list[GraphBreak]
+    events: list[CompileEvent]
     compile_ids: list[str]
     trace_id: str
     span_id: str
     pid: int
     thread_id: int
+
+    @classmethod
+    def of(cls, record: records.CompileRecord) -> Compile:
+        """Take one of the library."""
+        return cls.model_validate(
+            {
+                **record.to_json(),
+                "started_at": moment(record.start_ns),
+                "duration_s": record.duration_s,
+                "events": [CompileEvent.of(event) for event in record.events],
+            }
+        )
+
+
+class Begin(BaseModel):
+    """A compile of a job began; its ``key`` tells its events from others'."""
+
+    key: int
+    name: str
+    is_encoder: bool
+    started_at: dt.datetime
+
+
+class Happened(CompileEvent):
+    """Something happened inside the compile with this key."""
+
+    key: int
+
+
+class Ended(BaseModel):
+    """The compile with this key ended."""
+
+    key: int
+    compile: Compile
 
 
 class Interrupted(BaseModel):

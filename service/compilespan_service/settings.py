@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,6 +17,8 @@ class Settings(BaseSettings):
         warmup: Whether a warmup job starts by itself when the models are loaded.
         ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
         on_warmup_failure: What a first warmup that leaves an item cold does.
+        on_hang: What happens when a job's time is up and its compile goes on.
+        budget_s: Seconds that a warmup job may take, where its request does not say.
         state_dir: Where the processes of this server keep their journals.
         token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
         token_file: A file that holds the token, e.g. a mounted secret.
@@ -28,6 +30,8 @@ class Settings(BaseSettings):
     warmup: Literal["on-start", "on-request"] = "on-start"
     ready_when: Literal["warm", "loaded"] = "warm"
     on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
+    on_hang: Literal["keep", "exit"] = "keep"
+    budget_s: float | None = Field(default=None, gt=0)
     state_dir: Path | None = None
     token: SecretStr | None = None
     token_file: Path | None = None

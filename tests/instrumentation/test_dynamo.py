@@ -9,8 +9,7 @@ import time
 import pytest
 import torch
 
-from compilespan import TorchCompileInstrumentor, get_ledger, monitor_torch_compile
-from compilespan.dynamo import reasons
+from compilespan import TorchCompileInstrumentor, get_ledger, monitor_torch_compile, reasons
 from support import events, snapshot
 
 GRAPH = "torch.compile.graph"

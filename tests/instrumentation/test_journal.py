@@ -20,7 +20,7 @@ from support import record
 
 def add(**changes):
     ledger = get_ledger()
-    key = ledger.begin(changes.get("name", "a"), 1, 1, is_encoder=False)
+    key = ledger.begin(changes.get("name", "a"), 1, 1, is_encoder=False).key
     ledger.end(key, record(**changes))
 
 

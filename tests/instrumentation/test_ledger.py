@@ -10,7 +10,7 @@ from support import record
 
 
 def add(ledger, **changes):
-    key = ledger.begin("a", 1, 1, is_encoder=False)
+    key = ledger.begin("a", 1, 1, is_encoder=False).key
     ledger.end(key, record(**changes))
 
 

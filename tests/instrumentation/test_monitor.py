@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import logging
 import os
 import threading
@@ -12,7 +13,7 @@ import time
 import pytest
 from opentelemetry import trace
 
-from compilespan import get_ledger, monitor_torch_compile
+from compilespan import CompileRecord, get_ledger, monitor_torch_compile, semconv
 from compilespan.telemetry import Telemetry, use_telemetry
 from support import duration_ns, events, snapshot
 
@@ -326,13 +327,19 @@ def test_the_current_span_is_the_parent_and_the_monitor_is_current_inside(export
 
 def test_counters_of_active_compiles_go_back_to_zero(exported):
     with monitor_torch_compile("a", is_encoder=True):
-        assert exported.points("torch.compile.active_compiles") == [({"is_encoder": True}, 1)]
+        assert exported.points("torch.compile.active_compiles") == [
+            ({"is_encoder": True}, 1),
+            ({"is_encoder": False}, 0),
+        ]
         time.sleep(0.01)
         ((_, age),) = exported.points("torch.compile.oldest_active_age")
         assert 0.01 <= age < 5
         (begun,) = get_ledger().in_progress()
         assert begun.name == "a"
-    assert exported.points("torch.compile.active_compiles") == [({"is_encoder": True}, 0)]
+    assert exported.points("torch.compile.active_compiles") == [
+        ({"is_encoder": True}, 0),
+        ({"is_encoder": False}, 0),
+    ]
     assert exported.points("torch.compile.oldest_active_age") == [({}, 0.0)]
     assert get_ledger().in_progress() == ()
 
@@ -409,3 +416,35 @@ def test_a_forked_child_inherits_nothing(exported):
         os.waitpid(pid, 0)
     assert os.read(read, 1000) == b"childs ()"
     assert only_record().name == "parents"
+
+
+def test_a_record_keeps_its_events_with_the_moment_of_the_spans(exported):
+    with monitor_torch_compile("a") as monitor:
+        monitor.add_event(semconv.EVENT_GRAPH, {semconv.CACHE_RESULT: "hit"})
+        monitor.add_event("x", {"text": "y" * 500})
+        for _ in range(300):
+            monitor.add_event(semconv.EVENT_GRAPH)
+    (span,), (record,) = exported.compiles, get_ledger().records()
+    assert len(record.events) == 256
+    assert record.events[0].name == semconv.EVENT_GRAPH
+    assert record.events[0].attributes == {semconv.CACHE_RESULT: "hit", semconv.GRAPH_INDEX: 0}
+    assert len(record.events[1].attributes["text"]) == 256
+    kept = {event.timestamp for event in span.events}
+    assert record.events[255].time_ns in kept
+    assert all(record.start_ns <= e.time_ns <= record.end_ns for e in record.events)
+    assert CompileRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_an_interrupted_compile_leaves_a_whole_span_and_record(exported):
+    block = monitor_torch_compile("a", kind="compile")
+    block.__enter__()
+    get_ledger().interrupt()
+    (span,), (record,) = exported.compiles, get_ledger().records()
+    assert (record.outcome, record.error_type) == (
+        "failed",
+        "compilespan.monitor.InterruptedCompile",
+    )
+    assert span.end_time == record.end_ns
+    assert get_ledger().in_progress() == ()
+    block.__exit__(None, None, None)  # it ends after all: nothing is counted twice
+    assert len(get_ledger().records()) == 1

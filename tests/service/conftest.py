@@ -12,12 +12,12 @@ from serving import wait_until
 
 
 @pytest.fixture
-def serve(exported):
+def serve(exported, tmp_path):
     """Return a function that serves targets and returns a client."""
     open_clients = []
 
     def start(*models, wait_loaded=True, factory=None, **settings):
-        settings = Settings(**{"warmup": "on-request", **settings})
+        settings = Settings(**{"warmup": "on-request", "state_dir": tmp_path / "state", **settings})
         app = FastAPI()
         targets = factory or [model.target for model in models]
         allowed = [Depends(lambda: None)]  # the app's own authentication, which lets all pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -118,5 +117,17 @@ def test_history_tells_each_start_and_how_it_ended(serve, tmp_path):
     assert (mine["ended"], mine["total"]["compiles"]) == ("running", 1)
 
 
-def test_without_a_state_directory_there_is_no_history(serve):
-    assert json.loads(serve(Model()).get("/history").text) == []
+def test_the_history_of_a_first_start_is_itself(serve):
+    client = serve(Model())
+    (start,) = client.get("/history").json()
+    assert start["ended"] == "running"
+    assert start["instance"] == client.get("/totals").json()["scope"]["instance"]
+
+
+def test_without_a_directory_that_can_be_written_it_works_from_memory(serve, tmp_path):
+    (tmp_path / "file").write_text("")
+    client = serve(Model(), state_dir=tmp_path / "file")
+    assert client.post("/warmup?wait=60").status_code == 200
+    assert client.get("/history").json() == []
+    assert client.get("/totals").json()["total"]["compiles"] == 3
+    assert len(client.get("/compiles").json()) == 3

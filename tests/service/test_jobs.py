@@ -33,7 +33,7 @@ def test_a_job_goes_where_the_table_allows_and_nowhere_else(origin, goal):
     if goal in TRANSITIONS[origin]:
         job.go(goal)
         assert job.state == goal
-        assert job.ended.done() == (goal in ENDED)
+        assert job.over.done() == (goal in ENDED)
     else:
         with pytest.raises(IllegalTransitionError, match=f"cannot go from {origin} to {goal}"):
             job.go(goal)

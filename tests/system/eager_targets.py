@@ -77,3 +77,27 @@ def slow_to_import():
     """A factory that takes a while, as one that imports torch and transformers does."""
     time.sleep(3)
     return [WarmupTarget("net", run_on(net("eager")), [{"batch": 2}])]
+
+
+def held():
+    """Each compile hands over a graph, then lasts as long as the file HOLD exists."""
+
+    def backend(gm, _inputs):
+        while Path(os.environ["HOLD"]).exists():
+            time.sleep(0.02)
+        return gm.forward
+
+    module = net(backend, dynamic=False)
+    timeout_s = float(os.environ.get("TIMEOUT_S", "0")) or None
+    return [WarmupTarget("held", run_on(module), [{"batch": 2}, {"batch": 3}], timeout_s=timeout_s)]
+
+
+def loads_slowly():
+    """Half a second of import, one of load."""
+    time.sleep(0.5)
+    module = net("eager")
+    return [WarmupTarget("net", run_on(module), [{"batch": 2}], load=lambda: time.sleep(1))]
+
+
+def raises():
+    raise ValueError("the weights are not there")

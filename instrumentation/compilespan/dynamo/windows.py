@@ -13,9 +13,9 @@ from compilespan import semconv
 from compilespan.components import EncoderNames, marked_as
 from compilespan.dynamo import frames
 from compilespan.dynamo.owners import Forward, OwnerMemory
-from compilespan.dynamo.reasons import reason_class
 from compilespan.ledger import get_ledger
 from compilespan.monitor import Monitor
+from compilespan.reasons import reason_class
 from compilespan.telemetry import active_telemetry
 from compilespan.unit import Unit
 from compilespan.window import Window

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
-_OURS = frozenset({semconv.SPAN_COMPILE, semconv.SPAN_WARMUP, semconv.SPAN_WARMUP_ITEM, "startup"})
+_OURS = frozenset(
+    {
+        *(semconv.SPAN_COMPILE, semconv.SPAN_WARMUP, semconv.SPAN_WARMUP_ITEM),
+        *(semconv.SPAN_STARTUP, semconv.SPAN_STARTUP_IMPORT, semconv.SPAN_STARTUP_LOAD),
+    }
+)
 
 
 class CompileSampler(Sampler):

@@ -15,6 +15,7 @@ from rich.text import Text
 from compilespan.starts import StateDirectory
 from compilespan.totals import TotalsBuilder
 from compilespan_service.cli.tables import duration, name_table
+from compilespan_service.perfetto import TracedProcess, trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,25 +102,11 @@ class Report:
 
     def trace(self) -> str:
         """Return a trace in Chrome's JSON format, which Perfetto opens."""
-        events: list[dict[str, Any]] = []
-        for process in self._processes():
-            pid = process.process["pid"]
-            events.append(
-                {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": f"process {pid}"}}
-            )
-            events += [_slice(record) for record in process.records]
-            events += [
-                {
-                    "ph": "B",
-                    "name": begun.name,
-                    "cat": _category(is_encoder=begun.is_encoder),
-                    "pid": pid,
-                    "tid": 0,
-                    "ts": begun.start_ns / 1000,
-                }
-                for begun in process.in_progress
-            ]
-        return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}) + "\n"
+        traced = (
+            TracedProcess(process.process["pid"], process.records, process.in_progress)
+            for process in self._processes()
+        )
+        return json.dumps(trace(traced)) + "\n"
 
     def _processes(self) -> list[ProcessJournal]:
         return self._directory.processes(self._instance)
@@ -201,28 +188,3 @@ def _age_s(begun: Begun) -> float:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-def _category(*, is_encoder: bool) -> str:
-    return "encoder" if is_encoder else "language_model"
-
-
-def _slice(record: CompileRecord) -> dict[str, Any]:
-    return {
-        "ph": "X",
-        "name": record.name,
-        "cat": _category(is_encoder=record.is_encoder),
-        "pid": record.pid,
-        "tid": record.thread_id,
-        "ts": record.start_ns / 1000,
-        "dur": record.duration_ns / 1000,
-        "args": {
-            "is_encoder": record.is_encoder,
-            "outcome": record.outcome,
-            "trigger": record.trigger,
-            "graphs": record.graphs,
-            "cache": record.cache_result,
-            "recompile": record.recompile_reason,
-            "compile_ids": list(record.compile_ids),
-        },
-    }

@@ -32,6 +32,17 @@ def serve(
         str | None,
         typer.Option(help="not-ready (default), serve or exit.", show_default=False),
     ] = None,
+    on_hang: Annotated[
+        str | None,
+        typer.Option(
+            help="keep (default) or exit: when a job's time is up and its compile goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    budget_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds a job may take; no limit by default.", show_default=False),
+    ] = None,
     state_dir: Annotated[
         Path | None,
         typer.Option(help="Where journals live; a temporary one by default.", show_default=False),
@@ -54,5 +65,7 @@ def serve(
         warmup=warmup,
         ready_when=ready_when,
         on_warmup_failure=on_warmup_failure,
+        on_hang=on_hang,
+        budget_s=budget_s,
         state_dir=state_dir,
     )

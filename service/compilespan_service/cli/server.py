@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,12 +14,13 @@ import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 
-from compilespan.journal import open_journal
+from compilespan import get_ledger
 from compilespan.sdk import Providers, configure
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
 from compilespan_service.security import TokenError, is_loopback, own_names, token_digest
 from compilespan_service.settings import Settings
+from compilespan_service.state import discard, open_state
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -65,10 +63,9 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
         code = EXIT_WARMUP_FAILED
         server.should_exit = True
 
-    runner.on_failure = end
+    runner.worker.on_failure = end
     listener = _listen(config)
-    directory = settings.state_dir or Path(tempfile.mkdtemp(prefix="compilespan-"))
-    journal = open_journal(directory)
+    directory = open_state(settings)
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
     progress = Progress(console, runner, address, directory)
@@ -78,11 +75,10 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
         signal.signal(ending, lambda *_: None)
     server.run(sockets=[listener])
     progress.stop()
-    if journal is not None:
+    if (journal := get_ledger().journal) is not None:
         journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")
     providers.shutdown(_FLUSH_S)
-    if settings.state_dir is None:
-        shutil.rmtree(directory, ignore_errors=True)
+    discard(directory)
     sys.stdout.flush()
     sys.stderr.flush()
     # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
 
 from compilespan.semconv import Kind, Outcome, Phase
 from compilespan_service import schemas
+from compilespan_service.perfetto import trace
 from compilespan_service.problems import ProblemRoute, responses
 
 if TYPE_CHECKING:
@@ -42,6 +44,21 @@ def routes(accounts: Accounts, history: History) -> APIRouter:
         }
         wanted = {field: value for field, value in asked.items() if value is not None}
         return accounts.compiles(wanted, limit)
+
+    @router.get(
+        "/compiles/trace.json",
+        summary="The compiles of this start as a trace for ui.perfetto.dev",
+        responses={
+            200: {"description": "Chrome's JSON trace format", "content": {"application/json": {}}},
+            **responses("unauthorized"),
+        },
+        response_class=JSONResponse,
+    )
+    def compiles_trace() -> JSONResponse:
+        return JSONResponse(
+            trace(accounts.traced()),
+            headers={"Content-Disposition": 'inline; filename="compilespan-trace.json"'},
+        )
 
     @router.get(
         "/history",

@@ -10,7 +10,12 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from compilespan_service import schemas
 from compilespan_service.problems import ProblemError, ProblemRoute, responses
-from compilespan_service.runner import RETRY_AFTER_S, PlanConflictError, Runner
+from compilespan_service.runner import (
+    RETRY_AFTER_S,
+    CompileStillRunningError,
+    PlanConflictError,
+    Runner,
+)
 
 if TYPE_CHECKING:
     from compilespan_service.jobs import Job
@@ -32,6 +37,7 @@ def routes(runner: Runner) -> APIRouter:
             202: {"description": "It goes on; Location has it"},
             **responses(
                 *("unauthorized", "cross-site", "target-not-found", "plan-conflict"),
+                *("compile-still-running", "not-configured"),
                 *("body-too-large", "invalid-request", "warmup-failed", "draining"),
             ),
         },
@@ -51,7 +57,7 @@ def routes(runner: Runner) -> APIRouter:
             return job.schema(already_warm=True)
         wait_s = min(wait if wait is not None else _preferred_wait_s(prefer), MAX_WAIT_S)
         if wait_s > 0 and not job.is_over:
-            await asyncio.wait({asyncio.wrap_future(job.ended)}, timeout=wait_s)
+            await asyncio.wait({asyncio.wrap_future(job.over)}, timeout=wait_s)
         return _answer(request, response, job, waited=wait_s > 0)
 
     @router.get(
@@ -109,7 +115,7 @@ def routes(runner: Runner) -> APIRouter:
 def _submit(runner: Runner, request: Request, plan: schemas.WarmupRequest) -> tuple[Job, bool]:
     try:
         return runner.submit(plan)
-    except PlanConflictError as conflict:
+    except (PlanConflictError, CompileStillRunningError) as conflict:
         # Only here is it known where the routes are mounted.
         conflict.members["job"] = _url(request, conflict.job)
         raise

@@ -1,0 +1,87 @@
+"""Starts that died before they were ready, reported by the next one from their journals."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
+
+from compilespan import semconv
+from compilespan.ids import reused
+from compilespan.starts import ProcessJournal, StateDirectory, append
+from compilespan.telemetry import active_telemetry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opentelemetry.util.types import AttributeValue
+
+_logger = logging.getLogger("compilespan")
+_DAY_NS = 24 * 3600 * 10**9
+
+
+def report_deaths(directory: Path) -> int:
+    """Make a ``startup`` span for each start that died before it was ready; returns how many.
+
+    The span has the ids that the dead process had given it, so that the compiles it did export
+    hang where they belong. Each start is reported once: its journal says so afterwards.
+    """
+    count = 0
+    for process in StateDirectory(directory).processes():
+        try:
+            if _is_news(process) and append(process, "reported"):
+                _report(process)
+                count += 1
+        except Exception:
+            _logger.debug("compilespan: %s is not reported", process.path, exc_info=True)
+    return count
+
+
+def _is_news(process: ProcessJournal) -> bool:
+    return (
+        process.startup is not None
+        and not process.is_reported
+        and process.exit_reason is None
+        and process.ready_after_s is None
+        and not process.is_running
+        and time.time_ns() - int(process.process["started_ns"]) < _DAY_NS
+    )
+
+
+def _report(process: ProcessJournal) -> None:
+    startup: dict[str, Any] = process.startup or {}
+    trace_id, span_id = int(startup["trace_id"], 16), int(startup["span_id"], 16)
+    parent = Context()
+    if startup["parent_id"]:
+        parent = trace.set_span_in_context(_remote(trace_id, int(startup["parent_id"], 16)), parent)
+    telemetry = active_telemetry()
+    telemetry.repair_ids()
+    with reused(trace_id, span_id):
+        span = telemetry.tracer.start_span(
+            semconv.SPAN_STARTUP,
+            context=parent,
+            attributes={
+                semconv.INSTANCE: str(process.process["instance"]),
+                semconv.STARTUP_OUTCOME: "died",
+            },
+            links=[trace.Link(_remote(trace_id, span_id).get_span_context())],
+            start_time=int(process.process["started_ns"]),
+        )
+    for begun in process.interrupted:
+        attributes: dict[str, AttributeValue] = {
+            semconv.IS_ENCODER: begun.is_encoder,
+            semconv.NAME: begun.name,
+            semconv.GRAPH_COUNT: begun.graphs,
+        }
+        span.add_event(semconv.EVENT_INTERRUPTED, attributes, timestamp=begun.start_ns)
+    cut_off = ", ".join(begun.name for begun in process.interrupted)
+    span.set_status(Status(StatusCode.ERROR, f"died compiling {cut_off}" if cut_off else "died"))
+    span.end(end_time=process.seen_ns)
+
+
+def _remote(trace_id: int, span_id: int) -> NonRecordingSpan:
+    return NonRecordingSpan(SpanContext(trace_id, span_id, True, TraceFlags(TraceFlags.SAMPLED)))

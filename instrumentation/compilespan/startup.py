@@ -1,0 +1,114 @@
+"""The start of a server as a span: from the process's creation until it is ready.
+
+Its children say what explains the time: ``startup.import``, ``startup.load``, the warmup. What no
+child covers is the gap that one sees in the trace. The span can only be exported at its end, so
+its ids are journalled at once: of a start that dies the next one reports
+(`compilespan.sdk.deaths`).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Status, StatusCode
+
+from compilespan import semconv
+from compilespan.ledger import get_ledger
+from compilespan.propagation import environment_context, instance_id
+from compilespan.telemetry import active_telemetry, exception_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+StartupOutcome = Literal["ready", "failed", "shutdown", "died"]
+
+_PHASES = {"import": semconv.SPAN_STARTUP_IMPORT, "load": semconv.SPAN_STARTUP_LOAD}
+
+_logger = logging.getLogger("compilespan")
+
+
+class Startup:
+    """The ``startup`` span of this process. Nothing here raises."""
+
+    def __init__(self) -> None:
+        """Know nothing yet; `begin` makes the span."""
+        self._lock = threading.Lock()
+        self._span: Span = trace.INVALID_SPAN
+        self._over = True
+        self.context: Context = Context()
+        """What belongs to the start hangs here."""
+
+    def begin(self) -> None:
+        """Start the span where the process began, under the ``TRACEPARENT`` of its launcher."""
+        parent = environment_context() or Context()
+        self.context = parent
+        try:
+            telemetry = active_telemetry()
+            telemetry.repair_ids()
+            self._span = telemetry.tracer.start_span(
+                semconv.SPAN_STARTUP,
+                context=parent,
+                attributes={semconv.INSTANCE: instance_id()},
+                start_time=get_ledger().since_ns,
+            )
+            self._over = False
+            self.context = trace.set_span_in_context(self._span, parent)
+            get_ledger().on_ready = functools.partial(self.end, "ready")
+            self._journal(parent)
+        except Exception:
+            _logger.debug("compilespan: no startup span", exc_info=True)
+
+    @contextmanager
+    def phase(self, name: Literal["import", "load"]) -> Iterator[None]:
+        """Account for a part of the start: a child span, and ``compilespan.startup.duration``."""
+        began_ns, started_ns = time.time_ns(), time.perf_counter_ns()
+        span = active_telemetry().tracer.start_span(
+            _PHASES[name], context=self.context, start_time=began_ns
+        )
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield
+        except BaseException as error:
+            span.set_attribute(semconv.ERROR_TYPE, exception_type(error))
+            span.set_status(Status(StatusCode.ERROR, exception_type(error)))
+            raise
+        finally:
+            duration_ns = time.perf_counter_ns() - started_ns
+            span.end(end_time=began_ns + duration_ns)
+            get_ledger().note_startup(name, duration_ns / 1e9)
+
+    def end(self, outcome: StartupOutcome, why: str | None = None) -> None:
+        """End it, once: ``ready`` where the ledger was told so, else with what went wrong."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+        self._span.set_attribute(semconv.STARTUP_OUTCOME, outcome)
+        if outcome == "failed":
+            self._span.set_status(Status(StatusCode.ERROR, semconv.cut(why or outcome)))
+        ready_after_s = get_ledger().ready_after_s
+        end_ns = time.time_ns()
+        if ready_after_s is not None:
+            end_ns = get_ledger().since_ns + int(ready_after_s * 1e9)
+        self._span.end(end_time=end_ns)
+
+    def _journal(self, parent: Context) -> None:
+        journal, context = get_ledger().journal, self._span.get_span_context()
+        if journal is None or not context.is_valid:
+            return
+        parent_id = trace.get_current_span(parent).get_span_context().span_id
+        journal.note(
+            "startup",
+            {
+                "trace_id": trace.format_trace_id(context.trace_id),
+                "span_id": trace.format_span_id(context.span_id),
+                "parent_id": trace.format_span_id(parent_id) if parent_id else None,
+            },
+        )

@@ -1,0 +1,137 @@
+"""Compiles as a trace that ui.perfetto.dev opens (Chrome's JSON trace format).
+
+A track for each component of each process, and for each thread where one is not enough; compiles
+are slices, what happened inside them are instants on their track.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from compilespan import CompileRecord
+
+
+class InProgress(Protocol):
+    """A compile that has no end yet."""
+
+    @property
+    def name(self) -> str:
+        """See `CompileRecord`."""
+
+    @property
+    def is_encoder(self) -> bool:
+        """See `CompileRecord`."""
+
+    @property
+    def start_ns(self) -> int:
+        """Nanoseconds since the epoch."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TracedProcess:
+    """What one process compiled, and what it has not finished."""
+
+    pid: int
+    records: Sequence[CompileRecord]
+    in_progress: Sequence[InProgress]
+
+
+class _Tracks:
+    """Numbers the tracks of a process as they are needed."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._ids: dict[tuple[bool, int | None], int] = {}
+        self.metadata: list[dict[str, Any]] = [
+            {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": f"process {pid}"}}
+        ]
+
+    def of(self, thread_id: int | None, *, is_encoder: bool) -> int:
+        key = (is_encoder, thread_id)
+        if key not in self._ids:
+            others = sum(component == is_encoder for component, _ in self._ids)
+            name = "encoder" if is_encoder else "language model"
+            self._ids[key] = len(self._ids) + 1
+            self.metadata.append(
+                {
+                    "ph": "M",
+                    "name": "thread_name",
+                    "pid": self._pid,
+                    "tid": self._ids[key],
+                    "args": {"name": f"{name}, thread {others + 1}" if others else name},
+                }
+            )
+        return self._ids[key]
+
+
+def trace(processes: Iterable[TracedProcess]) -> dict[str, Any]:
+    """Return the trace; times are microseconds since the epoch."""
+    events: list[dict[str, Any]] = []
+    for process in processes:
+        tracks = _Tracks(process.pid)
+        found: list[dict[str, Any]] = []
+        for record in sorted(process.records, key=lambda record: record.start_ns):
+            tid = tracks.of(record.thread_id, is_encoder=record.is_encoder)
+            found.append(_slice(record, process.pid, tid))
+            found += _instants(record, process.pid, tid)
+        found += [
+            {
+                "ph": "B",
+                "name": begun.name,
+                "cat": _category(is_encoder=begun.is_encoder),
+                "pid": process.pid,
+                "tid": tracks.of(None, is_encoder=begun.is_encoder),
+                "ts": begun.start_ns / 1000,
+            }
+            for begun in process.in_progress
+        ]
+        events += [*tracks.metadata, *found]
+    return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def _category(*, is_encoder: bool) -> str:
+    return "encoder" if is_encoder else "language_model"
+
+
+def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
+    return {
+        "ph": "X",
+        "name": record.name,
+        "cat": _category(is_encoder=record.is_encoder),
+        "pid": pid,
+        "tid": tid,
+        "ts": record.start_ns / 1000,
+        "dur": record.duration_ns / 1000,
+        "args": {
+            "is_encoder": record.is_encoder,
+            "kind": record.kind,
+            "phase": record.phase,
+            "outcome": record.outcome,
+            "trigger": record.trigger,
+            "graphs": record.graphs,
+            "cache": record.cache_result,
+            "recompile": record.recompile_reason,
+            "compile_ids": list(record.compile_ids),
+            "trace_id": record.trace_id,
+        },
+    }
+
+
+def _instants(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "ph": "i",
+            "s": "t",
+            "name": event.name.removeprefix("torch.compile."),
+            "cat": _category(is_encoder=record.is_encoder),
+            "pid": pid,
+            "tid": tid,
+            "ts": event.time_ns / 1000,
+            "args": dict(event.attributes),
+        }
+        for event in record.events
+    ]

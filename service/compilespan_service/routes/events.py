@@ -1,0 +1,97 @@
+"""``/warmup/jobs/{id}/events``: a job as Server-Sent Events, from its beginning or resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from compilespan_service.problems import ProblemError, ProblemRoute, responses
+from compilespan_service.runner import RETRY_AFTER_S, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from compilespan_service.feed import Feed
+
+MAX_STREAMS = 64
+HEARTBEAT_S = 10.0
+_RETRY_MS = 2000
+
+_STREAM = {
+    "description": "Events `job` (a snapshot: first, and at each state), `item`, `begin`, `graph` "
+    "and `event` (inside a compile), `compile` (its record), `end`; ids count from 1.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
+def routes(runner: Runner) -> APIRouter:
+    """Return the stream over a runner's jobs."""
+    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
+    streams = _Streams()
+
+    @router.get(
+        "/warmup/jobs/{job_id}/events",
+        summary="Follow a job",
+        response_class=Response,
+        responses={
+            200: _STREAM,
+            204: {"description": "The job is over and its last event was received already"},
+            **responses("unauthorized", "job-not-found", "too-many-streams"),
+        },
+    )
+    async def job_events(
+        job_id: str,
+        last_event_id: Annotated[
+            str | None, Header(description="Resume after this id; set by browsers by themselves.")
+        ] = None,
+    ) -> Response:
+        feed = runner.jobs.find(job_id).feed
+        after = _after(last_event_id, feed)
+        if feed.is_closed and after >= feed.last_id:
+            return Response(status_code=204)  # tells a browser's EventSource not to come again
+        return EventSourceResponse(
+            streams.follow(feed, after),
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return router
+
+
+class _Streams:
+    """The streams that are open; at most `MAX_STREAMS`."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    def follow(self, feed: Feed, after: int) -> AsyncIterator[bytes]:
+        """Return a feed as it travels."""
+        if self._open >= MAX_STREAMS:
+            raise ProblemError(
+                "too-many-streams",
+                f"{MAX_STREAMS} streams are open, which is the most; close one, or ask for the "
+                "job itself now and then.",
+                headers={"Retry-After": RETRY_AFTER_S},
+            )
+        return self._follow(feed, after)
+
+    async def _follow(self, feed: Feed, after: int) -> AsyncIterator[bytes]:
+        self._open += 1
+        try:
+            yield f"retry: {_RETRY_MS}\n\n".encode()
+            async for event in feed.follow(after, HEARTBEAT_S):
+                if event is None:
+                    yield KEEPALIVE_COMMENT
+                else:
+                    yield format_sse_event(data_str=event.data, event=event.name, id=str(event.id))
+        finally:
+            self._open -= 1
+
+
+def _after(last_event_id: str | None, feed: Feed) -> int:
+    """Return the id to resume after; 0 where it is none of this feed's."""
+    if last_event_id is None or not last_event_id.isascii() or not last_event_id.isdigit():
+        return 0
+    after = int(last_event_id[:18])
+    return after if after <= feed.last_id else 0

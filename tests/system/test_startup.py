@@ -1,0 +1,106 @@
+"""The start of a real process as one trace, and starts that died."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from receiver import Receiver
+from server import Server
+
+pytestmark = pytest.mark.system
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+
+
+def test_process_start_to_ready_is_one_trace_under_the_launchers():
+    with Receiver() as receiver:
+        env = {**receiver.environment(), "TRACEPARENT": TRACEPARENT}
+        before_ns = time.time_ns()
+        with Server("eager_targets:loads_slowly", env=env) as server:
+            server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
+            ready_after_s = server.client.get("/totals").json()["ready_after_s"]
+            server.stop()
+        received = receiver.received
+    (startup,) = received.named("startup")
+    assert startup.trace_id == TRACE_ID
+    assert startup.parent_id == "b7ad6b7169203331"
+    assert startup.attributes["compilespan.startup.outcome"] == "ready"
+    # The kernel tells the process's beginning in ticks of 10 ms.
+    assert abs(startup.start_ns - before_ns) < 500_000_000
+    assert (startup.end_ns - startup.start_ns) / 1e9 == pytest.approx(ready_after_s, abs=0.001)
+    children = {
+        name: received.named(name)[0] for name in ("startup.import", "startup.load", "warmup")
+    }
+    for child in children.values():
+        assert child.parent_id == startup.span_id
+        assert startup.start_ns <= child.start_ns <= child.end_ns <= startup.end_ns + 5_000_000
+    imported, loaded, warmup = children.values()
+    assert (imported.end_ns - imported.start_ns) / 1e9 >= 0.5
+    assert 1.0 <= (loaded.end_ns - loaded.start_ns) / 1e9 < 1.5
+    # What no child covers stays visible: Python and the server came up before the import began.
+    assert imported.start_ns > startup.start_ns
+    assert imported.end_ns <= loaded.start_ns
+    assert loaded.end_ns <= warmup.start_ns
+    (compiled,) = received.named("torch.compile")
+    assert compiled.trace_id == TRACE_ID
+
+
+def test_a_start_that_died_is_reported_by_the_next_with_its_own_ids(tmp_path):
+    with Receiver() as receiver:
+        arguments = ("--state-dir", str(tmp_path / "state"))
+        env = {
+            **receiver.environment(),
+            "TRACEPARENT": TRACEPARENT,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        }
+        with Server("eager_targets:slow", *arguments, env=env) as server:
+            server.wait_for(lambda: server.client.get("/totals").json()["in_progress"])
+            instance = server.client.get("/totals").json()["scope"]["instance"]
+            time.sleep(2.5)
+            server.stop(signal.SIGKILL)
+        exported_by_the_dead = receiver.received.named("startup")
+        for _ in range(2):  # once, not by each of the next
+            with Server(
+                "eager_targets:slow", *arguments, "--warmup", "on-request", env=env
+            ) as server:
+                server.wait_for(lambda: server.client.get("/startupz").status_code == 200)
+                history = server.client.get("/history").json()
+                server.stop()
+        received = receiver.received
+    assert exported_by_the_dead == []
+    (report,) = [
+        span
+        for span in received.named("startup")
+        if span.attributes["compilespan.startup.outcome"] == "died"
+    ]
+    assert report.attributes["compilespan.instance.id"] == instance
+    assert report.trace_id == TRACE_ID
+    assert report.parent_id == "b7ad6b7169203331"
+    assert report.status == 2
+    (event,) = report.events
+    assert event.name == "compilespan.startup.interrupted"
+    assert event.attributes["torch.compile.name"] == "Net"
+    assert 1 <= (report.end_ns - event.time_ns) / 1e9 < 10
+    # What the dead process did export hangs under the span that was reported for it.
+    imported = [s for s in received.named("startup.import") if s.parent_id == report.span_id]
+    assert len(imported) == 1
+    told = next(start for start in history if start["instance"] == instance)
+    assert told["ended"] == "killed"
+    assert told["interrupted"][0]["name"] == "Net"
+    assert 1 <= told["interrupted"][0]["elapsed_s"] < 10
+
+
+def test_a_start_whose_models_cannot_be_loaded_ends_failed():
+    with Receiver() as receiver:
+        with Server("eager_targets:raises", env=receiver.environment()) as server:
+            server.wait_for(lambda: server.client.get("/startupz").status_code == 200)
+            server.stop()
+        received = receiver.received
+    (startup,) = received.named("startup")
+    assert startup.attributes["compilespan.startup.outcome"] == "failed"
+    assert startup.status == 2
+    (imported,) = received.named("startup.import")
+    assert imported.attributes["error.type"] == "ValueError"
