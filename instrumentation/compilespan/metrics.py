@@ -96,7 +96,7 @@ class CompileMetrics:
         meter.create_observable_gauge(
             semconv.METRIC_READY,
             [self._ready],
-            unit="1",
+            unit="{process}",  # a bare "1" would be a ratio to Prometheus
             description="1 when the process was declared ready, else 0.",
         )
         meter.create_observable_gauge(

@@ -1,9 +1,12 @@
-"""How old this process is, as the kernel knows it: from before Python began."""
+"""What the kernel knows of this process: its age from before Python began, and its parent."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 import time
+from pathlib import Path
 
 _IMPORTED_NS = time.monotonic_ns()
 
@@ -11,9 +14,31 @@ _IMPORTED_NS = time.monotonic_ns()
 def process_age_ns() -> int:
     """Age of this process in nanoseconds, from the kernel; since the import where it is silent."""
     try:
-        with open("/proc/self/stat", "rb") as stat:  # noqa: PTH123  # pathlib costs an import here
-            started_ticks = int(stat.read().rpartition(b")")[2].split()[19])
-        started_s = started_ticks / os.sysconf("SC_CLK_TCK")
+        started_s = _started_ticks("self") / os.sysconf("SC_CLK_TCK")
         return int((time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e9)
     except (OSError, ValueError, IndexError, AttributeError):
         return time.monotonic_ns() - _IMPORTED_NS
+
+
+def siblings_id() -> str | None:
+    """Return an id that all worker processes of one server derive alike.
+
+    ``None`` where this process is no child of multiprocessing (uvicorn's workers are), no worker
+    of gunicorn, or the kernel does not tell when the parent began.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    parent = multiprocessing.parent_process() if multiprocessing is not None else None
+    pid = parent.pid if parent is not None else os.getppid()
+    try:
+        if parent is None and b"gunicorn" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return None
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        identity = f"{boot_id} {pid} {_started_ticks(pid)}"
+    except (OSError, ValueError, IndexError):
+        return None
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _started_ticks(pid: int | str) -> int:
+    """Clock ticks from the boot to the start of a process."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])

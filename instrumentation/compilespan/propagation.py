@@ -15,6 +15,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from compilespan import process
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,11 +28,13 @@ _propagator = TraceContextTextMapPropagator()
 def instance_id() -> str:
     """Return the id of this start of the server, shared by all its processes.
 
-    The first process to ask draws it and leaves it in the environment, where its children find it.
+    The first process to ask draws it and leaves it in the environment, where its children find
+    it. Workers whose parent does not know us (uvicorn's and gunicorn's masters import no app)
+    derive it from that parent, so that all come to the same.
     """
     found = os.environ.get(INSTANCE_ID)
     if not found:
-        found = secrets.token_hex(8)
+        found = process.siblings_id() or secrets.token_hex(8)
         os.environ[INSTANCE_ID] = found
     return found
 

@@ -50,6 +50,8 @@ class ProcessJournal:
         self.builder = TotalsBuilder()
         self.records: list[CompileRecord] = []
         """The last 4096."""
+        self.record_count = 0
+        """How many it ever wrote."""
         self.ready_after_s: float | None = None
         self.jobs: list[dict[str, Any]] = []
         self.startup: dict[str, Any] | None = None
@@ -139,6 +141,7 @@ class ProcessJournal:
             record = CompileRecord.from_json(values["record"])
             self.builder.add(record)
             self.records.append(record)
+            self.record_count += 1
             del self.records[:-_MAX_RECORDS]
 
     def _ready(self, values: dict[str, Any]) -> None:

@@ -100,15 +100,15 @@ class Startup:
         self._span.end(end_time=end_ns)
 
     def _journal(self, parent: Context) -> None:
-        journal, context = get_ledger().journal, self._span.get_span_context()
-        if journal is None or not context.is_valid:
+        if (journal := get_ledger().journal) is None:
             return
-        parent_id = trace.get_current_span(parent).get_span_context().span_id
-        journal.note(
-            "startup",
-            {
+        ids: dict[str, str | None] = {}  # none without a provider; the line says all the same
+        context = self._span.get_span_context()
+        if context.is_valid:
+            parent_id = trace.get_current_span(parent).get_span_context().span_id
+            ids = {
                 "trace_id": trace.format_trace_id(context.trace_id),
                 "span_id": trace.format_span_id(context.span_id),
                 "parent_id": trace.format_span_id(parent_id) if parent_id else None,
-            },
-        )
+            }
+        journal.note("startup", ids)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
 from compilespan.propagation import instance_id
-from compilespan.starts import ProcessJournal, StateDirectory
 from compilespan.totals import TotalsBuilder
 from compilespan_service import schemas
 from compilespan_service.perfetto import TracedProcess
@@ -19,19 +18,25 @@ from compilespan_service.perfetto import TracedProcess
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from compilespan.starts import ProcessJournal
+    from compilespan_service.instance import Instance
+
 
 class Accounts:
     """Reads what compiling cost, across the processes of an instance."""
 
-    def __init__(self) -> None:
-        self._state: StateDirectory | None = None
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
 
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
         ledger = get_ledger()
         builder = TotalsBuilder()
         ledger.add_totals_to(builder)
-        others = self._others() if scope == "instance" else []
+        others: list[ProcessJournal] = []
+        if scope == "instance":
+            self._instance.flush()
+            others = self._instance.others()
         for other in others:
             builder.update(other.builder)
         now_s = time.time()
@@ -68,7 +73,9 @@ class Accounts:
             ),
             since=schemas.moment(since_ns),
             as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),
-            ready_after_s=ledger.ready_after_s,
+            ready_after_s=(
+                ledger.ready_after_s if scope == "process" else self._instance.ready_after_s
+            ),
             versions=versions(),
             in_progress=in_progress,
             encoder=totals.encoder,
@@ -82,7 +89,7 @@ class Accounts:
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
         """Return the records of this start whose fields are as ``wanted``, newest first."""
         records = list(get_ledger().records())
-        for other in self._others():
+        for other in self._instance.others():
             records += other.records
         found = sorted(
             (
@@ -102,21 +109,8 @@ class Accounts:
             TracedProcess(os.getpid(), ledger.records(), ledger.in_progress()),
             *(
                 TracedProcess(other.process["pid"], other.records, other.in_progress)
-                for other in self._others()
+                for other in self._instance.others()
             ),
-        ]
-
-    def _others(self) -> list[ProcessJournal]:
-        """The other processes of this start that have a journal."""
-        journal = get_ledger().journal
-        if journal is None:
-            return []
-        if self._state is None or self._state.directory != journal.directory:
-            self._state = StateDirectory(journal.directory)
-        return [
-            other
-            for other in self._state.processes(instance_id())
-            if other.path != journal.path and other.process["pid"] != os.getpid()
         ]
 
 

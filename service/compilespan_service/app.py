@@ -12,8 +12,9 @@ from compilespan import TorchCompileInstrumentor
 from compilespan._version import __version__
 from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
+from compilespan_service.exposition import Exposition
 from compilespan_service.history import History
-from compilespan_service.routes import compiles, events, health, totals, warmup
+from compilespan_service.routes import compiles, events, health, jobs, metrics, totals, warmup
 from compilespan_service.runner import Runner
 from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
@@ -109,10 +110,13 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
 
     guarded = [Depends(guard), *dependencies]
     router = APIRouter(lifespan=lifespan)
+    accounts = Accounts(runner.instance)
     router.include_router(health.routes(runner))
     router.include_router(warmup.routes(runner), dependencies=guarded)
+    router.include_router(jobs.routes(runner), dependencies=guarded)
     router.include_router(events.routes(runner), dependencies=guarded)
-    accounts = Accounts()
+    exposition = Exposition(runner.instance, runner.jobs)
+    router.include_router(metrics.routes(exposition), dependencies=guarded)
     router.include_router(totals.routes(accounts), dependencies=guarded)
     router.include_router(compiles.routes(accounts, History()), dependencies=guarded)
     return router

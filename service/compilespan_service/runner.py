@@ -10,6 +10,7 @@ from opentelemetry import context as otel_context
 from compilespan import get_ledger
 from compilespan.sdk.deaths import report_deaths
 from compilespan.startup import Startup
+from compilespan_service.instance import Instance
 from compilespan_service.jobbook import JobBook
 from compilespan_service.jobs import Job
 from compilespan_service.lifecycle import Lifecycle, ProcessState
@@ -21,6 +22,7 @@ from compilespan_service.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from compilespan_service import schemas
     from compilespan_service.settings import Settings
     from compilespan_service.targets import Factory
 
@@ -64,6 +66,7 @@ class Runner:
         self.lifecycle = Lifecycle(settings)
         self.worker = Worker(find_factory, settings, self.lifecycle, self._startup)
         self.jobs = JobBook()
+        self.instance = Instance(settings.processes)
 
     def start(self) -> None:
         """Begin to load, and to warm up if the operator wants that at the start."""
@@ -92,6 +95,11 @@ class Runner:
         if not stopped:
             get_ledger().interrupt()
         return stopped
+
+    def told(self, job: Job, *, already_warm: bool = False) -> schemas.Job:
+        """Return what the service tells of a job, which warms one worker of the instance."""
+        processes = f"1 of {self.instance.process_count}"
+        return job.schema(already_warm=already_warm).model_copy(update={"processes": processes})
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: at once while it waits, else before its next call. An ended one stays.

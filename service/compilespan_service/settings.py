@@ -19,6 +19,7 @@ class Settings(BaseSettings):
         on_warmup_failure: What a first warmup that leaves an item cold does.
         on_hang: What happens when a job's time is up and its compile goes on.
         budget_s: Seconds that a warmup job may take, where its request does not say.
+        processes: Workers that have to be ready, where the server's own options do not say.
         state_dir: Where the processes of this server keep their journals.
         token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
         token_file: A file that holds the token, e.g. a mounted secret.
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
     on_hang: Literal["keep", "exit"] = "keep"
     budget_s: float | None = Field(default=None, gt=0)
+    processes: int | None = Field(default=None, ge=1)
     state_dir: Path | None = None
     token: SecretStr | None = None
     token_file: Path | None = None

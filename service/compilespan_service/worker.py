@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 
 from compilespan import get_ledger, semconv
 from compilespan.warmup import Warmup
@@ -18,6 +18,7 @@ from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.plans import Planned, Plans
 from compilespan_service.problems import ProblemError
 from compilespan_service.targets import Factory, make_targets
+from compilespan_service.warmup_metrics import WarmupDuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +62,7 @@ class Worker:
         self._held_by: Job | None = None
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="compilespan-jobs", daemon=True)
-        self._duration = metrics.get_meter("compilespan_service").create_histogram(
-            semconv.METRIC_WARMUP_DURATION,
-            unit="s",
-            description="How long a warmup job took.",
-            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_S,
-        )
+        self._duration = WarmupDuration()
 
     def start(self) -> None:
         """Begin to load, then to run what is queued."""
@@ -226,7 +222,7 @@ class Worker:
         if state == "cancelled" and job.state == "running":  # by the end of the process
             job.go("cancelling")
         job.go(state, error)
-        self._duration.record(job.elapsed_s, {semconv.JOB_STATE: state})
+        self._duration.record(job.elapsed_s, state)
         if (journal := get_ledger().journal) is not None:
             journal.note("job", job.schema().model_dump(mode="json"))
         if was_cold and not warm:

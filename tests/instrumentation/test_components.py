@@ -282,3 +282,10 @@ def test_environment_patterns_are_taken_and_bad_ones_only_warn(monkeypatch, capl
     TorchCompileInstrumentor().instrument()
     torch.compile(Gatehouse(), backend="eager")(torch.zeros(2))
     assert get_ledger().records()[-1].is_encoder is True
+
+
+def test_a_module_of_torch_itself_is_called_by_its_class(instrumented):
+    """torch wraps those in a function of its own before it compiles them."""
+    torch.compile(torch.nn.Linear(4, 4), backend="eager")(torch.zeros(1, 4))
+    (record,) = get_ledger().records()
+    assert record.name == "Linear"

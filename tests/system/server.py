@@ -15,13 +15,17 @@ import httpx
 TARGETS = Path(__file__).parent
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """Runs while it is entered; ended by SIGTERM, killed when that does not help."""
 
     def __init__(self, *arguments, env=None, cache=None):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._arguments = arguments
         self._env = {
             **{

@@ -71,16 +71,14 @@ class Subject:
             given: What was handed in to be compiled, where the frame itself has it.
         """
         module = module_class()
-        given = getattr(given, "__self__", given)
+        given = _compiled_object(given)
         chain: list[Any] = [] if given is None else [given]
         if module is not None and isinstance(compiled_self, module):
             chain.append(compiled_self)
         for outer in _outwards(frame):
             code = outer.f_code
             if given is None and code.co_name == "compile_wrapper":
-                function = local(outer, "fn")
-                given = getattr(function, "__self__", function)
-                candidate = given
+                candidate = given = _compiled_object(local(outer, "fn"))
             elif code.co_argcount and code.co_varnames[0] == "self":
                 candidate = local(outer, "self")
                 if module is None or not isinstance(candidate, module):
@@ -126,6 +124,15 @@ def backend_name(compiler: Any) -> str:
         if isinstance(name, str):
             return name
     return type(compiler).__name__
+
+
+def _compiled_object(function: Any) -> Any:
+    """Return the module of a bound method, or of the function that torch wraps its own ones in."""
+    wrapped = getattr(function, "__wrapped__", None)
+    module = module_class()
+    if module is not None and isinstance(wrapped, module):
+        return wrapped
+    return getattr(function, "__self__", function)
 
 
 def _package(frame: FrameType) -> str:

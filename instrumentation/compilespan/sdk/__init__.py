@@ -11,7 +11,7 @@ used alone, by name: ``OTEL_TRACES_SAMPLER=compilespan``, ``OTEL_PYTHON_ID_GENER
 """
 
 try:
-    from compilespan.sdk.providers import Providers, configure
+    from compilespan.sdk.providers import Providers, configure, service_resource
     from compilespan.sdk.sampler import CompileSampler
 except ImportError as error:
     msg = (
@@ -20,4 +20,4 @@ except ImportError as error:
     )
     raise ImportError(msg) from error
 
-__all__ = ["CompileSampler", "Providers", "configure"]
+__all__ = ["CompileSampler", "Providers", "configure", "service_resource"]

@@ -43,7 +43,7 @@ def report_deaths(directory: Path) -> int:
 
 def _is_news(process: ProcessJournal) -> bool:
     return (
-        process.startup is not None
+        bool(process.startup)
         and not process.is_reported
         and process.exit_reason is None
         and process.ready_after_s is None

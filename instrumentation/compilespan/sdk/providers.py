@@ -77,7 +77,7 @@ def configure(
     Raises:
         ValueError: An ``OTEL_*`` variable names an exporter or protocol that is not installed.
     """
-    resource = _resource(service_name)
+    resource = service_resource(service_name)
     tracer_provider = TracerProvider(
         resource=resource,
         sampler=_sampler(),
@@ -105,7 +105,8 @@ def configure(
     return Providers(tracer_provider, meter_provider, logger_provider)
 
 
-def _resource(service_name: str) -> Resource:
+def service_resource(service_name: str = "compilespan") -> Resource:
+    """Return what the telemetry of this process is about: service, instance, torch, rank."""
     attributes: dict[str, str | int] = {SERVICE_INSTANCE_ID: propagation.instance_id()}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         attributes["torch.version"] = importlib.metadata.version("torch")

@@ -20,10 +20,10 @@ _NOT_YET: dict[int | str, dict[str, Any]] = {
 
 
 def routes(runner: Runner) -> APIRouter:
-    """Return the probes of this process."""
+    """Return the probes of this process; ready it is when all workers of its instance are."""
     router = APIRouter(route_class=ProblemRoute, tags=["health"])
 
-    def health(response: Response, *, verdict: bool) -> schemas.Health:
+    def health(response: Response, *, verdict: bool, detail: str | None = None) -> schemas.Health:
         response.status_code = 200 if verdict else 503
         ledger = get_ledger()
         job = runner.jobs.current
@@ -32,7 +32,7 @@ def routes(runner: Runner) -> APIRouter:
             state=runner.lifecycle.state.value,
             phase="warmup" if warming else ledger.phase,
             elapsed_s=max(0.0, (time.time_ns() - ledger.since_ns) / 1e9),
-            detail=runner.lifecycle.detail,
+            detail=runner.lifecycle.detail or detail,
         )
 
     @router.get("/livez", response_model=schemas.Health, summary="Is the process alive")
@@ -49,6 +49,9 @@ def routes(runner: Runner) -> APIRouter:
         "/readyz", response_model=schemas.Health, summary="May it get traffic", responses=_NOT_YET
     )
     async def readyz(response: Response) -> schemas.Health:
-        return health(response, verdict=runner.lifecycle.is_ready)
+        if not runner.lifecycle.is_ready:
+            return health(response, verdict=False)
+        unready = runner.instance.unready()
+        return health(response, verdict=unready is None, detail=unready)
 
     return router

@@ -24,7 +24,7 @@ MAX_WAIT_S = 600
 
 
 def routes(runner: Runner) -> APIRouter:
-    """Return the endpoints over a runner."""
+    """Return the endpoints over a runner, to start a job or look at the current one."""
     router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
 
     @router.post(
@@ -54,11 +54,11 @@ def routes(runner: Runner) -> APIRouter:
         job, already_warm = _submit(runner, request, plan or schemas.WarmupRequest())
         if already_warm:
             response.status_code = 200
-            return job.schema(already_warm=True)
+            return runner.told(job, already_warm=True)
         wait_s = min(wait if wait is not None else _preferred_wait_s(prefer), MAX_WAIT_S)
         if wait_s > 0 and not job.is_over:
             await asyncio.wait({asyncio.wrap_future(job.over)}, timeout=wait_s)
-        return _answer(request, response, job, waited=wait_s > 0)
+        return _answer(request, response, job, runner.told(job), waited=wait_s > 0)
 
     @router.get(
         "/warmup",
@@ -72,42 +72,7 @@ def routes(runner: Runner) -> APIRouter:
             raise ProblemError(
                 "job-not-found", "No warmup was asked for yet; POST /warmup starts one."
             )
-        return job.schema()
-
-    @router.get(
-        "/warmup/jobs",
-        response_model=list[schemas.Job],
-        summary="All jobs that are remembered, newest first",
-        responses=responses("unauthorized"),
-    )
-    async def all_jobs() -> list[schemas.Job]:
-        return [job.schema() for job in reversed(runner.jobs.all)]
-
-    @router.delete(
-        "/warmup/jobs/{job_id}",
-        response_model=schemas.Job,
-        summary="Cancel a job between two calls; what is warm stays warm",
-        responses={
-            202: {"model": schemas.Job, "description": "A call is in progress; it ends first"},
-            **responses("unauthorized", "cross-site", "job-not-found"),
-        },
-    )
-    async def cancel_job(job_id: str, response: Response) -> schemas.Job:
-        job = runner.cancel(job_id)
-        if not job.is_over:
-            response.status_code = 202
-            response.headers["Retry-After"] = RETRY_AFTER_S
-        return job.schema()
-
-    @router.get(
-        "/warmup/jobs/{job_id}",
-        name="warmup_job",
-        response_model=schemas.Job,
-        summary="One job",
-        responses=responses("unauthorized", "job-not-found"),
-    )
-    async def one_job(job_id: str) -> schemas.Job:
-        return runner.jobs.find(job_id).schema()
+        return runner.told(job)
 
     return router
 
@@ -121,20 +86,22 @@ def _submit(runner: Runner, request: Request, plan: schemas.WarmupRequest) -> tu
         raise
 
 
-def _answer(request: Request, response: Response, job: Job, *, waited: bool) -> schemas.Job:
+def _answer(
+    request: Request, response: Response, job: Job, told: schemas.Job, *, waited: bool
+) -> schemas.Job:
     location = _url(request, job)
     response.headers["Location"] = location
-    if not job.is_over or not waited:
+    if not told.ended_at or not waited:
         response.headers["Retry-After"] = RETRY_AFTER_S
-        return job.schema()
-    if job.state == "succeeded":
+        return told
+    if told.state == "succeeded":
         response.status_code = 200
-        return job.schema()
+        return told
     raise ProblemError(
         "warmup-failed",
-        job.error or f"The job ended as {job.state}; its items say why.",
+        told.error or f"The job ended as {told.state}; its items say why.",
         headers={"Location": location},
-        job=job.schema().model_dump(mode="json"),
+        job=told.model_dump(mode="json"),
     )
 
 

@@ -1,0 +1,104 @@
+"""``/metrics``: every metric of the schema for the whole instance, whichever worker is scraped.
+
+A scrape hits one of several workers; were it to show its own process, series would jump back and
+forth. So each worker feeds the library's instruments from all processes' records, into a meter
+provider that exists for this exposition only.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from compilespan import get_ledger
+from compilespan._version import __version__
+from compilespan.metrics import CompileMetrics
+from compilespan.sdk import service_resource
+from compilespan.telemetry import SCOPE
+from compilespan_service.warmup_metrics import WarmupDuration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
+
+    from compilespan import CompileRecord
+    from compilespan_service.instance import Instance
+    from compilespan_service.jobbook import JobBook
+
+
+_NS_DIGITS = 9
+
+
+class _ExactSums(Collector):
+    """Rounds sums of durations to the nanoseconds that they are sums of.
+
+    Workers add the same records in different orders, and floating point makes a difference of the
+    last digit of it: a series that goes back is a restart to Prometheus.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            family.samples = [
+                sample._replace(value=round(sample.value, _NS_DIGITS))
+                if sample.name.endswith("_sum")
+                else sample
+                for sample in family.samples
+            ]
+            yield family
+
+
+class Exposition:
+    """Renders the instance's metrics as Prometheus reads them."""
+
+    def __init__(self, instance: Instance, jobs: JobBook) -> None:
+        """Take the instance whose processes are shown, and this process's jobs."""
+        self._instance = instance
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        collected = CollectorRegistry()
+        self._registry = CollectorRegistry()
+        self._registry.register(_ExactSums(collected))
+        reader = PrometheusMetricReader(registry=collected)
+        provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
+        self._metrics = CompileMetrics(provider.get_meter(SCOPE, __version__), instance)
+        self._durations = WarmupDuration(provider)
+        self._last: CompileRecord | None = None
+        self._taken: dict[str, int] = {}
+        self._jobs_taken: set[str] = set()
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the exposition and its content type, which the ``Accept`` header chooses."""
+        with self._lock:
+            self._feed()
+            encoder, content_type = choose_encoder(accept)
+            return encoder(self._registry), content_type
+
+    def _feed(self) -> None:
+        """Take what was recorded since the last scrape, each once."""
+        records = get_ledger().records()
+        known = next((i for i, each in enumerate(records) if each is self._last), -1)
+        for record in records[known + 1 :]:
+            self._metrics.measure(record)
+            self._last = record
+        ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
+        self._instance.flush()
+        for other in self._instance.others():
+            new = other.record_count - self._taken.get(str(other.path), 0)
+            for record in other.records[-new:] if new else ():
+                self._metrics.measure(record)
+            self._taken[str(other.path)] = other.record_count
+            ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
+        for job_id, elapsed_s, state in ended:
+            if job_id not in self._jobs_taken:
+                self._jobs_taken.add(job_id)
+                self._durations.record(elapsed_s, state)

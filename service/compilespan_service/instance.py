@@ -1,0 +1,159 @@
+"""The processes of this start: this one by its ledger, the others by their journals."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compilespan import get_ledger
+from compilespan.propagation import instance_id
+from compilespan.starts import StateDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from compilespan.records import CompileBegun
+    from compilespan.starts import Begun, ProcessJournal
+
+_FLUSH_S = 0.5
+_LOOK_EVERY_S = 0.5
+_SERVERS = ("uvicorn", "gunicorn", "fastapi", "hypercorn")
+
+
+class Instance:
+    """What the workers of one server add up to; a `compilespan.metrics.MetricsSource`."""
+
+    def __init__(
+        self,
+        expected: int | None = None,
+        *,
+        all_starts: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Look nowhere yet.
+
+        Args:
+            expected: Server processes that belong to it, where the operator says so.
+            all_starts: Whether other running servers of the state directory count too: those
+                that this one warms over HTTP.
+        """
+        self._expected = expected or expected_processes()
+        self._all_starts = all_starts
+        self._lock = threading.Lock()
+        self._state: StateDirectory | None = None
+        self._looked_s = float("-inf")
+        self._seen = (1, 1)
+
+    def flush(self) -> None:
+        """Write what this process recorded: who answers next, another worker too, tells of it."""
+        if (journal := get_ledger().journal) is not None:
+            journal.flush(_FLUSH_S)
+
+    def others(self) -> list[ProcessJournal]:
+        """Return the other processes, those that ended too."""
+        journal = get_ledger().journal
+        if journal is None:
+            return []
+        with self._lock:
+            if self._state is None or self._state.directory != journal.directory:
+                self._state = StateDirectory(journal.directory)
+            found = [each for each in self._state.processes() if each.path != journal.path]
+        instances = {instance_id()}
+        if self._all_starts():
+            instances |= {each.process["instance"] for each in found if each.is_running}
+        return [each for each in found if each.process["instance"] in instances]
+
+    def servers(self) -> list[ProcessJournal]:
+        """Return the other processes that serve, too, and live."""
+        return [
+            each
+            for each in self.others()
+            if each.startup is not None
+            and each.process["instance"] == instance_id()
+            and each.is_running
+        ]
+
+    @property
+    def process_count(self) -> int:
+        """How many processes serve: those there are, or more where more are to come."""
+        return self._look()[1]
+
+    def unready(self) -> str | None:
+        """Return which of the other workers are not ready, in words; ``None`` where all are."""
+        ready, count = self._look()
+        return None if ready >= count else f"{ready} of {count} processes are ready"
+
+    def _look(self) -> tuple[int, int]:
+        """Count the workers that are ready, taking this one for it, and all.
+
+        Once all are, it is looked up twice a second at most.
+        """
+        ready, count = self._seen
+        if ready < count or time.monotonic() - self._looked_s > _LOOK_EVERY_S:
+            servers = self.servers()
+            ready = 1 + sum(each.ready_after_s is not None for each in servers)
+            self._seen = ready, max(1 + len(servers), self._expected or 1)
+            self._looked_s = time.monotonic()
+        return self._seen
+
+    def in_progress(self) -> Sequence[CompileBegun | Begun]:
+        """Return what compiles now, in any of the processes."""
+        return [
+            *get_ledger().in_progress(),
+            *(begun for each in self.others() if each.is_running for begun in each.in_progress),
+        ]
+
+    @property
+    def oldest_active_age_s(self) -> float:
+        """Age in seconds of the oldest compile in progress; 0 when nothing compiles."""
+        starts = [begun.start_ns for begun in self.in_progress()]
+        return max(0.0, time.time() - min(starts) / 1e9) if starts else 0.0
+
+    @property
+    def ready_after_s(self) -> float | None:
+        """Seconds until the last of the workers was ready; ``None`` while one is not."""
+        own = get_ledger().ready_after_s
+        servers = self.servers()
+        if own is None or len(servers) + 1 < (self._expected or 1):
+            return None
+        others = [each.ready_after_s for each in servers]
+        return None if None in others else max([own, *filter(None, others)])
+
+    @property
+    def startup_s(self) -> Mapping[str, float]:
+        """Seconds by startup phase, of the slowest worker each."""
+        slowest = dict(get_ledger().startup_s)
+        for each in self.servers():
+            for phase, seconds in each.startup_s.items():
+                slowest[phase] = max(seconds, slowest.get(phase, 0.0))
+        return slowest
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What was lost in all processes, by signal."""
+        lost = dict(get_ledger().dropped)
+        for each in self.others():
+            for signal, count in each.dropped.items():
+                lost[signal] = lost.get(signal, 0) + count
+        return lost
+
+
+def expected_processes() -> int | None:
+    """Return how many workers the server was told to have, ``None`` where nobody says.
+
+    ``WEB_CONCURRENCY`` is what uvicorn and gunicorn read themselves; a worker of either also has
+    its parent's command line.
+    """
+    told = os.environ.get("WEB_CONCURRENCY", "")
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    arguments = sys.argv[1:] if name.startswith(_SERVERS) else []
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=False):
+        if option in ("--workers", "-w"):
+            told = value
+        elif option.startswith("--workers="):
+            told = option.partition("=")[2]
+    return int(told) if told.isdecimal() and int(told) > 0 else None

@@ -1,0 +1,51 @@
+"""``/warmup/jobs``: the jobs that are remembered, and cancelling one."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from compilespan_service import schemas
+from compilespan_service.problems import ProblemRoute, responses
+from compilespan_service.runner import RETRY_AFTER_S, Runner
+
+
+def routes(runner: Runner) -> APIRouter:
+    """Return the endpoints over a runner's jobs."""
+    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
+
+    @router.get(
+        "/warmup/jobs",
+        response_model=list[schemas.Job],
+        summary="All jobs that are remembered, newest first",
+        responses=responses("unauthorized"),
+    )
+    async def all_jobs() -> list[schemas.Job]:
+        return [runner.told(job) for job in reversed(runner.jobs.all)]
+
+    @router.delete(
+        "/warmup/jobs/{job_id}",
+        response_model=schemas.Job,
+        summary="Cancel a job between two calls; what is warm stays warm",
+        responses={
+            202: {"model": schemas.Job, "description": "A call is in progress; it ends first"},
+            **responses("unauthorized", "cross-site", "job-not-found"),
+        },
+    )
+    async def cancel_job(job_id: str, response: Response) -> schemas.Job:
+        job = runner.cancel(job_id)
+        if not job.is_over:
+            response.status_code = 202
+            response.headers["Retry-After"] = RETRY_AFTER_S
+        return runner.told(job)
+
+    @router.get(
+        "/warmup/jobs/{job_id}",
+        name="warmup_job",
+        response_model=schemas.Job,
+        summary="One job",
+        responses=responses("unauthorized", "job-not-found"),
+    )
+    async def one_job(job_id: str) -> schemas.Job:
+        return runner.told(runner.jobs.find(job_id))
+
+    return router

@@ -1,0 +1,35 @@
+"""``/metrics``: for Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from compilespan_service.problems import ProblemRoute, responses
+
+if TYPE_CHECKING:
+    from compilespan_service.exposition import Exposition
+
+
+def routes(exposition: Exposition) -> APIRouter:
+    """Return the endpoint over an instance's metrics."""
+    router = APIRouter(route_class=ProblemRoute, tags=["totals"])
+
+    @router.get(
+        "/metrics",
+        summary="Every metric of the schema, over all processes of this start",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Prometheus' text exposition, or OpenMetrics where that is asked",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **responses("unauthorized"),
+        },
+    )
+    def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        body, content_type = exposition.render(accept)
+        return Response(body, headers={"Content-Type": content_type})
+
+    return router

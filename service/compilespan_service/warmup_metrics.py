@@ -1,0 +1,31 @@
+"""The one metric that the service itself feeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics
+
+from compilespan import semconv
+from compilespan._version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
+
+class WarmupDuration:
+    """``compilespan.warmup.duration``."""
+
+    def __init__(self, provider: MeterProvider | None = None) -> None:
+        """Make it; of the global provider where none is given."""
+        meter = metrics.get_meter("compilespan_service", __version__, provider)
+        self._histogram = meter.create_histogram(
+            semconv.METRIC_WARMUP_DURATION,
+            unit="s",
+            description="How long a warmup job took.",
+            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_S,
+        )
+
+    def record(self, elapsed_s: float, state: str) -> None:
+        """Take a job that ended."""
+        self._histogram.record(elapsed_s, {semconv.JOB_STATE: state})
