@@ -66,7 +66,7 @@ class Runner:
         self.lifecycle = Lifecycle(settings)
         self.worker = Worker(find_factory, settings, self.lifecycle, self._startup)
         self.jobs = JobBook()
-        self.instance = Instance(settings.processes)
+        self.instance = Instance(settings.processes, all_starts=lambda: self.worker.warms_others)
 
     def start(self) -> None:
         """Begin to load, and to warm up if the operator wants that at the start."""

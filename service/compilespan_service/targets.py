@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from compilespan import WarmupTarget
+from compilespan_service.http_target import HttpTarget
 
 DEMO = "compilespan_service.demo:targets"
 
-Factory = Callable[[], Iterable[WarmupTarget]]
+Factory = Callable[[], Iterable[WarmupTarget | HttpTarget]]
 
 
 class TargetsError(Exception):
@@ -54,15 +55,20 @@ def make_targets(factory: Factory) -> list[WarmupTarget]:
         TargetsError: It returns no targets, or two of one name or shape.
     """
     returned: Any = factory()
+    if isinstance(returned, HttpTarget):
+        returned = returned.as_target()
     if returned is None or isinstance(returned, (str, bytes)):
-        msg = f"the factory returned {returned!r}; it must return a list of WarmupTarget"
+        msg = f"the factory returned {returned!r}; it must return a list of targets"
         raise TargetsError(msg)
-    targets = [returned] if isinstance(returned, WarmupTarget) else list(returned)
+    targets = [
+        each.as_target() if isinstance(each, HttpTarget) else each
+        for each in ([returned] if isinstance(returned, WarmupTarget) else returned)
+    ]
     for target in targets:
         if not isinstance(target, WarmupTarget):
             msg = (
                 f"the factory returned a {type(target).__name__}; "
-                "each element must be a compilespan.WarmupTarget"
+                "each element must be a WarmupTarget or an HttpTarget"
             )
             raise TargetsError(msg)
     names = [target.name for target in targets]
@@ -70,3 +76,8 @@ def make_targets(factory: Factory) -> list[WarmupTarget]:
         msg = f"two targets are called {twice[0]!r}; names must be unique"
         raise TargetsError(msg)
     return targets
+
+
+def is_elsewhere(target: WarmupTarget) -> bool:
+    """Whether the target is warmed in another process."""
+    return isinstance(getattr(target.run, "__self__", None), HttpTarget)

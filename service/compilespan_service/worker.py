@@ -17,7 +17,7 @@ from compilespan_service.deadlines import Deadlines
 from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.plans import Planned, Plans
 from compilespan_service.problems import ProblemError
-from compilespan_service.targets import Factory, make_targets
+from compilespan_service.targets import Factory, is_elsewhere, make_targets
 from compilespan_service.warmup_metrics import WarmupDuration
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Worker:
         """`None` while the targets are not loaded."""
         self.lock = threading.RLock()
         """Held where a job's state and the plans change."""
+        self.warms_others = False
+        """Whether a target is a server in another process."""
         self._warmup: Warmup | None = None
         self._held_by: Job | None = None
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -125,6 +127,7 @@ class Worker:
             self._lifecycle.advance(ProcessState.LOAD_FAILED, why)
             self._startup.end("failed", why)
             return
+        self.warms_others = any(is_elsewhere(target) for target in targets)
         with self.lock:
             self.plans = Plans(targets)
         if targets:

@@ -30,9 +30,9 @@ def test_a_factory_that_cannot_be_found(spec, message):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, "returned None; it must return a list of WarmupTarget"),
+        (None, "returned None; it must return a list of targets"),
         ("abc", "returned 'abc'"),
-        ([5], "returned a int; each element must be a compilespan.WarmupTarget"),
+        ([5], "returned a int; each element must be a WarmupTarget or an HttpTarget"),
         ([target("a"), target("a")], "two targets are called 'a'"),
     ],
 )

@@ -101,3 +101,71 @@ def loads_slowly():
 
 def raises():
     raise ValueError("the weights are not there")
+
+
+def elsewhere():
+    """A server in another process, at INFERENCE_URL."""
+    from compilespan_service.targets import HttpTarget
+
+    requests = [
+        {"path": "/infer", "json": {"batch": 2}},
+        {"path": "/infer", "json": {"batch": 3}, "shape": {"tokens": 3}},
+    ]
+    if os.environ.get("TOO_LARGE"):
+        requests.append({"path": "/infer", "json": {"batch": 101}})
+    return [HttpTarget("inference", os.environ["INFERENCE_URL"], requests)]
+
+
+def nothing():
+    return []
+
+
+def none():
+    return None
+
+
+def twice():
+    module = net("eager")
+    return [WarmupTarget("net", run_on(module), [{"batch": 2}]) for _ in range(2)]
+
+
+def exits():
+    """The second shape calls ``sys.exit``."""
+    module = net("eager", dynamic=False)
+    run = run_on(module)
+
+    def run_or_exit(shape):
+        if shape["batch"] == 2:
+            raise SystemExit("the target wants to end the process")
+        run(shape)
+
+    return [WarmupTarget("exits", run_or_exit, [{"batch": 1}, {"batch": 2}, {"batch": 3}])]
+
+
+def eager():
+    """Twelve static shapes: more than Dynamo compiles."""
+    shapes = [{"batch": size} for size in range(1, 13)]
+    return [WarmupTarget("net", run_on(net("eager", dynamic=False)), shapes)]
+
+
+def clock_jumps():
+    """The wall clock goes back an hour in the middle of the compile, and does not come back."""
+    real = time.time_ns, time.time
+
+    def backend(gm, _inputs):
+        time.sleep(0.5)
+        time.time_ns = lambda: real[0]() - 3600 * 10**9
+        time.time = lambda: real[1]() - 3600
+        time.sleep(0.5)
+        return gm.forward
+
+    return [WarmupTarget("net", run_on(net(backend)), [{"batch": 2}])]
+
+
+def net2():
+    return [WarmupTarget("net", run_on(net("eager")), [{"batch": 2}])]
+
+
+def net3():
+    shapes = [{"batch": size} for size in (1, 2, 3)]
+    return [WarmupTarget("net", run_on(net("eager", dynamic=False)), shapes)]

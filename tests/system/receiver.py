@@ -82,8 +82,9 @@ class Received:
 class Receiver:
     """Serves on two loopback ports while it is entered."""
 
-    def __init__(self):
+    def __init__(self, grpc_port=0):
         self.received = Received()
+        self._wanted_port = grpc_port
         self._lock = threading.Lock()
 
     def __enter__(self):
@@ -108,7 +109,7 @@ class Receiver:
         trace_grpc.add_TraceServiceServicer_to_server(Traces(), self._grpc)
         metrics_grpc.add_MetricsServiceServicer_to_server(Metrics(), self._grpc)
         logs_grpc.add_LogsServiceServicer_to_server(Logs(), self._grpc)
-        self.grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self.grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{self._wanted_port}")
         self._grpc.start()
 
         class Handler(BaseHTTPRequestHandler):

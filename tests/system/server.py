@@ -24,9 +24,10 @@ def free_port():
 class Server:
     """Runs while it is entered; ended by SIGTERM, killed when that does not help."""
 
-    def __init__(self, *arguments, env=None, cache=None):
+    def __init__(self, *arguments, env=None, cache=None, preexec_fn=None):
         self.port = free_port()
         self._arguments = arguments
+        self._preexec_fn = preexec_fn
         self._env = {
             **{
                 name: value
@@ -51,6 +52,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=self._preexec_fn,  # noqa: PLW1509  # no other threads at that time
         )
         try:
             self.wait_for(lambda: self.client.get("/livez").status_code == 200)
@@ -88,3 +90,7 @@ class Server:
                     raise AssertionError(self.process.communicate()[0]) from None
             assert time.monotonic() < deadline, "waited too long"
             time.sleep(0.05)
+
+    def resident_bytes(self):
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")

@@ -7,7 +7,9 @@ import sys
 _NEEDED = {
     "typer": "cli",
     "rich": "cli",
-    "httpx": "cli",
+    "httpx": "service",
+    "opentelemetry.exporter.prometheus": "service",
+    "prometheus_client": "service",
     "fastapi": "service",
     "pydantic_settings": "service",
     "uvicorn": "service",

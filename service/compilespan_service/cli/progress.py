@@ -124,8 +124,9 @@ class Progress:
         row = totals.total
         cached = row.cache_hits == row.graphs and row.graphs > 0
         start = "[green]warm start[/]" if cached else "cold start"
-        if job.state == "succeeded" and self._runner.lifecycle.is_ready:
-            mark = f"[green]●[/] ready after {duration(get_ledger().ready_after_s or 0)}"
+        ready_after_s = get_ledger().ready_after_s
+        if job.state == "succeeded" and ready_after_s is not None:
+            mark = f"[green]●[/] ready after {duration(ready_after_s)}"
         else:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
         self._console.print(

@@ -1,0 +1,229 @@
+"""A target in another process: warmed through its own inference API, seen by its journal.
+
+    HttpTarget(
+        "llama",
+        "http://127.0.0.1:8001",
+        [{"path": "/v1/completions", "json": {"prompt": "Hi", "max_tokens": 8}}],
+    )
+
+The other server (vLLM, SGLang, anything that compilespan instruments) keeps its journal in the
+same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both see.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from opentelemetry import propagate
+
+from compilespan import WarmupTarget, get_ledger
+from compilespan import scope as scopes
+from compilespan.records import CompileBegun
+from compilespan.starts import StateDirectory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compilespan.starts import ProcessJournal
+    from compilespan.warmup_plan import JsonScalar, Shape
+
+_POLL_S = 0.25
+_SETTLE_S = 0.3
+"""So long after an answer the other process may still write what it compiled for it."""
+_CONNECT_S = 10.0
+_MAX_TEXT = 48
+_KEYS = frozenset({"path", "method", "json", "headers", "shape"})
+
+
+class HttpTargetError(Exception):
+    """The other server did not do what was asked; the message says what it said."""
+
+
+class HttpTarget:
+    """A server in another process, with the requests that warm it."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        wait_s: float = 1800.0,
+        state_dir: Path | None = None,
+    ) -> None:
+        """Describe it; nothing is asked yet.
+
+        Args:
+            name: What people call it, unique among the targets.
+            url: Of the server.
+            requests: Each with ``path``, ``json`` (the body), ``method`` (``POST``), ``headers``
+                and ``shape`` (what the item is called: a mapping of JSON scalars), all optional.
+                A mapping with none of these is the body itself, posted to ``url``.
+            headers: Of each request, e.g. the server's API key.
+            timeout_s: Seconds that one item may take.
+            wait_s: How long loading waits for the server to answer at all.
+            state_dir: Where the server keeps its journal; this process's own directory where it
+                is left out.
+
+        Raises:
+            ValueError: The URL is none, or there are no requests.
+        """
+        if not url.startswith(("http://", "https://")):
+            msg = f"HttpTarget {name!r}: the url {url!r} must begin with http:// or https://"
+            raise ValueError(msg)
+        if not requests:
+            msg = f"HttpTarget {name!r} has no requests; give one for each shape to be warmed"
+            raise ValueError(msg)
+        self.name = name
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._wait_s = wait_s
+        self._state_dir = state_dir
+        self._client = httpx.Client(
+            headers=dict(headers or {}), timeout=httpx.Timeout(None, connect=_CONNECT_S)
+        )
+        self._requests = {
+            json.dumps(shape): request for shape, request in _with_shapes(list(requests))
+        }
+
+    def as_target(self) -> WarmupTarget:
+        """Return it as the warmup knows targets."""
+        return WarmupTarget(
+            self.name,
+            self.run,
+            shapes=[json.loads(shape) for shape in self._requests],
+            load=self.load,
+            timeout_s=self._timeout_s,
+        )
+
+    def load(self) -> None:
+        """Wait until the server answers anything.
+
+        Raises:
+            HttpTargetError: It does not within ``wait_s``.
+        """
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                self._client.get(self._url, timeout=_CONNECT_S)
+            except httpx.TransportError as error:
+                if time.monotonic() > deadline:
+                    msg = f"{self._url} did not answer within {self._wait_s:.0f} s: {error}"
+                    raise HttpTargetError(msg) from error
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def run(self, shape: Shape) -> None:
+        """Send the request of this shape, and listen to what the server compiles for it.
+
+        Raises:
+            HttpTargetError: It answered with an error, or not at all.
+        """
+        request = self._requests[json.dumps(dict(shape))]
+        directory = self._state_dir
+        if directory is None and (journal := get_ledger().journal) is not None:
+            directory = journal.directory
+        if directory is None:
+            self._send(request)
+            return
+        with _Listening(directory):
+            self._send(request)
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        described = bool(_KEYS & request.keys())
+        method = str(request.get("method", "POST")) if described else "POST"
+        url = self._url + str(request.get("path", "") if described else "")
+        headers: dict[str, str] = dict(request.get("headers", {}) if described else {})
+        propagate.inject(headers)
+        body = request.get("json") if described else dict(request)
+        try:
+            response = self._client.request(method, url, json=body, headers=headers)
+        except httpx.TransportError as error:
+            msg = f"{method} {url} was not answered ({type(error).__name__}: {error})"
+            raise HttpTargetError(msg) from error
+        if response.is_error:
+            msg = f"{method} {url} answered {response.status_code}: {response.text[:300]}"
+            raise HttpTargetError(msg)
+
+
+class _Listening:
+    """Tells the warmup what other processes of a state directory compile meanwhile."""
+
+    def __init__(self, directory: Path) -> None:
+        self._state = StateDirectory(directory)
+        self._listener = scopes.current().listener
+        own = get_ledger().journal
+        self._own = own.path if own is not None else None
+        self._taken = {journal.path: journal.record_count for journal in self._others()}
+        self._begun: set[tuple[str, int]] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="compilespan-http", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        time.sleep(_SETTLE_S)
+        self._look()
+
+    def _others(self) -> list[ProcessJournal]:
+        return [each for each in self._state.processes() if each.path != self._own]
+
+    def _follow(self) -> None:
+        while not self._over.wait(_POLL_S):
+            self._look()
+
+    def _look(self) -> None:
+        if self._listener is None:
+            return
+        for journal in self._others():
+            pid = int(journal.process["pid"])
+            for begun in journal.in_progress if journal.is_running else ():
+                key = (str(journal.path), begun.start_ns)
+                if key not in self._begun:
+                    self._begun.add(key)
+                    told = CompileBegun(
+                        _key(pid, begun.start_ns), begun.name, begun.is_encoder, begun.start_ns, 0
+                    )
+                    self._listener.begun(told)
+            new = journal.record_count - self._taken.get(journal.path, 0)
+            self._taken[journal.path] = journal.record_count
+            for record in journal.records[-new:] if new else ():
+                number = _key(pid, record.start_ns)
+                for event in record.events:
+                    self._listener.happened(number, event)
+                self._listener.ended(number, record)
+
+
+def _key(pid: int, start_ns: int) -> int:
+    """Tell a compile of another process from all others of a job."""
+    return hash((pid, start_ns)) & 0x7FFF_FFFF
+
+
+def _with_shapes(
+    requests: list[Mapping[str, Any]],
+) -> list[tuple[dict[str, JsonScalar], Mapping[str, Any]]]:
+    """Give each request a shape: its own, else the scalars of its body, numbered where alike."""
+    found: list[tuple[dict[str, JsonScalar], Mapping[str, Any]]] = []
+    for number, request in enumerate(requests, 1):
+        described = bool(_KEYS & request.keys())
+        shape: dict[str, JsonScalar] = dict(request.get("shape", {})) if described else {}
+        if not shape:
+            body = request.get("json") if described else request
+            for key, value in body.items() if isinstance(body, Mapping) else ():
+                if isinstance(value, str | int | float | bool):
+                    shape[key] = value[:_MAX_TEXT] if isinstance(value, str) else value
+        if not shape or any(shape == other for other, _ in found):
+            shape = {"request": number, **shape}
+        found.append((shape, request))
+    return found
