@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 256 * 1024
+# What FastAPI raises where a body cannot even be decoded.
+_BAD_BODY = (400, "There was an error parsing the body")
 
 _KINDS: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "A token is needed"),
@@ -88,6 +90,10 @@ class ProblemRoute(APIRoute):
                 return error.response()
             except RequestValidationError as error:
                 return _invalid(error).response()
+            except HTTPException as error:
+                if error.status_code != _BAD_BODY[0] or error.detail != _BAD_BODY[1]:
+                    raise  # somebody's dependency: its own words
+                return ProblemError("invalid-request", "The body is no JSON text.").response()
 
         return with_problems
 

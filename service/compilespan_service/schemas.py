@@ -27,14 +27,18 @@ MAX_SHAPES = 4096
 class WarmupRequest(BaseModel):
     """What to warm; everything that is not warm yet where it is left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     targets: Annotated[
         list[str] | None,
-        Field(max_length=MAX_TARGETS, description="Names of targets; all where left out."),
+        Field(
+            min_length=1,
+            max_length=MAX_TARGETS,
+            description="Names of targets; all where left out.",
+        ),
     ] = None
     shapes: Annotated[
-        dict[str, Annotated[list[Shape], Field(max_length=MAX_SHAPES)]] | None,
+        dict[str, Annotated[list[Shape], Field(min_length=1, max_length=MAX_SHAPES)]] | None,
         Field(
             max_length=MAX_TARGETS,
             description="Shapes by target; all shapes of a target that is not named here.",

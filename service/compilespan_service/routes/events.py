@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
+from compilespan_service.feed import EventName
 from compilespan_service.problems import ProblemError, ProblemRoute, responses
 from compilespan_service.runner import RETRY_AFTER_S, Runner
 
@@ -22,7 +23,19 @@ _RETRY_MS = 2000
 _STREAM = {
     "description": "Events `job` (a snapshot: first, and at each state), `item`, `begin`, `graph` "
     "and `event` (inside a compile), `compile` (its record), `end`; ids count from 1.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {
+            "itemSchema": {
+                "type": "object",
+                "properties": {
+                    "event": {"enum": list(get_args(EventName))},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                    "id": {"type": "string"},
+                    "retry": {"type": "integer"},
+                },
+            }
+        }
+    },
 }
 
 
