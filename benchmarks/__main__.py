@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, cost, nesting
+from benchmarks import accuracy, cost, liveness, nesting
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = {
@@ -21,6 +21,7 @@ SUITES = {
     "cost": cost.main,
     "beside": cost.beside_torchs_own,
     "growth": cost.growth,
+    "liveness": liveness.main,
 }
 
 

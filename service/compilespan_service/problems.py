@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
 MEDIA_TYPE = "application/problem+json"
+URN = "urn:compilespan:problem:"
 MAX_BODY_BYTES = 256 * 1024
 # What FastAPI raises where a body cannot even be decoded.
 _BAD_BODY = (400, "There was an error parsing the body")
@@ -66,7 +67,7 @@ class ProblemError(HTTPException):
     def response(self) -> JSONResponse:
         """Return the response."""
         document = {
-            "type": f"urn:compilespan:problem:{self.kind}",
+            "type": f"{URN}{self.kind}",
             "title": self._title,
             "status": self.status_code,
             "detail": self.detail,
@@ -101,13 +102,27 @@ class ProblemRoute(APIRoute):
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI descriptions of these problems."""
     described: dict[int | str, dict[str, Any]] = {}
-    for kind in kinds:
+    guarded = ("cross-site",) if "unauthorized" in kinds else ()  # the same guard says both
+    for kind in dict.fromkeys((*kinds, *guarded)):
         status, title = _KINDS[kind]
-        others = described.get(status, {}).get("description")
+        document = {
+            "type": f"{URN}{kind}",
+            "title": title,
+            "status": status,
+            "detail": "What happened here, and what to do about it.",
+        }
+        if status in described:
+            described[status]["description"] += f"; or: {title}"
+            described[status]["content"][MEDIA_TYPE]["examples"][kind] = {"value": document}
+            continue
         described[status] = {
-            "model": schemas.Problem,
-            "description": f"{others}; or: {title}" if others else title,
-            "content": {MEDIA_TYPE: {}},
+            "description": title,
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": schemas.Problem.model_json_schema(),
+                    "examples": {kind: {"value": document}},
+                }
+            },
         }
     return described
 

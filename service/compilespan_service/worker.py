@@ -17,6 +17,7 @@ from compilespan_service.deadlines import Deadlines
 from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.plans import Planned, Plans
 from compilespan_service.problems import ProblemError
+from compilespan_service.responsive import responsive
 from compilespan_service.targets import Factory, is_elsewhere, make_targets
 from compilespan_service.warmup_metrics import WarmupDuration
 
@@ -100,11 +101,13 @@ class Worker:
         return job if job is not None and job.is_over else None
 
     def _work(self) -> None:
-        self._load()
+        with responsive():
+            self._load()
         while (job := self._queue.get()) is not None:
             self._held_by = job
             try:
-                self._run(job)
+                with responsive():
+                    self._run(job)
             except Exception:
                 _logger.exception("warmup job %s broke", job.id)
                 self._lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} broke")

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
-# While Dynamo compiles it holds the GIL for whole intervals; short ones keep the probes answering.
-_SWITCH_INTERVAL_S = 0.0005
 
 
 def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: Any) -> None:
@@ -44,7 +42,6 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
     """
     settings = _settings(**given)
     console = Console(highlight=False)
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     runner = make_runner(settings)
     app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
     providers = _providers()

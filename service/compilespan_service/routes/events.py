@@ -51,7 +51,7 @@ def routes(runner: Runner) -> APIRouter:
         responses={
             200: _STREAM,
             204: {"description": "The job is over and its last event was received already"},
-            **responses("unauthorized", "job-not-found", "too-many-streams"),
+            **responses("unauthorized", "job-not-found", "invalid-request", "too-many-streams"),
         },
     )
     async def job_events(

@@ -28,7 +28,9 @@ def routes(runner: Runner) -> APIRouter:
         summary="Cancel a job between two calls; what is warm stays warm",
         responses={
             202: {"model": schemas.Job, "description": "A call is in progress; it ends first"},
-            **responses("unauthorized", "cross-site", "job-not-found"),
+            **responses(
+                "unauthorized", "cross-site", "not-configured", "job-not-found", "invalid-request"
+            ),
         },
     )
     async def cancel_job(job_id: str, response: Response) -> schemas.Job:
@@ -43,7 +45,7 @@ def routes(runner: Runner) -> APIRouter:
         name="warmup_job",
         response_model=schemas.Job,
         summary="One job",
-        responses=responses("unauthorized", "job-not-found"),
+        responses=responses("unauthorized", "job-not-found", "invalid-request"),
     )
     async def one_job(job_id: str) -> schemas.Job:
         return runner.told(runner.jobs.find(job_id))

@@ -25,7 +25,7 @@ def routes(exposition: Exposition) -> APIRouter:
                 "description": "Prometheus' text exposition, or OpenMetrics where that is asked",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            **responses("unauthorized"),
+            **responses("unauthorized", "invalid-request"),
         },
     )
     def metrics(accept: Annotated[str, Header()] = "") -> Response:

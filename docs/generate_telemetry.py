@@ -1,4 +1,4 @@
-"""Writes docs/telemetry.md from the registry: ``python docs/generate.py``."""
+"""Writes docs/telemetry.md from the registry: ``python docs/generate_telemetry.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import yaml
 TARGET = Path(__file__).parent / "telemetry.md"
 HEAD = """# Telemetry
 
-Generated from `instrumentation/compilespan/registry/compilespan.yaml` by `docs/generate.py`.
+Generated from `instrumentation/compilespan/registry/compilespan.yaml` by
+`docs/generate_telemetry.py`.
 """
 
 

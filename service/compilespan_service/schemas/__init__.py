@@ -1,0 +1,39 @@
+"""What travels over HTTP, a file for each noun."""
+
+from compilespan_service.schemas.compiles import (
+    Begin,
+    Compile,
+    CompileEvent,
+    Ended,
+    GraphBreak,
+    Happened,
+)
+from compilespan_service.schemas.health import Health, Problem
+from compilespan_service.schemas.jobs import Item, ItemState, Job, JobState, Shape, WarmupRequest
+from compilespan_service.schemas.moments import moment
+from compilespan_service.schemas.starts import Interrupted, Start
+from compilespan_service.schemas.totals import ComponentRows, InProgress, Scope, Totals
+
+__all__ = [
+    "Begin",
+    "Compile",
+    "CompileEvent",
+    "ComponentRows",
+    "Ended",
+    "GraphBreak",
+    "Happened",
+    "Health",
+    "InProgress",
+    "Interrupted",
+    "Item",
+    "ItemState",
+    "Job",
+    "JobState",
+    "Problem",
+    "Scope",
+    "Shape",
+    "Start",
+    "Totals",
+    "WarmupRequest",
+    "moment",
+]

@@ -1,0 +1,96 @@
+"""Compiles: records, and what happens in a job while it compiles."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from compilespan import records
+from compilespan.semconv import CacheResult, Kind, Outcome, Phase
+from compilespan_service.schemas.moments import moment
+
+
+class GraphBreak(BaseModel):
+    """Where Dynamo had to end a graph."""
+
+    reason: str
+    file: str
+    line: int
+
+
+class CompileEvent(BaseModel):
+    """Something that happened inside a compile; it accounts for no time."""
+
+    name: Annotated[str, Field(examples=["torch.compile.graph"])]
+    at: dt.datetime
+    attributes: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: records.CompileEvent) -> CompileEvent:
+        """Take one of the library."""
+        return cls(name=event.name, at=moment(event.time_ns), attributes=dict(event.attributes))
+
+
+class Compile(BaseModel):
+    """One record; see `compilespan.CompileRecord`."""
+
+    name: str
+    is_encoder: bool
+    kind: Kind
+    trigger: str
+    phase: Phase
+    outcome: Outcome
+    error_type: str | None
+    started_at: dt.datetime
+    duration_s: float
+    graphs: int
+    cache_hits: int
+    cache_misses: int
+    cache_bypasses: int
+    cache_result: CacheResult | None
+    is_recompile: bool
+    recompile_reason: str | None
+    recompile_limit_hit: bool
+    graph_breaks: list[GraphBreak]
+    events: list[CompileEvent]
+    compile_ids: list[str]
+    trace_id: str
+    span_id: str
+    pid: int
+    thread_id: int
+
+    @classmethod
+    def of(cls, record: records.CompileRecord) -> Compile:
+        """Take one of the library."""
+        return cls.model_validate(
+            {
+                **record.to_json(),
+                "started_at": moment(record.start_ns),
+                "duration_s": record.duration_s,
+                "events": [CompileEvent.of(event) for event in record.events],
+            }
+        )
+
+
+class Begin(BaseModel):
+    """A compile of a job began; its ``key`` tells its events from others'."""
+
+    key: int
+    name: str
+    is_encoder: bool
+    started_at: dt.datetime
+
+
+class Happened(CompileEvent):
+    """Something happened inside the compile with this key."""
+
+    key: int
+
+
+class Ended(BaseModel):
+    """The compile with this key ended."""
+
+    key: int
+    compile: Compile

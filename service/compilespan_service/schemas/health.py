@@ -1,0 +1,27 @@
+"""What probes and errors say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Health(BaseModel):
+    """What a probe says of the process."""
+
+    state: str
+    phase: Literal["startup", "warmup", "serving"]
+    elapsed_s: Annotated[float, Field(description="Seconds since the process began.")]
+    detail: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(examples=["urn:compilespan:problem:plan-conflict"])]
+    title: str
+    status: int
+    detail: str

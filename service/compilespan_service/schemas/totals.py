@@ -1,0 +1,58 @@
+"""What compiling cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from compilespan import CompileTotals
+from compilespan.totals import TotalsRow
+
+
+class ComponentRows(BaseModel):
+    """Encoder and language model, and what they add up to."""
+
+    encoder: TotalsRow
+    language_model: TotalsRow
+    total: TotalsRow
+
+    @classmethod
+    def of(cls, totals: CompileTotals) -> ComponentRows:
+        """Take the rows of a ledger or a warmup."""
+        return cls(encoder=totals.encoder, language_model=totals.language_model, total=totals.total)
+
+
+class InProgress(BaseModel):
+    """A compile that is going on."""
+
+    name: str
+    is_encoder: bool
+    started_at: dt.datetime
+    elapsed_s: float
+    graphs: int
+
+
+class Scope(BaseModel):
+    """Which processes were added up."""
+
+    kind: Literal["instance", "process"]
+    instance: str
+    processes: int
+    complete: Annotated[bool, Field(description="Whether every process's journal was readable.")]
+
+
+class Totals(ComponentRows):
+    """What compiling cost."""
+
+    schema_version: Annotated[int, Field(serialization_alias="schema", alias="schema")] = 1
+    scope: Scope
+    since: dt.datetime
+    as_of: dt.datetime
+    ready_after_s: float | None
+    versions: dict[str, str]
+    by_phase: dict[str, TotalsRow]
+    by_name: dict[str, TotalsRow]
+    by_process: dict[str, TotalsRow]
+    in_progress: list[InProgress]
