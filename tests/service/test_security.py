@@ -198,3 +198,11 @@ def test_a_job_id_leads_nowhere_else(serve, job):
 )
 def test_what_only_this_machine_reaches(host, expected):
     assert is_loopback(host) is expected
+
+
+def test_ten_thousand_items_are_refused_with_the_field(serve):
+    shapes = [{"batch": size} for size in range(10_000)]
+    response = serve(Model()).post("/warmup", json={"shapes": {"net": shapes}})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "body.shapes.net"
+    assert len(response.content) < 2000

@@ -253,3 +253,19 @@ def test_1000_posts_from_50_clients_are_one_job(tmp_path):
         assert len(server.client.get("/warmup/jobs").json()) == 1
         assert server.client.get("/totals").json()["total"]["compiles"] == 2
         assert server.resident_bytes() - before < 256 * 2**20
+
+
+def test_bodies_that_never_end_keep_nobody_from_being_answered():
+    head = b"POST /warmup HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    with Server("eager_targets:net2", "--warmup", "on-request") as server:
+        server.wait_for(lambda: server.client.get("/startupz").status_code == 200)
+        connections = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
+        for connection in connections:
+            connection.sendall(head)
+        assert server.client.post("/warmup?wait=60").status_code == 200
+        assert server.client.get("/livez").elapsed.total_seconds() < 1
+        began = time.monotonic()
+        assert server.stop(timeout_s=ENDS_WITHIN_S) == 0
+        assert time.monotonic() - began < ENDS_WITHIN_S
+        for connection in connections:
+            connection.close()
