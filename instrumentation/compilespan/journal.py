@@ -27,6 +27,7 @@ from compilespan._version import __version__
 from compilespan.entries import Ended, Entry, Ready
 from compilespan.flushing import at_end_of_child
 from compilespan.ledger import CompileLedger, get_ledger
+from compilespan.process import device
 from compilespan.records import CompileBegun
 
 try:
@@ -251,4 +252,5 @@ def _process(ledger: CompileLedger, instance: str) -> dict[str, Any]:
         "rank": os.environ.get("RANK"),
         "started_ns": ledger.since_ns,
         "versions": versions,
+        "device": device(),
     }

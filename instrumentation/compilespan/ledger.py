@@ -166,12 +166,13 @@ class CompileLedger:
         with self._lock:
             return dict(self._startup)
 
-    def note_startup(self, phase: str, seconds: float) -> None:
-        """Note how long a startup phase took."""
+    def note_startup(self, phase: str, seconds: float, start_ns: int | None = None) -> None:
+        """Note how long a startup phase took, and when it began (nanoseconds since the epoch)."""
         with self._lock:
             self._startup[phase] = seconds
             if self.journal is not None:
-                self.journal.note("startup_phase", {"phase": phase, "seconds": seconds})
+                told = {"phase": phase, "seconds": seconds, "start_ns": start_ns}
+                self.journal.note("startup_phase", told)
 
     def mark_ready(self) -> None:
         """Declare the process ready: what compiles from now on delays requests."""

@@ -42,3 +42,21 @@ def siblings_id() -> str | None:
 def _started_ticks(pid: int | str) -> int:
     """Clock ticks from the boot to the start of a process."""
     return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+
+
+def device() -> str:
+    """Return what models run on here, as the kernel names it: the first GPU's model, else ``cpu``.
+
+    torch is not asked: it may not be imported yet, and a question may initialise CUDA.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "cpu"
+    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        try:
+            for line in information.read_text("utf-8").splitlines():
+                name, _, value = line.partition(":")
+                if name == "Model":
+                    return value.strip()
+        except OSError:
+            continue
+    return "cpu"

@@ -58,6 +58,8 @@ class ProcessJournal:
         """Ids of its ``startup`` span, where it has one."""
         self.startup_s: dict[str, float] = {}
         """Seconds by startup phase."""
+        self.startup_phases: list[dict[str, Any]] = []
+        """The same in order: ``phase``, ``seconds``, ``start_ns``."""
         self.dropped: dict[str, int] = {}
         self.is_reported = False
         """Whether another process told of its death."""
@@ -153,6 +155,7 @@ class ProcessJournal:
 
     def _startup_phase(self, values: dict[str, Any]) -> None:
         self.startup_s[values["phase"]] = values["seconds"]
+        self.startup_phases.append(values)
 
     def _job(self, values: dict[str, Any]) -> None:
         self.jobs = [job for job in self.jobs if job.get("id") != values.get("id")]

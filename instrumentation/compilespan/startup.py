@@ -82,7 +82,7 @@ class Startup:
         finally:
             duration_ns = time.perf_counter_ns() - started_ns
             span.end(end_time=began_ns + duration_ns)
-            get_ledger().note_startup(name, duration_ns / 1e9)
+            get_ledger().note_startup(name, duration_ns / 1e9, began_ns)
 
     def end(self, outcome: StartupOutcome, why: str | None = None) -> None:
         """End it, once: ``ready`` where the ledger was told so, else with what went wrong."""

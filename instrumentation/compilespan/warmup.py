@@ -22,6 +22,7 @@ from opentelemetry.trace import Status, StatusCode
 from compilespan import scope as scopes
 from compilespan import semconv
 from compilespan.ledger import get_ledger
+from compilespan.reasons import advice
 from compilespan.telemetry import active_telemetry
 from compilespan.totals import CompileTotals, TotalsBuilder
 from compilespan.warmup_call import WarmupCall
@@ -259,4 +260,4 @@ OVER_THE_LIMIT = (
 
 def _why(records: Sequence[CompileRecord]) -> str:
     reasons = [record.recompile_reason for record in records if record.recompile_reason]
-    return f": {reasons[-1]}" if reasons else ""
+    return f", {advice(reasons[-1])}" if reasons else ""

@@ -14,7 +14,7 @@ from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
 from compilespan_service.exposition import Exposition
 from compilespan_service.history import History
-from compilespan_service.routes import compiles, events, health, jobs, metrics, totals, warmup
+from compilespan_service.routes import compiles, events, health, jobs, metrics, page, totals, warmup
 from compilespan_service.runner import Runner
 from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
@@ -111,6 +111,7 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
     guarded = [Depends(guard), *dependencies]
     router = APIRouter(lifespan=lifespan)
     accounts = Accounts(runner.instance)
+    router.include_router(page.routes())
     router.include_router(health.routes(runner))
     router.include_router(warmup.routes(runner), dependencies=guarded)
     router.include_router(jobs.routes(runner), dependencies=guarded)

@@ -48,8 +48,18 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
         started_at=schemas.moment(first.process["started_ns"]),
         processes=len(processes),
         versions=first.process["versions"],
+        device=first.process.get("device", "cpu"),
         cache=_cache(totals.total.cache_hits, totals.total.cache_misses),
         ready_after_s=max(ready) if ready else None,
+        phases=[
+            schemas.StartupPhase(
+                name=phase["phase"],
+                started_at=schemas.moment(phase["start_ns"]),
+                duration_s=phase["seconds"],
+            )
+            for phase in first.startup_phases
+            if phase["start_ns"] is not None
+        ],
         ended=_ended(processes, first),
         interrupted=[
             schemas.Interrupted(

@@ -16,6 +16,7 @@ from compilespan import semconv
 from compilespan.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
 from compilespan_service.feed import Feed
+from compilespan_service.redaction import without_paths
 
 if TYPE_CHECKING:
     from compilespan.records import CompileBegun, CompileEvent, CompileRecord
@@ -97,7 +98,7 @@ class Job:
 
     def item_changed(self, item: WarmupItem) -> None:
         """Tell of an item's new state."""
-        self.feed.put("item", schemas.Item.model_validate(item, from_attributes=True))
+        self.feed.put("item", _told(item))
 
     def begun(self, begun: CompileBegun) -> None:
         """Tell that a compile of this job begins."""
@@ -156,12 +157,16 @@ class Job:
                 ended_at=self._ended_at,
                 elapsed_s=self.elapsed_s,
                 trace_id=self.trace_id,
-                items=[
-                    schemas.Item.model_validate(item, from_attributes=True)
-                    for _, item in self.planned or ()
-                ],
+                items=[_told(item) for _, item in self.planned or ()],
                 totals=schemas.ComponentRows.of(self.totals),
-                warnings=list(self.warnings),
-                error=self.error,
+                warnings=[without_paths(warning) for warning in self.warnings],
+                error=without_paths(self.error) if self.error else None,
                 already_warm=already_warm,
             )
+
+
+def _told(item: WarmupItem) -> schemas.Item:
+    told = schemas.Item.model_validate(item, from_attributes=True)
+    if told.error is not None:
+        told.error = without_paths(told.error)
+    return told

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from compilespan_service import schemas
+from compilespan_service.redaction import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -30,6 +31,7 @@ _KINDS: dict[str, tuple[int, str]] = {
     "not-configured": (403, "No authentication is configured"),
     "job-not-found": (404, "No such job"),
     "target-not-found": (404, "No such target"),
+    "not-found": (404, "No such file"),
     "plan-conflict": (409, "Another warmup is running"),
     "compile-still-running": (409, "A compile of an earlier job still runs"),
     "body-too-large": (413, "The body is too large"),
@@ -60,7 +62,7 @@ class ProblemError(HTTPException):
             members: Further members of the document, JSON values.
         """
         status, self._title = _KINDS[kind]
-        super().__init__(status, detail, headers)
+        super().__init__(status, without_paths(detail), headers)
         self.kind = kind
         self.members = members
 

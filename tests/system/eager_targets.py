@@ -169,3 +169,54 @@ def net2():
 def net3():
     shapes = [{"batch": size} for size in (1, 2, 3)]
     return [WarmupTarget("net", run_on(net("eager", dynamic=False)), shapes)]
+
+
+def pages():
+    """An encoder and a language model; the second shape of the latter waits for HOLD, or fails."""
+    import torch
+
+    class VisionTower(torch.nn.Module):
+        def forward(self, x):
+            y = x.sin()
+            torch._dynamo.graph_break()
+            return y.cos()
+
+    class LanguageModel(torch.nn.Module):
+        def forward(self, x):
+            return x.tanh()
+
+    def backend(gm, inputs):
+        size = inputs[0].shape[0] if inputs else 0
+        while size == 3 and Path(os.environ["HOLD"]).exists():
+            time.sleep(0.02)
+        if size == 3 and Path(os.environ.get("FAIL", "/nonexistent")).exists():
+            raise RuntimeError("no kernel for three")
+        return gm.forward
+
+    tower = torch.compile(VisionTower(), backend=backend, dynamic=False)
+    model = torch.compile(LanguageModel(), backend=backend, dynamic=False)
+    return [
+        WarmupTarget("vision", run_on(tower), [{"batch": 2}]),
+        WarmupTarget("language", run_on(model), [{"batch": 2}, {"batch": 3}]),
+    ]
+
+
+def serves():
+    """After it is ready a request brings a shape that the warmup missed."""
+    import threading
+
+    from compilespan import get_ledger
+
+    module = run_on(net("eager", dynamic=False))
+
+    def request():
+        while get_ledger().ready_after_s is None:
+            time.sleep(0.05)
+        module({"batch": 5})
+
+    threading.Thread(target=request, daemon=True).start()
+    return [WarmupTarget("net", module, [{"batch": 2}])]
+
+
+def inductor():
+    return [WarmupTarget("net", run_on(net("inductor")), [{"batch": 2}])]

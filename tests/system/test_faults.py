@@ -269,3 +269,16 @@ def test_bodies_that_never_end_keep_nobody_from_being_answered():
         assert time.monotonic() - began < ENDS_WITHIN_S
         for connection in connections:
             connection.close()
+
+
+def test_a_compile_cache_that_cannot_be_written_is_told_without_its_path():
+    options = ("--warmup", "on-request")
+    with Server("eager_targets:inductor", *options, cache="/proc/nocache") as server:
+        job = server.client.post("/warmup?wait=60")
+        assert job.status_code == 500
+        assert "FileNotFoundError" in job.json()["detail"]
+        assert "…/nocache" in job.json()["detail"]
+        assert "/proc" not in job.text
+        assert server.client.get("/livez").status_code == 200
+        server.stop()
+    assert "/proc/nocache" in server.output  # the operator's log has it whole

@@ -143,6 +143,7 @@ class Progress:
                     soft_wrap=True,
                 )
         self._console.print(
+            f"  page     {self._address}/\n"
             f"  totals   {self._address}/totals\n"
             f"  job      {self._address}/warmup\n"
             f"  ready    {self._address}/readyz\n"

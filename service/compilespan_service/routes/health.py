@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from compilespan import get_ledger
 from compilespan_service import schemas
 from compilespan_service.problems import ProblemRoute
+from compilespan_service.redaction import without_paths
 
 if TYPE_CHECKING:
     from compilespan_service.runner import Runner
@@ -32,7 +33,7 @@ def routes(runner: Runner) -> APIRouter:
             state=runner.lifecycle.state.value,
             phase="warmup" if warming else ledger.phase,
             elapsed_s=max(0.0, (time.time_ns() - ledger.since_ns) / 1e9),
-            detail=runner.lifecycle.detail or detail,
+            detail=without_paths(runner.lifecycle.detail or detail or "") or None,
         )
 
     @router.get("/livez", response_model=schemas.Health, summary="Is the process alive")

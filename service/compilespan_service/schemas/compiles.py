@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import records
 from compilespan.semconv import CacheResult, Kind, Outcome, Phase
+from compilespan_service.schemas import examples
 from compilespan_service.schemas.moments import moment
 
 
@@ -35,6 +36,8 @@ class CompileEvent(BaseModel):
 
 class Compile(BaseModel):
     """One record; see `compilespan.CompileRecord`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.COMPILE]})
 
     name: str
     is_encoder: bool

@@ -6,9 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compilespan_service.schemas import examples
+
 
 class Health(BaseModel):
     """What a probe says of the process."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.HEALTH]})
 
     state: str
     phase: Literal["startup", "warmup", "serving"]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compilespan_service.schemas import examples
 from compilespan_service.schemas.totals import ComponentRows
 
 JobState = Literal[
@@ -84,6 +85,8 @@ class Item(BaseModel):
 
 class Job(BaseModel):
     """One warmup run."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
 
     id: str
     state: JobState

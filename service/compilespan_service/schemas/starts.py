@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from compilespan_service.schemas import examples
 from compilespan_service.schemas.totals import ComponentRows
 
 
@@ -21,18 +22,30 @@ class Interrupted(BaseModel):
     graphs: int
 
 
+class StartupPhase(BaseModel):
+    """A part of a start that explains its time."""
+
+    name: Annotated[str, Field(examples=["import", "load"])]
+    started_at: dt.datetime
+    duration_s: float
+
+
 class Start(ComponentRows):
     """One start of the server, all its processes added up."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.START]})
 
     instance: str
     started_at: dt.datetime
     processes: int
     versions: dict[str, str]
+    device: Annotated[str, Field(examples=["cpu"])]
     cache: Annotated[
         Literal["cold", "warm", "none"],
         Field(description="cold: a graph was missed; warm: all were hit; none: no cache was asked"),
     ]
     ready_after_s: float | None
+    phases: list[StartupPhase]
     ended: Annotated[
         str, Field(description="running, killed, or what the process said: shutdown, exit, failed")
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
 from compilespan.totals import TotalsRow
+from compilespan_service.schemas import examples
 
 
 class ComponentRows(BaseModel):
@@ -45,6 +46,8 @@ class Scope(BaseModel):
 
 class Totals(ComponentRows):
     """What compiling cost."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TOTALS]})
 
     schema_version: Annotated[int, Field(serialization_alias="schema", alias="schema")] = 1
     scope: Scope

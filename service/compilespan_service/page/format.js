@@ -1,0 +1,38 @@
+// Numbers and times in the reader's units.
+
+/** Three significant digits: "0.012 s", "14.9 s", "2 min 05 s"; null is a dash. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0 s";
+  if (seconds >= 100) {
+    const whole = Math.round(seconds);
+    return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  }
+  const digits = seconds < 1 ? 3 : seconds < 10 ? 2 : 1;
+  return `${seconds.toFixed(digits)} s`;
+}
+
+export function count(number, one, many) {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+export function clock(iso) {
+  return new Date(iso).toLocaleTimeString([], { hour12: false });
+}
+
+export function day(iso) {
+  return new Date(iso).toLocaleString([], { dateStyle: "short", timeStyle: "short", hour12: false });
+}
+
+export function component(isEncoder) {
+  return isEncoder ? "encoder" : "language model";
+}
+
+export function componentClass(isEncoder) {
+  return isEncoder ? "encoder" : "language-model";
+}
+
+/** Dynamo's guard, without its compile id and the source comment. */
+export function guard(reason) {
+  return (reason || "").replace(/^\d+\/\d+: /, "").split("  #")[0];
+}

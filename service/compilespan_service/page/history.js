@@ -1,0 +1,70 @@
+// Earlier starts as columns, and what was compiled while serving.
+
+import { byId, element, table } from "./dom.js";
+import { clock, day, duration, guard } from "./format.js";
+
+const SHOWN = 12;
+
+export function showStarts(starts) {
+  const place = byId("starts");
+  if (!starts.length) {
+    place.replaceChildren(element("li", { class: "muted" },
+      "Nothing is known of earlier starts: name a state directory with --state-dir."));
+    byId("starts-table").replaceChildren();
+    return;
+  }
+  const longest = Math.max(...starts.map((start) => seconds(start)), 0.001);
+  place.replaceChildren(...starts.slice(0, SHOWN).map((start) => row(start, longest)));
+  byId("starts-table").replaceChildren(table("Starts", [
+    ["started", (start) => day(start.started_at)],
+    ["cache", (start) => start.cache],
+    ["ready after", (start) => duration(start.ready_after_s), true],
+    ["encoder", (start) => duration(start.encoder.compile_s), true],
+    ["language model", (start) => duration(start.language_model.compile_s), true],
+    ["cache hits", (start) => `${start.total.cache_hits} of ${start.total.graphs}`, true],
+    ["torch", (start) => start.versions.torch],
+    ["ended", (start) => start.ended],
+  ], starts));
+}
+
+const seconds = (start) => start.encoder.compile_s + start.language_model.compile_s;
+
+function row(start, longest) {
+  const item = element("li", {},
+    element("time", { datetime: start.started_at }, day(start.started_at)),
+    element("span", {}, `${start.cache === "none" ? "" : start.cache} ${duration(seconds(start))}`));
+  const column = element("span", { class: "column", "aria-hidden": "true" });
+  for (const [kind, value] of [
+    ["encoder", start.encoder.compile_s], ["language-model", start.language_model.compile_s],
+  ]) {
+    const part = element("span", { class: kind });
+    part.style.width = `${(value / longest) * 100}%`;
+    column.append(part);
+  }
+  item.append(column);
+  for (const cut of start.interrupted) {
+    item.append(element("span", { class: "died" },
+      `✕ ${start.ended} ${duration(cut.elapsed_s)} into ${cut.name}, graph ${cut.graphs}`));
+  }
+  if (!start.interrupted.length && ["killed", "failed"].includes(start.ended)) {
+    item.append(element("span", { class: "died" }, `✕ ${start.ended}`));
+  }
+  return item;
+}
+
+/** The shape, grad mode or thread count that the warmup missed, newest first. */
+export function showServing(records) {
+  const place = byId("serving");
+  if (!records.length) {
+    place.replaceChildren(element("p", { class: "muted" },
+      "Nothing: every request found its shape compiled."));
+    return;
+  }
+  place.replaceChildren(element("ul", {}, ...records.slice(0, 50).map((record) =>
+    element("li", {},
+      element("time", { datetime: record.started_at }, clock(record.started_at)),
+      ` ${record.name} ${record.is_recompile ? "compiled again" : "compiled"} for `
+        + `${duration(record.duration_s)}`,
+      record.recompile_reason ? `: ${guard(record.recompile_reason)}` : "",
+      record.recompile_limit_hit ? "; it hit the recompile limit, new shapes run eager" : ""))));
+}

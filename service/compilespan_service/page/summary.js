@@ -1,0 +1,60 @@
+// The head of the page: who this is, whether it is ready, what compiling cost.
+
+import { byId } from "./dom.js";
+import { count, duration } from "./format.js";
+
+export function showAbout(totals, targets, device) {
+  const parts = [targets.join(", "), `instance ${totals.scope.instance.slice(0, 8)}`];
+  if (totals.versions.torch) parts.push(`torch ${totals.versions.torch}`);
+  if (device) parts.push(device);
+  if (totals.scope.processes > 1) parts.push(count(totals.scope.processes, "process", "processes"));
+  byId("about").textContent = parts.filter(Boolean).join(" · ");
+  document.title = targets.length ? `${targets.join(", ")} · compilespan` : "compilespan";
+}
+
+export function showReadiness(health, ready, totals, job) {
+  const place = byId("readiness");
+  const waiting = ["loading", "cold"].includes(health.state);
+  place.className = ready ? "ready" : waiting ? "waiting" : "failed";
+  if (ready) {
+    place.textContent = totals && totals.ready_after_s !== null
+      ? `● ready after ${duration(totals.ready_after_s)}` : "● ready";
+  } else if (health.state === "loading") {
+    place.textContent = `○ loading the models, ${duration(health.elapsed_s)}`;
+  } else if (job && !job.ended_at && job.state !== "queued") {
+    place.textContent = `○ warming up, ${duration(job.elapsed_s)}`;
+  } else if (health.state === "cold") {
+    place.textContent = "○ cold: nothing is warmed up yet";
+  } else {
+    place.textContent = `✕ not ready: ${health.detail || health.state}`;
+  }
+}
+
+export function showNumbers(totals) {
+  const encoder = totals.encoder.compile_s;
+  const model = totals.language_model.compile_s;
+  const row = totals.total;
+  set("encoder", duration(encoder), encoder);
+  set("language-model", duration(model), model);
+  const asked = row.cache_hits + row.cache_misses + row.cache_bypasses;
+  set("cache", asked ? `${row.cache_hits} of ${count(row.graphs, "graph", "graphs")}`
+    : row.graphs ? "no cache" : "–", row.cache_hits);
+  set("wall", duration(row.wall_s), row.wall_s);
+  const serving = totals.by_phase.serving;
+  set("serving-count", count(serving ? serving.recompiles : 0, "recompile", "recompiles"),
+    serving ? serving.compile_s : 0);
+  const sum = encoder + model;
+  const percent = sum ? Math.round((encoder / sum) * 100) : 0;
+  const [left, right] = byId("share").children;
+  left.style.width = sum ? `${(encoder / sum) * 100}%` : "0";
+  right.style.width = sum ? `${(model / sum) * 100}%` : "0";
+  const text = sum ? `${percent} % encoder, ${100 - percent} % language model`
+    : "nothing was compiled yet";
+  byId("share").setAttribute("aria-label", text);
+  byId("share-text").textContent = text;
+}
+
+function set(id, text, exact) {
+  byId(id).textContent = text;
+  byId(id).title = String(exact);  // the exact value on hover
+}
