@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 PORT ?= 8000
 # The demo's own compile cache and journals: the second start is warm, and knows of the first.
 DEMO := .demo
 
-.PHONY: demo test lint wheel benchmark clean
+.PHONY: demo test test-vllm lint wheel benchmark clean
 
 demo: $(VENV)/ready
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
@@ -14,6 +15,14 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest
+
+# Real vLLM, its CPU build, in an environment of its own: 4 GB, and some minutes.
+test-vllm: $(VENV)/ready $(VLLM)/ready
+	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm
+
+$(VLLM)/ready: tests/vllm/install.sh tests/vllm/versions pyproject.toml
+	PYTHON=$(PYTHON) tests/vllm/install.sh $(VLLM)
+	touch $@
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -28,7 +37,7 @@ wheel: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist
+	rm -rf $(VENV) $(VLLM) $(DEMO) dist
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): once, about 1 GB on disk with the CPU build of torch (see README)."

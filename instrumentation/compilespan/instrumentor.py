@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from compilespan import propagation
 from compilespan.components import EncoderNames
-from compilespan.dynamo import DynamoHooks
+from compilespan.dynamo import DynamoHooks, GraphWatch
 from compilespan.telemetry import EventChannel, Telemetry, use_telemetry
 
 if TYPE_CHECKING:
@@ -72,9 +72,14 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
             meter_provider=meter_provider,
             logger_provider=logger_provider,
             names=_encoder_names(encoder_patterns),
-            events=_event_channel(events),
+            events=event_channel(events),
             **kwargs,
         )
+
+    @property
+    def graphs(self) -> GraphWatch:
+        """The graphs that are being compiled; for backends that count their pieces themselves."""
+        return self._hooks.graphs if self._hooks is not None else GraphWatch()
 
     def _instrument(self, **kwargs: Any) -> None:
         telemetry = Telemetry(
@@ -107,7 +112,8 @@ def _encoder_names(patterns: Sequence[str] | None) -> EncoderNames:
         return EncoderNames()
 
 
-def _event_channel(events: EventChannel | None) -> EventChannel:
+def event_channel(events: EventChannel | None) -> EventChannel:
+    """Return the channel of events: what was given, else ``COMPILESPAN_EVENTS``, else ``span``."""
     allowed = get_args(EventChannel)
     if events is not None:
         if events not in allowed:

@@ -41,6 +41,7 @@ class CompileLedger:
 
     def __init__(self) -> None:
         self.journal: Journal | None = None
+        self.phase_before_ready: Phase = "startup"
         self._reset()
 
     def _reset(self) -> None:
@@ -153,7 +154,7 @@ class CompileLedger:
     @property
     def phase(self) -> Phase:
         """``startup`` until `mark_ready`, ``serving`` afterwards (a warmup says so itself)."""
-        return "serving" if self._ready else "startup"
+        return "serving" if self._ready else self.phase_before_ready
 
     @property
     def ready_after_s(self) -> float | None:

@@ -18,7 +18,7 @@ from opentelemetry import trace
 from compilespan import scope as scopes
 from compilespan import semconv
 from compilespan.ledger import get_ledger
-from compilespan.records import CompileEvent, CompileRecord
+from compilespan.records import CompileEvent, CompileRecord, InterruptedCompile
 from compilespan.tally import Tally
 from compilespan.telemetry import Telemetry, exception_type
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from compilespan.unit import Unit
 
 _logger = logging.getLogger("compilespan")
-
-
-class InterruptedCompile(Exception):  # noqa: N818  # what happened to it, not an error
-    """Stands for the end of a process in the record of what it was compiling; never raised."""
 
 
 class Monitor:
@@ -55,10 +51,11 @@ class Monitor:
         self._tally = Tally()
         self._span: Span = trace.INVALID_SPAN
         self._scope = scopes.current()
-        self._word = self._spoken(unit)
+        self._word = unit.word(self._surrounding(), self._scope.is_encoder)
         self._outer = self._adopter()
         if self._outer is None:
-            self._open()
+            if not unit.tentative:
+                self._open()
         else:
             self._outer.add_event(
                 semconv.EVENT_CUDAGRAPH if unit.kind == "capture" else semconv.EVENT_NESTED,
@@ -112,6 +109,8 @@ class Monitor:
             outcome = outcome or ("failed" if error is not None else self._tally.outcome)
         try:
             if self._outer is None:
+                if self._unit.tentative and not self._open_late(outcome):
+                    return
                 self._finish(duration_ns, outcome, error)
             elif not self._outer._adopt(self, outcome, error):
                 self._outlive(duration_ns, outcome, error)
@@ -130,16 +129,12 @@ class Monitor:
 
     @property
     def duration_s(self) -> float:
-        """Seconds, once it is closed; the same number as in every output."""
+        """Seconds, once it is closed; the same number in every output."""
         return self._duration_ns / 1e9
 
-    def _spoken(self, unit: Unit) -> bool | None:
+    def _surrounding(self) -> bool | None:
         outer = self._scope.monitor
-        surrounding = outer.word if outer is not None and outer.is_open else None
-        for word in (unit.mark, unit.said, surrounding, self._scope.is_encoder):
-            if word is not None:
-                return word
-        return None
+        return outer.word if outer is not None and outer.is_open else None
 
     def _adopter(self) -> Monitor | None:
         outer = self._scope.monitor
@@ -181,6 +176,15 @@ class Monitor:
         self._key = begun.key
         self._tell("begun", begun)
 
+    def _open_late(self, outcome: Outcome) -> bool:
+        """Open a tentative monitor at its end; ``False`` where nothing came of it."""
+        if outcome == "failed":
+            return False
+        self._open()
+        for event in self._tally.events:
+            self._telemetry.add_event(self._span, event.name, event.attributes, event.time_ns)
+        return True
+
     def _add_event(self, name: str, attributes: dict[str, AttributeValue]) -> None:
         holder = self._holder()
         for key in [key for key in attributes if semconv.is_duration(key)]:
@@ -194,8 +198,8 @@ class Monitor:
             time_ns = holder._start_ns + time.perf_counter_ns() - holder._started_ns
             holder._tally.event(name, attributes, time_ns)
             graphs = holder._tally.graphs
-        if holder._outer is not None:
-            return  # outlived its block: there is no span before its own end
+        if holder._outer is not None or holder._unit.tentative:
+            return  # outlived its block, or tentative: there is no span before its own end
         holder._telemetry.add_event(holder._span, name, attributes, time_ns)
         holder._tell("happened", holder._key, CompileEvent(name, time_ns, attributes))
         if name == semconv.EVENT_GRAPH:

@@ -143,3 +143,7 @@ class CompileBegun:
     start_ns: int
     started_ns: int
     graphs: int = 0
+
+
+class InterruptedCompile(Exception):  # noqa: N818  # what happened to it, not an error
+    """Stands for the end of a process in the record of what it was compiling; never raised."""

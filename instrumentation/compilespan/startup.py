@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from compilespan import semconv
 from compilespan.ledger import get_ledger
-from compilespan.propagation import environment_context, instance_id
+from compilespan.propagation import child_environment, environment_context, instance_id
 from compilespan.telemetry import active_telemetry, exception_type
 
 if TYPE_CHECKING:
@@ -64,6 +66,14 @@ class Startup:
             self._journal(parent)
         except Exception:
             _logger.debug("compilespan: no startup span", exc_info=True)
+
+    def hand_down(self) -> None:
+        """Leave context and instance in the environment, where children that start now find it."""
+        token = otel_context.attach(self.context)
+        try:
+            os.environ.update(child_environment())
+        finally:
+            otel_context.detach(token)
 
     @contextmanager
     def phase(self, name: Literal["import", "load"]) -> Iterator[None]:

@@ -6,6 +6,7 @@ when they are needed, so that a program may set them after it was instrumented.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,7 @@ from compilespan.ledger import get_ledger
 from compilespan.metrics import CompileMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
@@ -167,17 +168,36 @@ def _exception(error: BaseException) -> dict[str, AttributeValue]:
 
 
 _active: Telemetry | None = None
+_make: Callable[[], Telemetry] = Telemetry
 
 
 def active_telemetry() -> Telemetry:
     """Return what the instrumentor set; bound to the global providers where it did not."""
     global _active  # noqa: PLW0603  # made once, when first needed
     if _active is None:
-        _active = Telemetry()
+        _active = _make()
     return _active
 
 
-def use_telemetry(telemetry: Telemetry | None) -> None:
-    """Make monitors from now on use these providers; ``None`` for the global ones."""
+def use_telemetry(telemetry: Telemetry | Callable[[], Telemetry] | None) -> None:
+    """Make monitors from now on use these providers; ``None`` for the global ones.
+
+    A function is called when it is first needed, and again in a forked child: exporters do not
+    survive a fork.
+    """
+    global _active, _make  # noqa: PLW0603
+    _active, _make = None, Telemetry
+    if isinstance(telemetry, Telemetry):
+        _active = telemetry
+    elif telemetry is not None:
+        _make = telemetry
+
+
+def _after_fork() -> None:
     global _active  # noqa: PLW0603
-    _active = telemetry
+    if _make is not Telemetry:
+        _active = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

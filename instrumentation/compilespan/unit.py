@@ -25,6 +25,8 @@ class Unit:
         said: What the monitor itself was told.
         by_names: What class names say; ``None`` where there are none.
         compile_id: Dynamo's id.
+        tentative: It leaves a record only if it ends without an error; until then it is in no
+            output.
         attributes: Further span attributes: backend, code.
     """
 
@@ -35,4 +37,9 @@ class Unit:
     said: bool | None = None
     by_names: bool | None = None
     compile_id: str | None = None
+    tentative: bool = False
     attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)
+
+    def word(self, *others: bool | None) -> bool | None:
+        """Return whether it is an encoder's, as was said: a mark, its own word, else ``others``."""
+        return next((each for each in (self.mark, self.said, *others) if each is not None), None)

@@ -469,7 +469,7 @@ def test_uninstrument_leaves_every_patched_attribute_identical():
 def test_a_missing_private_name_costs_what_it_told_and_one_line(
     monkeypatch, caplog, module_name, path
 ):
-    monkeypatch.setattr("compilespan.dynamo.patches.wrapt.resolve_path", missing(path))
+    monkeypatch.setattr("compilespan.patches.wrapt.resolve_path", missing(path))
     with caplog.at_level(logging.DEBUG, logger="compilespan"):
         TorchCompileInstrumentor().instrument()
     assert torch.compile(Block(), backend="eager")(torch.ones(3)).tolist() == [2.0] * 3

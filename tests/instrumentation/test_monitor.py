@@ -442,7 +442,7 @@ def test_an_interrupted_compile_leaves_a_whole_span_and_record(exported):
     (span,), (record,) = exported.compiles, get_ledger().records()
     assert (record.outcome, record.error_type) == (
         "failed",
-        "compilespan.monitor.InterruptedCompile",
+        "compilespan.records.InterruptedCompile",
     )
     assert span.end_time == record.end_ns
     assert get_ledger().in_progress() == ()

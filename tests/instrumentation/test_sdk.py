@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -96,7 +97,8 @@ def test_the_resource_says_what_runs(configured):
     providers = configured(RANK="3", WORLD_SIZE="8")
     attributes = providers.tracer_provider.resource.attributes
     assert attributes["service.name"] == "compilespan"
-    assert attributes["service.instance.id"] == "test-instance"
+    assert attributes["service.instance.id"] == f"test-instance-{os.getpid()}"
+    assert attributes["compilespan.instance.id"] == "test-instance"
     assert attributes["torch.version"].startswith("2.")
     assert attributes["torch.distributed.rank"] == 3
     assert attributes["torch.distributed.world_size"] == 8

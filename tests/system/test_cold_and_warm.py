@@ -152,7 +152,7 @@ def test_span_ids_are_distinct(cold):
 def test_the_resource_names_service_instance_and_torch(cold):
     resource = cold.compiles[0].resource
     assert resource["service.name"] == "compilespan"
-    assert resource["service.instance.id"] == cold.totals["scope"]["instance"]
+    assert resource["compilespan.instance.id"] == cold.totals["scope"]["instance"]
     assert resource["torch.version"].startswith("2.")
 
 

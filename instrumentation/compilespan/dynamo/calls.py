@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from compilespan.dynamo.graphs import GraphWatch
     from compilespan.dynamo.owners import OwnerMemory
     from compilespan.semconv import Kind, Trigger
 
@@ -28,7 +29,8 @@ Kwargs = dict[str, Any]
 class Calls:
     """Opens a window around a call; one that lies in another window is that one's event."""
 
-    def __init__(self, names: EncoderNames, owners: OwnerMemory) -> None:
+    def __init__(self, names: EncoderNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
+        self._graphs = graphs
         self._names = names
         self._owners = owners
 
@@ -75,6 +77,8 @@ class Calls:
         name: str,
     ) -> Any:
         window = None
+        if self._graphs.in_piece:  # the piece's own event says it
+            return wrapped(*args, **kwargs)
         try:
             subject = frames.Subject(frames.caller(), None)
             unit = Unit(

@@ -30,6 +30,7 @@ class Graph:
 
     def __init__(self, module: Any) -> None:
         self._attributes: dict[str, AttributeValue] = {}
+        self._noted: dict[str, AttributeValue] = {}
         self._autograd: str | None = None
         self._fx: list[str] = []
         try:
@@ -51,15 +52,24 @@ class Graph:
         ):
             self._attributes[semconv.CACHE_KEY] = key
 
+    def note(self, attributes: dict[str, AttributeValue]) -> None:
+        """Take attributes that somebody else knows better."""
+        self._noted = attributes
+
+    @property
+    def result(self) -> str | None:
+        """The cache result of all lookups; ``None`` without any."""
+        if self._autograd != "hit" and self._fx:
+            return next(worst for worst in _WORST if worst in self._fx)
+        return self._autograd
+
     @property
     def attributes(self) -> dict[str, AttributeValue]:
         """The attributes of the graph's event."""
-        result = self._autograd
-        if result != "hit" and self._fx:
-            result = next(worst for worst in _WORST if worst in self._fx)
+        result = self.result
         if result is None:
-            return self._attributes
-        return {**self._attributes, semconv.CACHE_RESULT: result}
+            return {**self._attributes, **self._noted}
+        return {**self._attributes, semconv.CACHE_RESULT: result, **self._noted}
 
 
 class GraphWatch(threading.local):
@@ -67,6 +77,7 @@ class GraphWatch(threading.local):
 
     def __init__(self) -> None:
         self._open: list[Graph] = []
+        self._pieces = 0
         self.seen = 0
         """How many graph events this thread has told; tells whether one came from inside."""
 
@@ -81,7 +92,10 @@ class GraphWatch(threading.local):
         if graph in self._open:
             del self._open[self._open.index(graph) :]
         monitor = scope.current().monitor
-        if tell and monitor is not None:
+        if self._pieces:  # inside a piece, which tells of itself
+            if self._open and graph.result is not None:
+                self._open[-1].looked_up("fx", graph.result, None)
+        elif tell and monitor is not None:
             self.seen += 1
             monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
 
@@ -100,6 +114,33 @@ class GraphWatch(threading.local):
         try:
             return wrapped(*args, **kwargs)
         finally:
+            self.end(graph)
+
+    @property
+    def in_piece(self) -> bool:
+        """Whether a backend's own piece is being compiled, which is told as a whole."""
+        return self._pieces > 0
+
+    def around_piece(
+        self,
+        wrapped: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        module: Any,
+        finish: Callable[[str | None], dict[str, AttributeValue]],
+    ) -> Any:
+        """Call what compiles one piece of a backend that counts its pieces itself.
+
+        ``finish`` gets the cache result that was overheard of torch, and returns the attributes
+        that the backend knows better: index, count, range, cache result.
+        """
+        graph = self.begin(module)
+        self._pieces += 1
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            self._pieces -= 1
+            graph.note(finish(graph.result))
             self.end(graph)
 
     def around_backend(

@@ -10,8 +10,8 @@ from compilespan import scope, semconv
 from compilespan.dynamo.calls import Calls
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.dynamo.owners import OwnerMemory
-from compilespan.dynamo.patches import Patches
 from compilespan.dynamo.windows import Windows
+from compilespan.patches import Patches
 
 if TYPE_CHECKING:
     from compilespan.components import EncoderNames
@@ -32,9 +32,9 @@ class DynamoHooks:
     def __init__(self, names: EncoderNames) -> None:
         self._patches = Patches()
         owners = OwnerMemory()
-        self._graphs = GraphWatch()
-        self._windows = Windows(names, owners, self._graphs)
-        self._calls = Calls(names, owners)
+        self.graphs = GraphWatch()
+        self._windows = Windows(names, owners, self.graphs)
+        self._calls = Calls(names, owners, self.graphs)
 
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
@@ -101,19 +101,19 @@ class DynamoHooks:
         return announced
 
     def _aot_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        return self._graphs.around(wrapped, args, kwargs)
+        return self.graphs.around(wrapped, args, kwargs)
 
     def _backend_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         graph_module = args[0] if args else kwargs.get("gm")
         if self._windows.captured(graph_module):
             return wrapped(*args, **kwargs)
-        return self._graphs.around_backend(wrapped, args, kwargs)
+        return self.graphs.around_backend(wrapped, args, kwargs)
 
     def _instant(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         try:
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
-            self._graphs.instant(str(name), metadata)
+            self.graphs.instant(str(name), metadata)
         except Exception:
             _logger.debug("compilespan: a cache lookup went unheard", exc_info=True)
         return wrapped(*args, **kwargs)

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
@@ -20,7 +21,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resou
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from compilespan import propagation
+from compilespan import propagation, semconv
 from compilespan.flushing import at_once
 from compilespan.ids import SystemRandomIdGenerator
 from compilespan.sdk.sampler import CompileSampler, create_sampler
@@ -106,18 +107,37 @@ def configure(
 
 
 def service_resource(service_name: str = "compilespan") -> Resource:
-    """Return what the telemetry of this process is about: service, instance, torch, rank."""
-    attributes: dict[str, str | int] = {SERVICE_INSTANCE_ID: propagation.instance_id()}
+    """Return what the telemetry of this process is about: service, instance, torch, rank.
+
+    ``service.instance.id`` is the process's: metric streams of two processes must not mix.
+    ``compilespan.instance.id`` is what all processes of this start share.
+    """
+    instance = propagation.instance_id()
+    attributes: dict[str, str | int] = {
+        SERVICE_INSTANCE_ID: f"{instance}-{os.getpid()}",
+        semconv.INSTANCE: instance,
+    }
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         attributes["torch.version"] = importlib.metadata.version("torch")
-    for variable, attribute in (("RANK", "rank"), ("WORLD_SIZE", "world_size")):
-        value = os.environ.get(variable, "")
-        if value.isdecimal():
-            attributes[f"torch.distributed.{attribute}"] = int(value)
+    for attribute, value in _distributed().items():
+        attributes[f"torch.distributed.{attribute}"] = value
     resource = Resource.create(attributes)
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
     return resource
+
+
+def _distributed() -> dict[str, int]:
+    """Rank and world size, as torch knows them once it is initialised, else as the launcher."""
+    distributed = sys.modules.get("torch.distributed")
+    with contextlib.suppress(Exception):  # telemetry is no reason not to start
+        if distributed is not None and distributed.is_initialized():
+            return {"rank": distributed.get_rank(), "world_size": distributed.get_world_size()}
+    return {
+        attribute: int(value)
+        for variable, attribute in (("RANK", "rank"), ("WORLD_SIZE", "world_size"))
+        if (value := os.environ.get(variable, "")).isdecimal()
+    }
 
 
 def _limits() -> SpanLimits:

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from compilespan import get_ledger
 from compilespan.sdk import Providers, configure
+from compilespan.state import discard
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
 from compilespan_service.security import TokenError, is_loopback, own_names, token_digest
 from compilespan_service.settings import Settings
-from compilespan_service.state import discard, open_state
+from compilespan_service.state import open_state
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

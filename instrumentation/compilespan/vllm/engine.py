@@ -1,0 +1,81 @@
+"""When vLLM is ready: each worker after its warmup, the first process after its engine.
+
+The names that this rests on, tried on vLLM 0.32: ``compile_or_warm_up_model`` of the workers, and
+``EngineCoreClient.make_client`` and ``make_async_mp_client``, which return when every engine
+process has said that it is ready.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from compilespan.ledger import mark_ready
+from compilespan.patches import Patches
+from compilespan.telemetry import active_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compilespan.startup import Startup
+
+_FLUSH_S = 3.0
+
+_logger = logging.getLogger("compilespan")
+
+
+class Engine:
+    """Declares this process ready, and ends the ``startup`` span in the first one."""
+
+    def __init__(self, startup: Startup | None) -> None:
+        """Take the start, where this process opened it."""
+        self._startup = startup
+        self._patches = Patches()
+
+    def install(self) -> None:
+        """Patch what says that it is ready."""
+        self._patches.apply(
+            (
+                ("vllm.v1.worker.gpu_worker", {"Worker.compile_or_warm_up_model": self._ready}),
+                ("vllm.v1.worker.cpu_worker", {"CPUWorker.compile_or_warm_up_model": self._ready}),
+                (
+                    "vllm.v1.engine.core_client",
+                    {"EngineCoreClient.make_client": self._started},
+                ),
+                (
+                    "vllm.v1.engine.core_client",
+                    {"EngineCoreClient.make_async_mp_client": self._started},
+                ),
+            )
+        )
+
+    def uninstall(self) -> None:
+        """Put it back."""
+        self._patches.restore()
+
+    def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        _quietly(mark_ready)
+        return result
+
+    def _started(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        startup = self._startup
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            if startup is not None:
+                why = f"{type(error).__name__}: {error}"
+                _quietly(lambda: startup.end("failed", why))
+                _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+            raise
+        if startup is not None:
+            _quietly(mark_ready)
+            _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+        return result
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception:
+        _logger.debug("compilespan: vLLM's readiness is not told", exc_info=True)

@@ -1,0 +1,75 @@
+"""The door to vLLM without vLLM; `tests/vllm` starts the real one."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import compilespan.vllm
+from compilespan import get_ledger
+from compilespan.monitor import Monitor
+from compilespan.telemetry import active_telemetry
+from compilespan.unit import Unit
+from compilespan.vllm import activation
+from compilespan.window import Window
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(compilespan.vllm, "_installed", False)
+    monkeypatch.setattr(sys, "argv", ["vllm", "serve"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "configured"),
+    [
+        ({}, [], False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, [], True),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c:4317"}, [], True),
+        ({"COMPILESPAN_STATE_DIR": "/tmp/x"}, [], True),
+        ({}, ["--otlp-traces-endpoint=http://c:4317"], True),
+        ({}, ["--middleware", "compilespan_service.vllm.CompileRoutes"], True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, [], False),
+        ({"COMPILESPAN_INSTANCE_ID": "of-a-parent"}, [], False),
+    ],
+)
+def test_it_takes_part_where_somebody_would_see_it(monkeypatch, environment, arguments, configured):
+    monkeypatch.delenv("COMPILESPAN_INSTANCE_ID", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["vllm", "serve", *arguments])
+    assert activation.is_configured() is configured
+
+
+def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, caplog):
+    def broken():
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(activation, "is_configured", broken)
+    compilespan.vllm.install()
+    assert "this vLLM process is not instrumented" in caplog.text
+
+
+def test_a_tentative_monitor_that_fails_leaves_nothing(exported):
+    unit = Unit("backbone", "aot_load", kind="load", said=False, tentative=True)
+    window = Window(Monitor(unit, active_telemetry()))
+    assert get_ledger().in_progress() == ()
+    window.close(error=FileNotFoundError("no artefact"))
+    assert get_ledger().records() == ()
+    assert exported.spans == []
+    assert get_ledger().in_progress() == ()
+
+
+def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
+    unit = Unit("backbone", "aot_load", kind="load", said=True, tentative=True)
+    window = Window(Monitor(unit, active_telemetry()))
+    window.monitor.add_event("torch.compile.nested", {"torch.compile.name": "Model"})
+    window.close()
+    (span,), (record,) = exported.compiles, get_ledger().records()
+    assert (record.kind, record.outcome, record.is_encoder) == ("load", "ok", True)
+    assert span.start_time == record.start_ns
+    assert span.end_time == record.end_ns
+    (event,) = span.events
+    assert event.timestamp == record.events[0].time_ns
+    assert record.start_ns <= event.timestamp <= record.end_ns

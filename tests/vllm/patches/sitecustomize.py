@@ -1,0 +1,47 @@
+"""What the CPU build of vLLM lacks for these tests; in use where it is on PYTHONPATH.
+
+The CPU platform turns compilation mode 3 into 2, so that vLLM counts nothing. With FORCE_MODE_3
+it keeps the mode that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+
+import wrapt
+
+
+@wrapt.when_imported("torchvision.extension")
+def _declare_operators(_):
+    # PyPI's torchvision is built for CUDA: beside the CPU build of torch its operators do not
+    # load, and its Python part, which vLLM needs to import, asks for two of them.
+    import torch
+
+    for name in ("nms", "qnms"):
+        torch.library.define(
+            f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
+
+
+if os.environ.get("FORCE_MODE_3"):
+
+    @wrapt.when_imported("vllm.platforms.cpu")
+    def _keep_the_mode(module):
+        original = module.CpuPlatform.check_and_update_config.__func__
+
+        def check_and_update_config(cls, vllm_config):
+            from vllm.config import CompilationMode
+
+            wanted = vllm_config.compilation_config.mode
+            original(cls, vllm_config)
+            if wanted == CompilationMode.VLLM_COMPILE:
+                vllm_config.compilation_config.mode = wanted
+                vllm_config.compilation_config.compile_sizes = []
+
+        module.CpuPlatform.check_and_update_config = classmethod(check_and_update_config)
+
+    @wrapt.when_imported("vllm.compilation.passes.utility.fix_functionalization")
+    def _skip_a_pass(module):
+        # It names operators that the CPU build has not.
+        if not os.environ.get("FAIL_COMPILE"):
+            module.FixFunctionalizationPass.__call__ = lambda _self, _graph: None

@@ -1,0 +1,208 @@
+"""Starts of real vLLM (CPU build, tiny models, dummy weights), instrumented without touching it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from vllm_start import HERE, PYTHON, environment
+
+from compilespan.starts import StateDirectory
+from compilespan.totals import TotalsBuilder
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+def seconds(span):
+    return (span.end_ns - span.start_ns) / 1e9
+
+
+def agrees(ours_s, told_s):
+    """Within 1 % or 20 ms, and what two decimals of a log line leave open."""
+    return abs(ours_s - told_s) <= max(0.01 * told_s, 0.02) + 0.005
+
+
+def totals(state):
+    builder = TotalsBuilder()
+    for process in StateDirectory(state).processes():
+        builder.update(process.builder)
+    return builder.build()
+
+
+def test_a_cold_start_is_one_trace_over_all_processes(cold):
+    assert cold.code == 0, cold.log
+    assert cold.startup.attributes["compilespan.startup.outcome"] == "ready"
+    (compiled,) = cold.compiles()
+    assert compiled.trace_id == cold.startup.trace_id
+    assert compiled.parent_id == cold.startup.span_id
+    instances = {span.resource["compilespan.instance.id"] for span in cold.received.spans}
+    assert len(instances) == 1
+    # The compile is the worker's, the start the first process's.
+    assert compiled.resource["service.instance.id"] != cold.startup.resource["service.instance.id"]
+    assert cold.startup.start_ns < compiled.start_ns < compiled.end_ns < cold.startup.end_ns
+
+
+def test_a_cold_compile_agrees_with_vllms_own_number(cold):
+    (compiled,) = cold.compiles()
+    assert compiled.attributes["torch.compile.name"] == "backbone"
+    assert compiled.attributes["is_encoder"] is False
+    assert compiled.attributes["torch.compile.phase"] == "warmup"
+    assert agrees(seconds(compiled), cold.told_s("language_model"))
+    assert agrees(seconds(compiled), cold.took_s()[0])
+    assert totals(cold.state).language_model.compile_s == pytest.approx(seconds(compiled))
+
+
+def test_its_graphs_are_events_with_index_count_range_and_cache_result(cold):
+    (compiled,) = cold.compiles()
+    graphs = [event for event in compiled.events if event.name == "torch.compile.graph"]
+    assert [event.attributes["torch.compile.graph.index"] for event in graphs] == [0, 1, 2]
+    for event in graphs:
+        assert event.attributes["torch.compile.graph.count"] == 3
+        assert event.attributes["torch.compile.range"] == "1-256"
+        assert event.attributes["torch.compile.cache.result"] in ("miss", "bypass")
+        assert event.attributes["torch.compile.graph.op_count"] > 0
+        assert compiled.start_ns <= event.time_ns <= compiled.end_ns
+
+
+def test_the_probe_that_missed_left_nothing(cold):
+    assert cold.compiles("load") == []
+    assert all(span.status != 2 for span in cold.received.spans)
+    assert totals(cold.state).total.failed == 0
+
+
+def test_a_warm_start_is_a_load_although_vllm_uses_the_same_words(warm):
+    assert warm.code == 0, warm.log
+    assert "Directly load AOT compilation" in warm.log
+    assert warm.compiles() == []
+    (loaded,) = warm.compiles("load")
+    assert loaded.attributes["torch.compile.trigger"] == "aot_load"
+    assert loaded.attributes["torch.compile.name"] == "backbone"
+    assert agrees(seconds(loaded), warm.took_s()[0])
+    assert loaded.parent_id == warm.startup.span_id
+    row = totals(warm.state).total  # of both starts: the first compiled, the second loaded
+    assert (row.compiles, row.loads) == (1, 1)
+    assert row.load_s == pytest.approx(seconds(loaded))
+
+
+def test_encoder_and_language_model_are_split_as_vllm_splits_them(start, tmp_path):
+    """Qwen2.5-VL with its vision tower compiled."""
+    options = {
+        "compilation_config": {"compile_mm_encoder": True},
+        "limit_mm_per_prompt": {"image": 1, "video": 0},
+    }
+    qwen = start("qwen", tmp_path, options)
+    assert qwen.code == 0, qwen.log
+    compiles, loads = qwen.compiles(), qwen.compiles("load")
+    encoder = [span for span in compiles if span.attributes["is_encoder"]]
+    model = [span for span in compiles if not span.attributes["is_encoder"]]
+    assert {span.attributes["torch.compile.name"] for span in encoder} == {
+        "Qwen2_5_VisionPatchEmbed",
+        "Qwen2_5_VisionBlock",
+        "Qwen2_5_VisionPatchMerger",
+    }
+    assert [span.attributes["torch.compile.name"] for span in model] == ["backbone"]
+    # vLLM counts the second block's load of what the first one stored as compile time.
+    assert all(span.attributes["is_encoder"] for span in loads)
+    assert agrees(sum(map(seconds, encoder + loads)), qwen.told_s("encoder"))
+    assert agrees(sum(map(seconds, model)), qwen.told_s("language_model"))
+
+
+def test_two_ranks_are_visible_and_their_wall_is_vllms_maximum(start, tmp_path):
+    both = start("llama", tmp_path, {"tensor_parallel_size": 2}, VLLM_CPU_OMP_THREADS_BIND="0|1")
+    assert both.code == 0, both.log
+    first, second = both.compiles()
+    assert first.resource["service.instance.id"] != second.resource["service.instance.id"]
+    assert {span.resource["torch.distributed.rank"] for span in (first, second)} == {0, 1}
+    assert first.trace_id == second.trace_id == both.startup.trace_id
+    row = totals(both.state).total
+    assert row.compiles == 2
+    assert row.compile_s == pytest.approx(seconds(first) + seconds(second))
+    assert agrees(row.wall_s, both.told_s("language_model"))
+
+
+def test_in_the_mode_that_vllm_does_not_count_the_compile_is_recorded_all_the_same(start, tmp_path):
+    """Unpatched, the CPU platform falls back to mode 2, and vLLM reports 0 s."""
+    fallen_back = start("llama", tmp_path, FORCE_MODE_3="")
+    assert fallen_back.code == 0, fallen_back.log
+    assert fallen_back.took_s() == []
+    (compiled,) = fallen_back.compiles()
+    assert seconds(compiled) > 1
+    assert compiled.attributes["torch.compile.graph.count"] >= 1
+
+
+def test_a_compile_that_fails_is_an_error_and_vllms_exception_is_its_own(start, tmp_path):
+    failed = start("llama", tmp_path, FAIL_COMPILE="1")
+    assert failed.code != 0
+    assert "AttributeError: '_OpNamespace' '_C' object has no attribute" in failed.log
+    (compiled,) = failed.received.named("torch.compile")
+    assert compiled.status == 2
+    assert compiled.attributes["torch.compile.outcome"] == "failed"
+    assert compiled.attributes["error.type"]
+    assert totals(failed.state).total.failed_s == pytest.approx(seconds(compiled))
+    assert failed.startup.attributes["compilespan.startup.outcome"] == "failed"
+
+
+def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start, models, tmp_path):
+    process = subprocess.Popen(
+        [PYTHON, HERE / "start.py", models / "llama"],
+        env=environment(tmp_path, OTEL_TRACES_EXPORTER="none"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    state = StateDirectory(tmp_path / "state")
+    while not any(each.in_progress for each in state.processes()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGKILL)  # its own session: the engine and the worker too
+    process.wait()
+    following = start("llama", tmp_path, {"compilation_config": {"mode": 0}})
+    assert following.code == 0, following.log
+    assert following.received.named("torch.compile") == []  # mode NONE
+    (died,) = [
+        span
+        for span in following.received.named("startup")
+        if span.attributes["compilespan.startup.outcome"] == "died"
+    ]
+    assert died.status == 2
+    told = [each.interrupted for each in StateDirectory(tmp_path / "state").processes()]
+    assert [begun.name for interrupted in told for begun in interrupted] == ["backbone"]
+
+
+def test_with_nothing_configured_nothing_happens(tmp_path):
+    code = """
+import json, sys
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+import torch._dynamo.metrics_context, vllm.compilation.monitor, vllm.compilation.decorators
+import os
+print(json.dumps({
+    "compilespan": sorted(name for name in sys.modules if name.startswith("compilespan")),
+    "hooked": type(torch._dynamo.metrics_context.MetricsContext.__dict__["__enter__"]).__name__,
+    "monitor": type(vllm.compilation.monitor.monitor_torch_compile).__name__,
+    "environment": [name for name in os.environ if name.startswith(("COMPILESPAN", "TRACEPARENT"))],
+    "plugins": os.environ.get("VLLM_PLUGINS"),
+}))
+"""
+    env = environment(tmp_path)
+    del env["COMPILESPAN_STATE_DIR"]
+    done = subprocess.run(
+        [PYTHON, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=200
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert "compilespan.vllm" in found["compilespan"]  # vLLM did load it
+    # The library's base and nothing else: no SDK, no hook.
+    assert not {"compilespan.sdk", "compilespan.vllm.monitors", "compilespan.vllm.engine"} & set(
+        found["compilespan"]
+    )
+    assert (found["hooked"], found["monitor"]) == ("function", "function")
+    assert found["environment"] == []
+    assert found["plugins"] is None
