@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import secrets
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
 
 from compilespan import semconv
 from compilespan.ledger import get_ledger
@@ -44,22 +46,22 @@ class Startup:
         self._lock = threading.Lock()
         self._span: Span = trace.INVALID_SPAN
         self._over = True
+        self._reserved_under: Context | None = None
         self.context: Context = Context()
         """What belongs to the start hangs here."""
 
-    def begin(self) -> None:
-        """Start the span where the process began, under the ``TRACEPARENT`` of its launcher."""
+    def begin(self, *, deferred: bool = False) -> None:
+        """Start the span where the process began, under the ``TRACEPARENT`` of its launcher.
+
+        Args:
+            deferred: Only draw its ids now, and make it at its end. A process that still forks
+                workers must have no exporter yet: gRPC does not survive a fork.
+        """
         parent = environment_context() or Context()
         self.context = parent
         try:
-            telemetry = active_telemetry()
-            telemetry.repair_ids()
-            self._span = telemetry.tracer.start_span(
-                semconv.SPAN_STARTUP,
-                context=parent,
-                attributes={semconv.INSTANCE: instance_id()},
-                start_time=get_ledger().since_ns,
-            )
+            self._span = _reserved(parent) if deferred else _made(parent)
+            self._reserved_under = parent if deferred else None
             self._over = False
             self.context = trace.set_span_in_context(self._span, parent)
             get_ledger().on_ready = functools.partial(self.end, "ready")
@@ -100,6 +102,8 @@ class Startup:
             if self._over:
                 return
             self._over = True
+        if self._reserved_under is not None:
+            self._span = _made(self._reserved_under, self._span.get_span_context())
         self._span.set_attribute(semconv.STARTUP_OUTCOME, outcome)
         if outcome == "failed":
             self._span.set_status(Status(StatusCode.ERROR, semconv.cut(why or outcome)))
@@ -122,3 +126,33 @@ class Startup:
                 "parent_id": trace.format_span_id(parent_id) if parent_id else None,
             }
         journal.note("startup", ids)
+
+
+def _made(parent: Context, ids: SpanContext | None = None) -> Span:
+    """Start the span; with ids that were drawn before, where there are any."""
+    telemetry = active_telemetry()
+    telemetry.repair_ids()
+
+    def start() -> Span:
+        return telemetry.tracer.start_span(
+            semconv.SPAN_STARTUP,
+            context=parent,
+            attributes={semconv.INSTANCE: instance_id()},
+            start_time=get_ledger().since_ns,
+        )
+
+    if ids is None or "opentelemetry.sdk.trace" not in sys.modules:
+        return start()
+    from compilespan.ids import reused  # noqa: PLC0415  # needs the SDK
+
+    with reused(ids.trace_id, ids.span_id):
+        return start()
+
+
+def _reserved(parent: Context) -> Span:
+    """Draw the ids of a span that is to be made later."""
+    outer = trace.get_current_span(parent).get_span_context()
+    trace_id = outer.trace_id if outer.is_valid else secrets.randbits(128) or 1
+    span_id = secrets.randbits(64) or 1
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return NonRecordingSpan(SpanContext(trace_id, span_id, False, flags, outer.trace_state))

@@ -87,6 +87,7 @@ class Warmup:
         listener: scopes.Listener | None = None,
         on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
+        local: bool = True,
     ) -> None:
         """Take a plan.
 
@@ -98,6 +99,7 @@ class Warmup:
             listener: Is told of the compiles in its calls, in the compiling thread.
             on_span: Gets the ``warmup`` span when it begins, e.g. to name a job on it.
             go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
+            local: Whether its calls compile in this process, so that nothing at all is suspicious.
         """
         self._items = items
         self._verify_pass = verify
@@ -106,6 +108,7 @@ class Warmup:
         self._listener = listener
         self._on_span = on_span or (lambda _: None)
         self._go_on = go_on
+        self._local = local
         self._lock = threading.Lock()
         self._abandoned = False
         self._running: WarmupItem | None = None
@@ -244,7 +247,11 @@ class Warmup:
             if item.state in ("eager", "unstable")
         ]
         rows = (get_ledger().totals().total, self.totals.total)
-        if self._items and not any(row.compiles or row.loads or row.failed for row in rows):
+        if (
+            self._local
+            and self._items
+            and not any(row.compiles or row.loads or row.failed for row in rows)
+        ):
             warnings.append(
                 "nothing was compiled at all: is the model compiled, and "
                 "TorchCompileInstrumentor().instrument() called?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 # The loader holds the GIL while it imports torch; so long the server gets to open its port.
 _LOAD_AFTER_S = 0.05
+# The endpoints' own spans: between POST /warmup and its job lies nothing to look at. Older
+# FastAPI, which vLLM asks for, has no telemetry of its own.
+_TELEMETRY: dict[str, Any] = (
+    {"telemetry": {"operation_spans": False}}
+    if "telemetry" in signature(FastAPI).parameters
+    else {}
+)
 
 
 def create_app(
@@ -54,8 +62,7 @@ def create_app(
         title="compilespan",
         version=__version__,
         summary="Warms up compiled models and says what it cost.",
-        # The endpoints' own spans: between POST /warmup and its job lies nothing to look at.
-        telemetry={"operation_spans": False},
+        **_TELEMETRY,
     )
     guard = Guard(token_digest(settings), hosts=hosts)
     app.include_router(_router(runner, guard, ()))
@@ -108,8 +115,19 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
                 starting.cancel()
                 await asyncio.to_thread(runner.stop)
 
-    guarded = [Depends(guard), *dependencies]
     router = APIRouter(lifespan=lifespan)
+    attach(router, runner, guard, dependencies)
+    return router
+
+
+def attach(
+    router: APIRouter | FastAPI,
+    runner: Runner,
+    guard: Guard,
+    dependencies: Sequence[params.Depends] = (),
+) -> None:
+    """Add the endpoints; whoever calls this starts and stops the runner."""
+    guarded = [Depends(guard), *dependencies]
     accounts = Accounts(runner.instance)
     router.include_router(page.routes())
     router.include_router(health.routes(runner))
@@ -120,4 +138,3 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
     router.include_router(metrics.routes(exposition), dependencies=guarded)
     router.include_router(totals.routes(accounts), dependencies=guarded)
     router.include_router(compiles.routes(accounts, History()), dependencies=guarded)
-    return router

@@ -38,6 +38,7 @@ _KINDS: dict[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is not valid"),
     "warmup-failed": (500, "The warmup failed"),
     "too-many-streams": (503, "Too many streams are open"),
+    "plugin-off": (503, "The plugin is off"),
     "draining": (503, "The server is shutting down"),
 }
 

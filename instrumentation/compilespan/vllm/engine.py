@@ -7,10 +7,13 @@ process has said that it is ready.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
-from compilespan.ledger import mark_ready
+from compilespan.ledger import get_ledger, mark_ready
 from compilespan.patches import Patches
 from compilespan.telemetry import active_telemetry
 
@@ -66,12 +69,34 @@ class Engine:
             if startup is not None:
                 why = f"{type(error).__name__}: {error}"
                 _quietly(lambda: startup.end("failed", why))
-                _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+                _flush()
             raise
         if startup is not None:
             _quietly(mark_ready)
-            _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+            # Only now, when the children are there: a thread that imports or exports while the
+            # process forks leaves them locks that nobody gives back.
+            threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
+            atexit.register(_flush)  # a program that ends at once
         return result
+
+
+def _report() -> None:
+    """Export the start, and tell of earlier ones that died."""
+    _flush()
+    _quietly(_report_deaths)
+    _flush()
+
+
+def _flush() -> None:
+    _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+
+
+def _report_deaths() -> None:
+    if (journal := get_ledger().journal) is None or "opentelemetry.sdk" not in sys.modules:
+        return
+    from compilespan.sdk.deaths import report_deaths  # noqa: PLC0415  # needs the SDK
+
+    report_deaths(journal.directory)
 
 
 def _quietly(call: Callable[[], object]) -> None:

@@ -134,7 +134,8 @@ function drawTable(title, spans, from, to) {
     ["name", (span) => span.name],
     ["what", (span) => span.kinds.join(", ").replace("-", " ")],
     ["begins at", (span) => duration(Math.max(0, (span.start - from) / 1000)), true],
-    ["seconds", (span) => (((span.end ?? to) - span.start) / 1000).toFixed(6), true],
+    // Not from the drawing's times: those are milliseconds since 1970, and too coarse.
+    ["seconds", (span) => (span.attributes.seconds ?? (to - span.start) / 1000).toFixed(6), true],
     ["graphs", (span) => span.attributes.graphs, true],
     ["cache", (span) => span.attributes.cache],
     ["outcome", (span) => span.attributes.outcome],

