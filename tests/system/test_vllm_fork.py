@@ -16,6 +16,7 @@ pytestmark = pytest.mark.system
 
 PROGRAM = """
 import multiprocessing
+import torch
 import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile
 
@@ -29,6 +30,8 @@ def work():
     assert get_ledger().records() == ()
     assert get_ledger().phase == "warmup"
     compile_as("in the worker")
+    # As vLLM's stock mode does, which no monitor of its own surrounds.
+    torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.zeros(1, 2))
 
 worker = multiprocessing.get_context("fork").Process(target=work)
 worker.start()
@@ -67,4 +70,7 @@ def test_a_forked_worker_has_providers_of_its_own(tmp_path):
     (startup,) = received.named("startup")
     assert first.trace_id == worker.trace_id == startup.trace_id
     assert first.parent_id == worker.parent_id == startup.span_id
+    assert spans["Linear"].attributes["torch.compile.trigger"] == "dynamo"
+    assert spans["Linear"].attributes["torch.compile.phase"] == "warmup"
+    assert spans["Linear"].trace_id == startup.trace_id
     assert len(list(tmp_path.glob("*.jsonl"))) == 2

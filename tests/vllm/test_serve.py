@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-from server import free_port
-from vllm_start import PYTHON, environment
+from server import Server, free_port
+from vllm_start import HERE, PYTHON, environment
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -92,3 +93,18 @@ def test_the_page_is_there_and_vllms_own_paths_are_its_own(served):
     assert "vllm:" in served.get("/metrics").text
     assert served.get("/v1/models").json()["data"]
     assert served.get("/openapi.json").json()["info"]["title"] != "compilespan"
+
+
+def test_a_sidecar_warms_it_and_reads_its_journals(served):
+    """`compilespan serve` with an HttpTarget, in the directory that the server made for itself."""
+    instance = served.get("/totals", headers=AUTHORIZED).json()["scope"]["instance"]
+    directory = Path(tempfile.gettempdir()) / f"compilespan-{instance}"
+    assert directory.is_dir()
+    env = {"VLLM_URL": str(served.base_url), "PYTHONPATH": str(HERE)}
+    with Server("sidecar:targets", "--state-dir", str(directory), env=env) as sidecar:
+        sidecar.wait_for(lambda: sidecar.client.get("/readyz").status_code == 200)
+        job = sidecar.client.get("/warmup").json()
+        assert job["state"] == "succeeded"
+        assert [item["state"] for item in job["items"]] == ["warm"]
+        totals = sidecar.client.get("/totals").json()
+        assert totals["by_name"]["backbone"]["compiles"] == 1

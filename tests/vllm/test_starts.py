@@ -218,7 +218,9 @@ def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start
 def test_with_nothing_configured_nothing_happens(tmp_path):
     code = """
 import json, sys
+import vllm.envs
 from vllm.plugins import load_general_plugins
+key = vllm.envs.compile_factors()
 load_general_plugins()
 import torch._dynamo.metrics_context, vllm.compilation.monitor, vllm.compilation.decorators
 import os
@@ -228,6 +230,7 @@ print(json.dumps({
     "monitor": type(vllm.compilation.monitor.monitor_torch_compile).__name__,
     "environment": [name for name in os.environ if name.startswith(("COMPILESPAN", "TRACEPARENT"))],
     "plugins": os.environ.get("VLLM_PLUGINS"),
+    "same_key": vllm.envs.compile_factors() == key,
 }))
 """
     env = environment(tmp_path)
@@ -244,3 +247,4 @@ print(json.dumps({
     assert (found["hooked"], found["monitor"]) == ("function", "function")
     assert found["environment"] == []
     assert found["plugins"] is None
+    assert found["same_key"] is True  # of vLLM's compile cache
