@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import pytest
 
 import compilespan.vllm
-from compilespan import get_ledger
+from compilespan import get_ledger, monitor_torch_compile, semconv
+from compilespan.dynamo import GraphWatch
 from compilespan.monitor import Monitor
 from compilespan.telemetry import active_telemetry
 from compilespan.unit import Unit
@@ -73,3 +75,46 @@ def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
     (event,) = span.events
     assert event.timestamp == record.events[0].time_ns
     assert record.start_ns <= event.timestamp <= record.end_ns
+
+
+def piece(wrapped, cache_result):
+    """Compile one piece inside a block, as vLLM's backend does; returns its graph events."""
+    watch = GraphWatch()
+    with monitor_torch_compile("backbone"):
+        with suppress(ValueError):
+            watch.around_piece(wrapped, (), {}, None, {semconv.GRAPH_INDEX: 7}, cache_result)
+        assert not watch.in_piece
+    (record,) = get_ledger().records()
+    return [event.attributes for event in record.events]
+
+
+def test_a_piece_is_told_once_with_what_the_backend_knows(exported):
+    watch = GraphWatch()
+
+    def compiled():
+        watch.around(lambda _: None, (None,), {})  # torch tells of the same piece from inside
+        return "compiled"
+
+    with monitor_torch_compile("backbone"):
+        result = watch.around_piece(
+            compiled, (), {}, None, {semconv.GRAPH_INDEX: 7}, lambda overheard: overheard or "miss"
+        )
+    assert result == "compiled"
+    (record,) = get_ledger().records()
+    assert [event.attributes for event in record.events] == [
+        {semconv.GRAPH_INDEX: 7, semconv.CACHE_RESULT: "miss"}
+    ]
+
+
+def test_a_piece_that_fails_is_no_cache_hit(exported):
+    def fails():
+        raise ValueError("no kernel")
+
+    assert piece(fails, lambda _: "hit") == [{semconv.GRAPH_INDEX: 7}]
+
+
+def test_a_fault_of_ours_fails_no_piece(exported):
+    def broken(_):
+        raise TypeError("ours")
+
+    assert piece(lambda: None, broken) == [{semconv.GRAPH_INDEX: 7}]

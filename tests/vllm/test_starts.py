@@ -180,6 +180,7 @@ def test_a_compile_that_fails_is_an_error_and_vllms_exception_is_its_own(start, 
     assert compiled.status == 2
     assert compiled.attributes["torch.compile.outcome"] == "failed"
     assert compiled.attributes["error.type"]
+    assert compiled.attributes.get("torch.compile.cache.result") != "hit"
     assert totals(failed.state).total.failed_s == pytest.approx(seconds(compiled))
     assert failed.startup.attributes["compilespan.startup.outcome"] == "failed"
 

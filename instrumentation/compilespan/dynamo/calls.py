@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan.components import EncoderNames, marked_as
 from compilespan.dynamo import frames
-from compilespan.monitor import Monitor
-from compilespan.telemetry import active_telemetry
 from compilespan.unit import Unit
-from compilespan.window import Window
+from compilespan.window import Around, closed, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from compilespan.dynamo.graphs import GraphWatch
     from compilespan.dynamo.owners import OwnerMemory
@@ -55,7 +52,7 @@ class Calls:
     def cudagraph_recording(self, recording: Any, compile_id: str) -> Any:
         """Return ``recording``, a context manager, inside a window of kind ``capture``."""
         forward = self._owners.forward(compile_id)
-        return _Recording(
+        return Around(
             recording,
             Unit(
                 forward.name if forward else "cudagraph",
@@ -88,53 +85,13 @@ class Calls:
                 mark=marked_as(subject.chain),
                 by_names=self._names.is_encoder(subject.class_names),
             )
-            window = _open(unit)
+            window = opened(unit)
         except Exception:
             _logger.debug("compilespan: a %s went unseen", trigger, exc_info=True)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            _close(window, error)
+            closed(window, error, "failed")
             raise
-        _close(window, None)
+        closed(window, None, "ok")
         return result
-
-
-class _Recording:
-    """A cudagraph recording: opened and closed where torch enters and leaves its own manager."""
-
-    def __init__(self, recording: Any, unit: Unit) -> None:
-        self._recording = recording
-        self._unit = unit
-        self._window: Window | None = None
-
-    def __enter__(self) -> Any:
-        self._window = _open(self._unit)
-        return self._recording.__enter__()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Any:
-        try:
-            return self._recording.__exit__(exc_type, error, traceback)
-        finally:
-            _close(self._window, error)
-
-
-def _open(unit: Unit) -> Window | None:
-    try:
-        return Window(Monitor(unit, active_telemetry()))
-    except Exception:
-        _logger.debug("compilespan: a %s went unseen", unit.trigger, exc_info=True)
-        return None
-
-
-def _close(window: Window | None, error: BaseException | None) -> None:
-    try:
-        if window is not None:
-            window.close(outcome="ok" if error is None else "failed", error=error)
-    except Exception:
-        _logger.debug("compilespan: lost the end of a compile", exc_info=True)

@@ -127,21 +127,36 @@ class GraphWatch(threading.local):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         module: Any,
-        finish: Callable[[str | None], dict[str, AttributeValue]],
+        attributes: dict[str, AttributeValue],
+        cache_result: Callable[[str | None], str],
     ) -> Any:
         """Call what compiles one piece of a backend that counts its pieces itself.
 
-        ``finish`` gets the cache result that was overheard of torch, and returns the attributes
-        that the backend knows better: index, count, range, cache result.
+        Args:
+            wrapped: Compiles it.
+            args: Of ``wrapped``.
+            kwargs: Of ``wrapped``.
+            module: The graph module.
+            attributes: What the backend knows beforehand: index, count, range.
+            cache_result: Asked when the piece is through, with what was overheard of torch. One
+                that fails has none.
         """
         graph = self.begin(module)
+        graph.note(attributes)
         self._pieces += 1
         try:
-            return wrapped(*args, **kwargs)
-        finally:
+            result = wrapped(*args, **kwargs)
+        except BaseException:
             self._pieces -= 1
-            graph.note(finish(graph.result))
             self.end(graph)
+            raise
+        self._pieces -= 1
+        try:
+            graph.note({**attributes, semconv.CACHE_RESULT: cache_result(graph.result)})
+        except Exception:
+            _logger.debug("compilespan: the cache result of a piece is unknown", exc_info=True)
+        self.end(graph)
+        return result
 
     def around_backend(
         self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

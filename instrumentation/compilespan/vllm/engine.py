@@ -33,11 +33,10 @@ class Engine:
     def __init__(self, startup: Startup | None) -> None:
         """Take the start, where this process opened it."""
         self._startup = startup
-        self._patches = Patches()
 
     def install(self) -> None:
         """Patch what says that it is ready."""
-        self._patches.apply(
+        Patches().apply(
             (
                 ("vllm.v1.worker.gpu_worker", {"Worker.compile_or_warm_up_model": self._ready}),
                 ("vllm.v1.worker.cpu_worker", {"CPUWorker.compile_or_warm_up_model": self._ready}),
@@ -51,10 +50,6 @@ class Engine:
                 ),
             )
         )
-
-    def uninstall(self) -> None:
-        """Put it back."""
-        self._patches.restore()
 
     def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)

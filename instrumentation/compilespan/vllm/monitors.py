@@ -13,15 +13,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
-from compilespan.monitor import Monitor
 from compilespan.patches import Patches
-from compilespan.telemetry import active_telemetry
 from compilespan.unit import Unit
-from compilespan.window import Window
+from compilespan.window import Around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from opentelemetry.util.types import AttributeValue
 
@@ -38,11 +35,10 @@ class Monitors:
 
     def __init__(self, graphs: GraphWatch) -> None:
         self._graphs = graphs
-        self._patches = Patches()
 
     def install(self) -> None:
         """Patch them."""
-        self._patches.apply(
+        Patches().apply(
             (
                 ("vllm.compilation.monitor", {"monitor_torch_compile": self._monitor}),
                 ("vllm.compilation.decorators", {"monitor_torch_compile": self._monitor}),
@@ -50,14 +46,10 @@ class Monitors:
             )
         )
 
-    def uninstall(self) -> None:
-        """Put them back."""
-        self._patches.restore()
-
     def _monitor(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
         theirs = wrapped(*args, **kwargs)
         try:
-            return _Both(theirs, _unit(wrapped, args, kwargs))
+            return Around(theirs, _unit(wrapped, args, kwargs))
         except Exception:
             _logger.debug("compilespan: a vLLM compile goes unseen", exc_info=True)
             return theirs
@@ -73,49 +65,14 @@ class Monitors:
             _logger.debug("compilespan: a vLLM graph goes uncounted", exc_info=True)
             return wrapped(*args, **kwargs)
 
-        def finish(overheard: str | None) -> dict[str, AttributeValue]:
-            result = _cache_result(manager, before, _counts(manager), overheard)
-            return {**attributes, semconv.CACHE_RESULT: result}
-
-        return self._graphs.around_piece(wrapped, args, kwargs, given.get("graph"), finish)
-
-
-class _Both:
-    """vLLM's monitor inside one of ours; each leaves the exception as it is."""
-
-    def __init__(self, theirs: Any, unit: Unit) -> None:
-        self._theirs = theirs
-        self._unit = unit
-        self._window: Window | None = None
-
-    def __enter__(self) -> Any:
-        try:
-            self._window = Window(Monitor(self._unit, active_telemetry()))
-        except Exception:
-            _logger.debug("compilespan: a vLLM compile goes unseen", exc_info=True)
-        try:
-            return self._theirs.__enter__()
-        except BaseException as error:
-            self._close(error)
-            raise
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Any:
-        try:
-            return self._theirs.__exit__(exc_type, error, traceback)
-        finally:
-            self._close(error)
-
-    def _close(self, error: BaseException | None) -> None:
-        if self._window is not None:
-            try:
-                self._window.close(error=error)
-            except Exception:
-                _logger.debug("compilespan: lost a vLLM compile", exc_info=True)
+        return self._graphs.around_piece(
+            wrapped,
+            args,
+            kwargs,
+            given.get("graph"),
+            attributes,
+            lambda overheard: _cache_result(manager, before, _counts(manager), overheard),
+        )
 
 
 def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
