@@ -30,39 +30,25 @@ class Accounts:
 
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
+        if scope == "process":
+            return self._totals(scope, [], get_ledger().ready_after_s)
+        self._instance.flush()
+        with self._instance.reading() as others:
+            return self._totals(scope, others, self._instance.ready_after_s)
+
+    def _totals(
+        self,
+        scope: Literal["instance", "process"],
+        others: list[ProcessJournal],
+        ready_after_s: float | None,
+    ) -> schemas.Totals:
         ledger = get_ledger()
         builder = TotalsBuilder()
         ledger.add_totals_to(builder)
-        others: list[ProcessJournal] = []
-        if scope == "instance":
-            self._instance.flush()
-            others = self._instance.others()
         for other in others:
             builder.update(other.builder)
         now_s = time.time()
         since_ns = min([ledger.since_ns, *(int(other.process["started_ns"]) for other in others)])
-        in_progress = [
-            schemas.InProgress(
-                name=begun.name,
-                is_encoder=begun.is_encoder,
-                started_at=schemas.moment(begun.start_ns),
-                elapsed_s=(time.perf_counter_ns() - begun.started_ns) / 1e9,
-                graphs=begun.graphs,
-            )
-            for begun in ledger.in_progress()
-        ]
-        for other in others:
-            if other.is_running:
-                in_progress += [
-                    schemas.InProgress(
-                        name=begun.name,
-                        is_encoder=begun.is_encoder,
-                        started_at=schemas.moment(begun.start_ns),
-                        elapsed_s=max(0.0, now_s - begun.start_ns / 1e9),
-                        graphs=begun.graphs,
-                    )
-                    for begun in other.in_progress
-                ]
         totals = builder.build()
         return schemas.Totals(
             scope=schemas.Scope(
@@ -73,11 +59,9 @@ class Accounts:
             ),
             since=schemas.moment(since_ns),
             as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),
-            ready_after_s=(
-                ledger.ready_after_s if scope == "process" else self._instance.ready_after_s
-            ),
+            ready_after_s=ready_after_s,
             versions=versions(),
-            in_progress=in_progress,
+            in_progress=_in_progress(others, now_s),
             encoder=totals.encoder,
             language_model=totals.language_model,
             total=totals.total,
@@ -89,8 +73,9 @@ class Accounts:
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
         """Return the records of this start whose fields are as ``wanted``, newest first."""
         records = list(get_ledger().records())
-        for other in self._instance.others():
-            records += other.records
+        with self._instance.reading() as others:
+            for other in others:
+                records += other.records
         found = sorted(
             (
                 record
@@ -105,13 +90,38 @@ class Accounts:
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""
         ledger = get_ledger()
-        return [
-            TracedProcess(os.getpid(), ledger.records(), ledger.in_progress()),
-            *(
-                TracedProcess(other.process["pid"], other.records, other.in_progress)
-                for other in self._instance.others()
-            ),
-        ]
+        own = TracedProcess(os.getpid(), ledger.records(), ledger.in_progress())
+        with self._instance.reading() as others:
+            return [
+                own,
+                *(
+                    TracedProcess(other.process["pid"], tuple(other.records), other.in_progress)
+                    for other in others
+                ),
+            ]
+
+
+def _in_progress(others: list[ProcessJournal], now_s: float) -> list[schemas.InProgress]:
+    """What compiles now: this process's by its monotonic clock, others' by the wall clock."""
+    ages_s = [
+        (begun, (time.perf_counter_ns() - begun.started_ns) / 1e9)
+        for begun in get_ledger().in_progress()
+    ] + [
+        (begun, max(0.0, now_s - begun.start_ns / 1e9))
+        for other in others
+        if other.is_running
+        for begun in other.in_progress
+    ]
+    return [
+        schemas.InProgress(
+            name=begun.name,
+            is_encoder=begun.is_encoder,
+            started_at=schemas.moment(begun.start_ns),
+            elapsed_s=age_s,
+            graphs=begun.graphs,
+        )
+        for begun, age_s in ages_s
+    ]
 
 
 def versions() -> dict[str, str]:

@@ -92,12 +92,13 @@ class Exposition:
             self._last = record
         ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
         self._instance.flush()
-        for other in self._instance.others():
-            new = other.record_count - self._taken.get(str(other.path), 0)
-            for record in other.records[-new:] if new else ():
-                self._metrics.measure(record)
-            self._taken[str(other.path)] = other.record_count
-            ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
+        with self._instance.reading() as others:
+            for other in others:
+                new = other.record_count - self._taken.get(str(other.path), 0)
+                for record in other.records[-new:] if new else ():
+                    self._metrics.measure(record)
+                self._taken[str(other.path)] = other.record_count
+                ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
         for job_id, elapsed_s, state in ended:
             if job_id not in self._jobs_taken:
                 self._jobs_taken.add(job_id)

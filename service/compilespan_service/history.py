@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
@@ -19,6 +20,7 @@ class History:
     """Reads the journals of all starts; each file only once."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._state: StateDirectory | None = None
 
     def starts(self) -> list[schemas.Start]:
@@ -27,12 +29,13 @@ class History:
         if journal is None:
             return []
         journal.flush(0.5)  # what this process recorded a moment ago
-        if self._state is None or self._state.directory != journal.directory:
-            self._state = StateDirectory(journal.directory)
         by_instance: dict[str, list[ProcessJournal]] = {}
-        for process in self._state.processes():
-            by_instance.setdefault(process.process["instance"], []).append(process)
-        starts = [_start(instance, processes) for instance, processes in by_instance.items()]
+        with self._lock:  # a journal that is read on changes
+            if self._state is None or self._state.directory != journal.directory:
+                self._state = StateDirectory(journal.directory)
+            for process in self._state.processes():
+                by_instance.setdefault(process.process["instance"], []).append(process)
+            starts = [_start(instance, processes) for instance, processes in by_instance.items()]
         return sorted(starts, key=lambda start: start.started_at, reverse=True)[:MAX_STARTS]
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from compilespan.propagation import instance_id
 from compilespan.starts import StateDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from compilespan.records import CompileBegun
     from compilespan.starts import Begun, ProcessJournal
@@ -42,7 +43,7 @@ class Instance:
         """
         self._expected = expected or expected_processes()
         self._all_starts = all_starts
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._state: StateDirectory | None = None
         self._looked_s = float("-inf")
         self._seen = (1, 1)
@@ -52,29 +53,38 @@ class Instance:
         if (journal := get_ledger().journal) is not None:
             journal.flush(_FLUSH_S)
 
-    def others(self) -> list[ProcessJournal]:
-        """Return the other processes, those that ended too."""
+    @contextmanager
+    def reading(self) -> Iterator[list[ProcessJournal]]:
+        """Yield the other processes, those that ended too, as they are while this block lasts.
+
+        Requests read in threads of their own, and a journal that is read on changes under them.
+        """
+        with self._lock:
+            yield self._others()
+
+    def _others(self) -> list[ProcessJournal]:
         journal = get_ledger().journal
         if journal is None:
             return []
-        with self._lock:
-            if self._state is None or self._state.directory != journal.directory:
-                self._state = StateDirectory(journal.directory)
-            found = [each for each in self._state.processes() if each.path != journal.path]
+        if self._state is None or self._state.directory != journal.directory:
+            self._state = StateDirectory(journal.directory)
+        found = [each for each in self._state.processes() if each.path != journal.path]
         instances = {instance_id()}
         if self._all_starts():
             instances |= {each.process["instance"] for each in found if each.is_running}
         return [each for each in found if each.process["instance"] in instances]
 
-    def servers(self) -> list[ProcessJournal]:
-        """Return the other processes that serve, too, and live."""
-        return [
-            each
-            for each in self.others()
-            if each.startup is not None
-            and each.process["instance"] == instance_id()
-            and each.is_running
-        ]
+    @contextmanager
+    def _servers(self) -> Iterator[list[ProcessJournal]]:
+        """Yield the other processes that serve, too, and live."""
+        with self.reading() as others:
+            yield [
+                each
+                for each in others
+                if each.startup is not None
+                and each.process["instance"] == instance_id()
+                and each.is_running
+            ]
 
     @property
     def process_count(self) -> int:
@@ -93,18 +103,19 @@ class Instance:
         """
         ready, count = self._seen
         if ready < count or time.monotonic() - self._looked_s > _LOOK_EVERY_S:
-            servers = self.servers()
-            ready = 1 + sum(each.ready_after_s is not None for each in servers)
-            self._seen = ready, max(1 + len(servers), self._expected or 1)
+            with self._servers() as servers:
+                ready = 1 + sum(each.ready_after_s is not None for each in servers)
+                self._seen = ready, max(1 + len(servers), self._expected or 1)
             self._looked_s = time.monotonic()
         return self._seen
 
     def in_progress(self) -> Sequence[CompileBegun | Begun]:
         """Return what compiles now, in any of the processes."""
-        return [
-            *get_ledger().in_progress(),
-            *(begun for each in self.others() if each.is_running for begun in each.in_progress),
-        ]
+        with self.reading() as others:
+            return [
+                *get_ledger().in_progress(),
+                *(begun for each in others if each.is_running for begun in each.in_progress),
+            ]
 
     @property
     def oldest_active_age_s(self) -> float:
@@ -116,28 +127,30 @@ class Instance:
     def ready_after_s(self) -> float | None:
         """Seconds until the last of the workers was ready; ``None`` while one is not."""
         own = get_ledger().ready_after_s
-        servers = self.servers()
-        if own is None or len(servers) + 1 < (self._expected or 1):
+        with self._servers() as servers:
+            others = [each.ready_after_s for each in servers]
+        if own is None or len(others) + 1 < (self._expected or 1):
             return None
-        others = [each.ready_after_s for each in servers]
         return None if None in others else max([own, *filter(None, others)])
 
     @property
     def startup_s(self) -> Mapping[str, float]:
         """Seconds by startup phase, of the slowest worker each."""
         slowest = dict(get_ledger().startup_s)
-        for each in self.servers():
-            for phase, seconds in each.startup_s.items():
-                slowest[phase] = max(seconds, slowest.get(phase, 0.0))
+        with self._servers() as servers:
+            for each in servers:
+                for phase, seconds in each.startup_s.items():
+                    slowest[phase] = max(seconds, slowest.get(phase, 0.0))
         return slowest
 
     @property
     def dropped(self) -> Mapping[str, int]:
         """What was lost in all processes, by signal."""
         lost = dict(get_ledger().dropped)
-        for each in self.others():
-            for signal, count in each.dropped.items():
-                lost[signal] = lost.get(signal, 0) + count
+        with self.reading() as others:
+            for each in others:
+                for signal, count in each.dropped.items():
+                    lost[signal] = lost.get(signal, 0) + count
         return lost
 
 

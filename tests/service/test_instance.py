@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from compilespan_service.instance import expected_processes
+from compilespan_service.accounts import Accounts
+from compilespan_service.exposition import Exposition
+from compilespan_service.instance import Instance, expected_processes
+from compilespan_service.jobbook import JobBook
 from serving import Model
 
 WORKER = """
@@ -21,9 +27,11 @@ open_journal()
 Startup().begin()
 print("serves", flush=True)
 for line in sys.stdin:
-    if line.strip() == "compile":
-        with monitor_torch_compile("LlamaModel", kind="compile"):
-            pass
+    what, _, times = line.strip().partition(" ")
+    if what == "compile":
+        for _ in range(int(times or 1)):
+            with monitor_torch_compile("LlamaModel", kind="compile"):
+                pass
     else:
         mark_ready()
     from compilespan import get_ledger
@@ -90,6 +98,37 @@ def test_what_another_worker_compiled_is_in_totals_compiles_and_metrics_once(ser
             if line.startswith("torch_compile_duration_seconds_count")
         ]
         assert [float(line.split()[-1]) for line in counts] == [1.0]
+
+
+def test_requests_that_read_at_once_lose_and_repeat_nothing(serve, worker):
+    """A journal is read on while another request adds it up."""
+    serve(Model())
+    instance = Instance()
+    accounts, exposition = Accounts(instance), Exposition(instance, JobBook())
+    over = threading.Event()
+
+    def read(what):
+        while not over.is_set():
+            what()
+
+    readers = [
+        lambda: accounts.totals("instance"),
+        lambda: accounts.compiles({}, 4096),
+        accounts.traced,
+        lambda: exposition.render(""),
+        instance.in_progress,
+    ]
+    with ThreadPoolExecutor(len(readers)) as pool:
+        futures = [pool.submit(read, what) for what in readers]
+        for _ in range(15):
+            worker("compile 100")
+        over.set()
+        for future in futures:
+            future.result()
+    assert accounts.totals("instance").total.compiles == 1500
+    text = exposition.render("")[0].decode()
+    (count,) = re.findall(r"^torch_compile_duration_seconds_count.* ([\d.]+)$", text, re.MULTILINE)
+    assert float(count) == 1500
 
 
 def test_workers_that_are_still_to_come_are_waited_for(serve):
