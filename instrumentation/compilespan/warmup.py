@@ -110,7 +110,7 @@ class Warmup:
         self._go_on = go_on
         self._local = local
         self._lock = threading.Lock()
-        self._abandoned = False
+        self._over = False
         self._running: WarmupItem | None = None
         self._span: Span = trace.INVALID_SPAN
         self._builder = TotalsBuilder()
@@ -131,19 +131,18 @@ class Warmup:
             finally:
                 result = WarmupResult(items, self.totals, tuple(self._warnings()))
                 with self._lock:
-                    if not self._abandoned:
-                        error = "an item failed" if result.state == "failed" else None
-                        self._end_spans(result.state, error)
+                    self._end(result.state, "an item failed" if result.state == "failed" else None)
         return result
 
-    def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> None:
-        """End it from another thread although a call goes on.
+    def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> bool:
+        """End it from another thread although a call goes on; ``False`` if it was over already.
 
         The spans end now. What the call compiles later is still counted; the items stay as they
         are: the one that runs has failed, what did not begin is cancelled.
         """
         with self._lock:
-            self._abandoned = True
+            if self._over:
+                return False
             for _, item in self._items:
                 if item is self._running:
                     item.state, item.error = "failed", why
@@ -152,9 +151,14 @@ class Warmup:
                 else:
                     continue
                 self._on_item(item)
-            self._end_spans(state, why)
+            self._end(state, why)
+        return True
 
-    def _end_spans(self, state: str, error: str | None) -> None:
+    def _end(self, state: str, error: str | None) -> None:
+        """End the spans, once; from now on nothing changes an item."""
+        if self._over:
+            return
+        self._over = True
         for _, item in self._items:
             item.end_span()
         self._span.set_attribute(semconv.JOB_STATE, state)
@@ -164,7 +168,7 @@ class Warmup:
 
     def _run(self) -> None:
         for target, item in self._items:
-            if self._abandoned:
+            if self._over:
                 return
             if not self._go_on():
                 self._settle(item, "cancelled")
@@ -176,12 +180,12 @@ class Warmup:
             if item.state == "failed" and self._on_error == "stop":
                 return
         for target, item in self._items if self._verify_pass else ():
-            if item.state == "unverified" and self._go_on() and not self._abandoned:
+            if item.state == "unverified" and self._go_on() and not self._over:
                 self._verify(target, item)
 
     def _settle(self, item: WarmupItem, state: ItemState, error: str | None = None) -> None:
         with self._lock:
-            if self._abandoned:
+            if self._over:
                 return
             item.state, item.error = state, error
         self._on_item(item)
@@ -233,7 +237,7 @@ class Warmup:
         except BaseException as error:
             _logger.warning("warmup of %s %s failed", item.target, item.shape, exc_info=True)
             with self._lock:
-                if not self._abandoned:
+                if not self._over:
                     item.failed_by(error)
             self._on_item(item)
         finally:

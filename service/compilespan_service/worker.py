@@ -203,7 +203,8 @@ class Worker:
         with self.lock:
             if job.is_over or self._warmup is None:
                 return
-            self._warmup.abandon("timed_out", why)
+            if not self._warmup.abandon("timed_out", why):
+                return  # it came through at the last moment
             self._end(job, "timed_out", why)
         if self._settings.on_hang == "exit":
             time.sleep(HANG_GRACE_S)

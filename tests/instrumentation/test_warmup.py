@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from compilespan import WarmupTarget, get_ledger, mark_ready, warm
+from compilespan.warmup import Warmup
+from compilespan.warmup_plan import plan
 from serving import Net, batches, target
 
 
@@ -199,3 +201,15 @@ def test_after_ready_compiles_are_serving_and_warmups_are_still_warmup(instrumen
     warm([target(module, batches(1))])
     module(torch.zeros(3, 4))
     assert [record.phase for record in get_ledger().records()] == ["warmup", "serving"]
+
+
+def test_a_warmup_that_is_over_cannot_be_abandoned(instrumented):
+    """Its time runs out at the very moment when it comes through."""
+    module = torch.compile(Net(), backend="eager")
+    warmup = Warmup(plan([target(module, batches(2))]))
+    warmup.run()
+    assert warmup.abandon("timed_out", "too late") is False
+    (span,) = instrumented.named("warmup")
+    assert span.attributes["compilespan.job.state"] == "succeeded"
+    (item,) = instrumented.named("warmup.item")
+    assert item.attributes["compilespan.item.state"] == "warm"
