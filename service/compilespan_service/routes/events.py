@@ -90,6 +90,8 @@ class _Streams:
         return self._follow(feed, after)
 
     async def _follow(self, feed: Feed, after: int) -> AsyncIterator[bytes]:
+        if self._open >= MAX_STREAMS:  # of many that asked at once
+            return
         self._open += 1
         try:
             yield f"retry: {_RETRY_MS}\n\n".encode()
