@@ -51,7 +51,6 @@ def test_after_the_close_nothing_is_taken():
 def test_what_is_not_kept_any_more_is_a_snapshot(monkeypatch):
     monkeypatch.setattr(feeds, "MAX_EVENTS", 3)
     feed = Feed(lambda: Told(text="snapshot"))
-    feed._events = type(feed._events)(maxlen=3)
     for index in range(10):
         feed.put("item", Told(text=str(index)))
     feed.close()

@@ -220,3 +220,15 @@ def serves():
 
 def inductor():
     return [WarmupTarget("net", run_on(net("inductor")), [{"batch": 2}])]
+
+
+def waits():
+    """Each call, compiled or not, lasts as long as the file HOLD exists."""
+    run = run_on(net("eager"))
+
+    def run_and_wait(shape):
+        while Path(os.environ["HOLD"]).exists():
+            time.sleep(0.02)
+        run(shape)
+
+    return [WarmupTarget("waits", run_and_wait, [{"batch": 2}])]

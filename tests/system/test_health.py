@@ -77,9 +77,7 @@ ROWS = [
     [row[1:] for row in ROWS],
     ids=[" ".join((row[0], *row[2])) for row in ROWS],
 )
-def test_probes(factory, options, condition, expected, tmp_path):
-    hold = tmp_path / "file"
-    hold.write_text("")
+def test_probes(factory, options, condition, expected, hold):
     env = {"HOLD": str(hold), "FAIL": str(hold)}
     with Server(f"eager_targets:{factory}", *options, env=env) as server:
         server.hold = hold
@@ -89,14 +87,18 @@ def test_probes(factory, options, condition, expected, tmp_path):
             hold.unlink()
 
 
-def test_warm_it_stays_ready_while_a_later_job_runs(tmp_path):
-    hold = tmp_path / "hold"
-    with Server("eager_targets:held", env={"HOLD": str(hold)}) as server:
+def test_warm_it_stays_ready_while_a_later_job_runs(hold):
+    hold.unlink()
+    with Server("eager_targets:waits", env={"HOLD": str(hold)}) as server:
         server.wait_for(lambda: probes(server) == (200, 200, 200))
-        server.client.post("/warmup?wait=30", json={"force": True})
-        job = server.client.post("/warmup", json={"force": True})
-        assert job.status_code in (200, 202)
+        hold.write_text("")
+        job = server.client.post("/warmup", json={"force": True}).json()
+        job_url = f"/warmup/jobs/{job['id']}"
+        server.wait_for(lambda: server.client.get(job_url).json()["state"] == "running")
         assert probes(server) == (200, 200, 200)
+        assert server.client.get(job_url).json()["state"] == "running"
+        assert server.client.get("/livez").json()["phase"] == "warmup"
+        hold.unlink()
 
 
 @pytest.mark.parametrize("factory", ["failing", "eager"])

@@ -15,14 +15,6 @@ from sse import events
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture
-def hold(tmp_path):
-    """A file that holds up the compiles of the target ``held`` while it exists."""
-    path = tmp_path / "hold"
-    path.write_text("")
-    return path
-
-
 def held(hold, *arguments, **env):
     return Server(
         "eager_targets:held",

@@ -69,13 +69,6 @@ def open_page(chromium):
     assert complaints == []
 
 
-@pytest.fixture
-def hold(tmp_path):
-    path = tmp_path / "hold"
-    path.write_text("")
-    return path
-
-
 def pages(hold, *arguments, **env):
     return Server("eager_targets:pages", *arguments, env={"HOLD": str(hold), **env})
 
