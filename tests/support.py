@@ -84,6 +84,10 @@ class Exported:
             for point in (metric.data.data_points if metric else ())
         ]
 
+    def exemplars(self, name: str) -> list[Any]:
+        """Return the exemplars of each point of a metric."""
+        return [point.exemplars for point in self.metrics()[name].data.data_points]
+
 
 def snapshot(span: ReadableSpan) -> dict[str, Any]:
     """Return a whole span as plain values, without what differs from run to run."""

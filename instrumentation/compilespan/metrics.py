@@ -14,6 +14,7 @@ from compilespan.totals import bounded_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.records import CompileRecord
@@ -112,8 +113,13 @@ class CompileMetrics:
             description="Telemetry that was lost because a bound was reached.",
         )
 
-    def measure(self, record: CompileRecord) -> None:
-        """Feed the metrics from a record."""
+    def measure(self, record: CompileRecord, context: Context | None = None) -> None:
+        """Feed the metrics from a record.
+
+        Args:
+            record: Of a compile that ended.
+            context: Of its span, which the duration's exemplar then leads to.
+        """
         name = bounded_name(record.name, self._names)
         self._names.add(name)
         component = {semconv.IS_ENCODER: record.is_encoder}
@@ -128,7 +134,7 @@ class CompileMetrics:
             attributes[semconv.CACHE_RESULT] = record.cache_result
         if record.error_type:
             attributes[semconv.ERROR_TYPE] = record.error_type
-        self._duration.record(record.duration_s, attributes)
+        self._duration.record(record.duration_s, attributes, context)
         results = {
             "hit": record.cache_hits,
             "miss": record.cache_misses,

@@ -236,7 +236,7 @@ class Monitor:
         record = self._record(outcome, exception_type(error) if error is not None else None)
         try:
             self._telemetry.end_span(self._span, record, self._tally.graph_break_count, error)
-            self._telemetry.metrics.measure(record)
+            self._telemetry.metrics.measure(record, trace.set_span_in_context(self._span))
         finally:
             get_ledger().end(self._key, record)
         self._tell("ended", self._key, record)

@@ -62,6 +62,15 @@ def test_every_output_shows_the_same_number(exported):
     assert record.duration_ns >= 10_000_000
 
 
+def test_the_duration_has_an_exemplar_that_leads_to_its_span(exported):
+    with monitor_torch_compile("a", kind="compile"):
+        pass
+    (span,) = exported.spans
+    ((exemplar,),) = exported.exemplars("torch.compile.duration")
+    assert exemplar.trace_id == span.context.trace_id
+    assert exemplar.span_id == span.context.span_id
+
+
 def test_the_clock_is_read_before_anything_of_ours_is_done(exported, monkeypatch):
     """Rule 2: a slow exporter is no compile time."""
     monitor = monitor_torch_compile("a", kind="compile")

@@ -75,6 +75,9 @@ def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
     (event,) = span.events
     assert event.timestamp == record.events[0].time_ns
     assert record.start_ns <= event.timestamp <= record.end_ns
+    # From metric to trace, although the span was never current.
+    ((exemplar,),) = exported.exemplars("torch.compile.duration")
+    assert exemplar.span_id == span.context.span_id
 
 
 def piece(wrapped, cache_result):

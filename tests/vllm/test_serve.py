@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from receiver import Receiver
 from server import Server, free_port
 from vllm_start import HERE, PYTHON, environment
 
@@ -19,11 +20,23 @@ AUTHORIZED = {"Authorization": "Bearer s3cret"}
 
 
 @pytest.fixture(scope="module")
-def served(models, tmp_path_factory):
-    """A server that has nothing configured but the middleware and its token."""
+def collector():
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def served(models, collector, tmp_path_factory):
+    """A server that has no state directory: the middleware is why it makes one."""
     directory = tmp_path_factory.mktemp("serve")
     port = free_port()
-    env = environment(directory, COMPILESPAN_TOKEN="s3cret", COMPILESPAN_VLLM_PROMPT_LENGTHS="8,32")
+    env = environment(
+        directory,
+        collector,
+        COMPILESPAN_TOKEN="s3cret",
+        COMPILESPAN_VLLM_PROMPT_LENGTHS="8,32",
+        COMPILESPAN_VLLM_IMAGE_SIZES="56x84",
+    )
     del env["COMPILESPAN_STATE_DIR"]
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
@@ -74,12 +87,33 @@ def test_totals_of_all_processes(served):
     assert "backbone" in names
 
 
+def test_the_start_is_one_trace_from_the_server_to_its_worker(served, collector):
+    deadline = time.monotonic() + 20
+    while not collector.received.named("startup"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    (startup,) = collector.received.named("startup")
+    assert startup.attributes["compilespan.startup.outcome"] == "ready"
+    compiled = {
+        span.attributes["torch.compile.name"]: span
+        for span in collector.received.named("torch.compile")
+    }
+    backbone = compiled["backbone"]
+    assert {span.trace_id for span in compiled.values()} == {startup.trace_id}
+    assert backbone.parent_id == startup.span_id
+    assert startup.start_ns < backbone.start_ns < backbone.end_ns < startup.end_ns
+
+
 def test_a_warmup_goes_through_the_servers_own_completions(served):
     assert served.post("/warmup").status_code == 401
     response = served.post("/warmup?wait=100", headers=AUTHORIZED)
     assert response.status_code == 200, response.text
     job = response.json()
-    assert [item["shape"] for item in job["items"]] == [{"prompt_tokens": 8}, {"prompt_tokens": 32}]
+    assert [item["shape"] for item in job["items"]] == [
+        {"prompt_tokens": 8},
+        {"prompt_tokens": 32},
+        {"image_width": 56, "image_height": 84},
+    ]
     assert {item["state"] for item in job["items"]} == {"warm"}
     assert job["warnings"] == []
 

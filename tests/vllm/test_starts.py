@@ -172,6 +172,17 @@ def test_in_the_mode_that_vllm_does_not_count_the_compile_is_recorded_all_the_sa
     assert compiled.attributes["torch.compile.graph.count"] >= 1
 
 
+def test_stock_torch_compile_is_recorded_too(start, tmp_path):
+    stock = start("llama", tmp_path, {"compilation_config": {"mode": 1}})
+    assert stock.code == 0, stock.log
+    assert stock.took_s() == []  # nor does vLLM count here
+    compiles = stock.compiles()
+    assert compiles
+    assert {span.attributes["torch.compile.name"] for span in compiles} == {"LlamaForCausalLM"}
+    assert {span.attributes["torch.compile.phase"] for span in compiles} == {"warmup"}
+    assert {span.trace_id for span in compiles} == {stock.startup.trace_id}
+
+
 def test_a_compile_that_fails_is_an_error_and_vllms_exception_is_its_own(start, tmp_path):
     failed = start("llama", tmp_path, FAIL_COMPILE="1")
     assert failed.code != 0

@@ -34,6 +34,22 @@ def _name_the_distribution(module):
     module.importlib = SimpleNamespace(metadata=SimpleNamespace(version=version))
 
 
+@wrapt.when_imported("vllm.v1.worker.cpu_model_runner")
+def _compile_in_stock_mode(module):
+    # The CPU runner leaves out the end of the GPU runner's load_model, which is stock mode.
+    original = module.CPUModelRunner.load_model
+
+    def load_model(self, *args, **kwargs):
+        from vllm.config import CompilationMode
+
+        original(self, *args, **kwargs)
+        config = self.vllm_config.compilation_config
+        if config.mode == CompilationMode.STOCK_TORCH_COMPILE:
+            self.model.compile(fullgraph=True, backend=config.init_backend(self.vllm_config))
+
+    module.CPUModelRunner.load_model = load_model
+
+
 if os.environ.get("FORCE_MODE_3"):
 
     @wrapt.when_imported("vllm.platforms.cpu")
