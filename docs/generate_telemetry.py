@@ -24,7 +24,8 @@ def text() -> str:
         a["id"]: a for g in groups if g["type"] == "attribute_group" for a in g["attributes"]
     }
     parts = [HEAD]
-    for kind, title in (("span", "Spans"), ("event", "Events"), ("metric", "Metrics")):
+    titles = {"entity": "Resource", "span": "Spans", "event": "Events", "metric": "Metrics"}
+    for kind, title in titles.items():
         parts.append(f"\n## {title}\n")
         for group in groups:
             if group["type"] == kind:

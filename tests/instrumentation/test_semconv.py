@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from compilespan import mark_ready, monitor_torch_compile, semconv, warm
+from compilespan.sdk import service_resource
 from serving import Net, batches, target
 
 REGISTRY = yaml.safe_load(
@@ -31,6 +32,8 @@ UPSTREAM = {
     "exception.type": str,
     "exception.message": str,
     "exception.stacktrace": str,
+    "service.name": str,
+    "service.instance.id": str,
 }
 TYPES = {"string": str, "int": int, "boolean": bool, "string[]": tuple}
 INSTRUMENTS = {
@@ -118,6 +121,16 @@ def test_every_span_and_event_is_as_registered(everything):
         semconv.EVENT_NESTED,
         semconv.EVENT_EXCEPTION,
     }
+
+
+def test_the_resource_is_as_registered(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (process,) = groups("entity", "name").values()
+    attributes = service_resource().attributes
+    ours = {name: value for name, value in attributes.items() if not name.startswith("telemetry.")}
+    check_all(process, ours)
+    assert set(ours) == set(references(process))
 
 
 def test_every_metric_is_as_registered(everything):

@@ -118,9 +118,8 @@ def service_resource(service_name: str = "compilespan") -> Resource:
         semconv.INSTANCE: instance,
     }
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        attributes["torch.version"] = importlib.metadata.version("torch")
-    for attribute, value in _distributed().items():
-        attributes[f"torch.distributed.{attribute}"] = value
+        attributes[semconv.TORCH_VERSION] = importlib.metadata.version("torch")
+    attributes |= _distributed()
     resource = Resource.create(attributes)
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
@@ -132,10 +131,13 @@ def _distributed() -> dict[str, int]:
     distributed = sys.modules.get("torch.distributed")
     with contextlib.suppress(Exception):  # telemetry is no reason not to start
         if distributed is not None and distributed.is_initialized():
-            return {"rank": distributed.get_rank(), "world_size": distributed.get_world_size()}
+            return {
+                semconv.RANK: distributed.get_rank(),
+                semconv.WORLD_SIZE: distributed.get_world_size(),
+            }
     return {
         attribute: int(value)
-        for variable, attribute in (("RANK", "rank"), ("WORLD_SIZE", "world_size"))
+        for variable, attribute in (("RANK", semconv.RANK), ("WORLD_SIZE", semconv.WORLD_SIZE))
         if (value := os.environ.get(variable, "")).isdecimal()
     }
 
