@@ -14,6 +14,7 @@ from support import Exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,22 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     get_ledger()._reset()
     if "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
+
+
+@pytest.fixture(scope="session")
+def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Point inductor, in this process and its children, at one directory.
+
+    The tests of a session share it: a fresh one costs half a minute.
+    """
+    directory = tmp_path_factory.mktemp("inductor")
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory)
+    yield directory
+    if before is None:
+        del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    else:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class Received:
     spans: list[Span] = field(default_factory=list)
     metrics: dict[str, dict[tuple, Point]] = field(default_factory=dict)
     logs: list[Event] = field(default_factory=list)
+    metric_requests: list[Any] = field(default_factory=list)
 
     def named(self, name):
         return [span for span in self.spans if span.name == name]
@@ -155,6 +156,8 @@ class Receiver:
                         self.received.spans.append(
                             _span(span, _plain(resource.resource.attributes))
                         )
+            if hasattr(request, "resource_metrics"):
+                self.received.metric_requests.append(request)
             for resource in getattr(request, "resource_metrics", ()):
                 for scope in resource.scope_metrics:
                     for metric in scope.metrics:
@@ -199,10 +202,11 @@ def _span(span, resource):
 
 
 def _plain(attributes):
-    return {each.key: _value(each.value) for each in attributes}
+    return {each.key: value_of(each.value) for each in attributes}
 
 
-def _value(value):
+def value_of(value):
+    """Return what an attribute's value holds."""
     kind = value.WhichOneof("value")
     found = getattr(value, kind) if kind else None
-    return [_value(each) for each in found.values] if kind == "array_value" else found
+    return [value_of(each) for each in found.values] if kind == "array_value" else found

@@ -1,0 +1,49 @@
+"""The dashboard "Compile time: encoder and language model", in the page's order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import starts
+import trouble
+from dashboard import SLOW_START, dashboard, data_source, link, values
+from numbers_row import numbers
+from queries import COUNT, PROCESS
+
+if TYPE_CHECKING:
+    from panels import Json
+
+UID = "compilespan-compile-time"
+
+
+def build() -> Json:
+    """Return it."""
+    return dashboard(
+        UID,
+        "Compile time: encoder and language model",
+        "Why did the server take so long to start, and was it the encoder or the language model?",
+        variables=[
+            data_source("prometheus"),
+            data_source("tempo"),
+            values("service", "Service", "label_values(compilespan_ready, job)"),
+            values(
+                "instance",
+                "Instance",
+                'label_values(compilespan_ready{job=~"$service"}, instance)',
+            ),
+            values(
+                "name",
+                "torch.compile.name",
+                f"label_values({COUNT}{{{PROCESS}}}, torch_compile_name)",
+            ),
+        ],
+        links=[link("A slow start", SLOW_START, "Traces of starts, warmups and compiles")],
+        rows=[
+            ("", 4, numbers()),
+            ("Starts", 10, starts.starts()),
+            ("", 9, starts.cold_and_slow()),
+            ("Ranks and replicas", 9, starts.processes()),
+            ("While serving", 9, trouble.serving()),
+            ("Failed", 8, trouble.failed()),
+        ],
+    )

@@ -1,0 +1,83 @@
+"""The stat row: the answer before anything else."""
+
+from __future__ import annotations
+
+import queries
+from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, Json, stat
+from queries import ENCODER, LANGUAGE_MODEL, NAMED, PROCESS, STARTUP, compile_seconds, last
+
+
+def numbers() -> list[tuple[Json, int]]:
+    """Return the row."""
+    encoder, model = compile_seconds(ENCODER), compile_seconds(LANGUAGE_MODEL)
+    ready = last(STARTUP, f'{PROCESS},compilespan_startup_phase="total"')
+    serving = last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
+    return [
+        (
+            stat(
+                "Time to ready",
+                "From the creation of the process to ready, of the slowest process selected. "
+                "`compilespan.startup.duration`, phase `total`.",
+                f"max({ready})",
+                unit="s",
+                no_value="Not ready yet",
+            ),
+            4,
+        ),
+        (
+            stat(
+                "Encoder",
+                "Seconds of compile work for encoders, of all processes selected; failed compiles "
+                "and loads left out. `torch.compile.duration`, its sum.",
+                f"sum({encoder})",
+                unit="s",
+                no_value=NOTHING,
+                colour=ENCODER_COLOUR,
+            ),
+            4,
+        ),
+        (
+            stat(
+                "Language model",
+                "Seconds of compile work for all that is no encoder, of all processes selected; "
+                "failed compiles and loads left out. `torch.compile.duration`, its sum.",
+                f"sum({model})",
+                unit="s",
+                no_value=NOTHING,
+                colour=LANGUAGE_MODEL_COLOUR,
+            ),
+            4,
+        ),
+        (
+            stat(
+                "Loaded from cache",
+                "Share of the graphs whose backend has a cache that came from it. "
+                "`torch.compile.graphs` by `torch.compile.cache.result`.",
+                queries.hit_ratio(PROCESS),
+                unit="percentunit",
+                no_value="No backend with a cache",
+            ),
+            4,
+        ),
+        (
+            stat(
+                "Compiling now",
+                "Compiles in progress. `torch.compile.active_compiles`.",
+                f"sum(torch_compile_active_compiles{{{PROCESS}}})",
+                unit="short",
+                no_value="No process reports",
+            ),
+            4,
+        ),
+        (
+            stat(
+                "Recompiles while serving",
+                "Frames compiled again after ready: each delayed a request. "
+                "`torch.compile.recompiles`, phase `serving`.",
+                queries.zero_where_nothing(f"sum({serving})"),
+                unit="short",
+                no_value="No process reports",
+            ),
+            4,
+        ),
+    ]

@@ -1,0 +1,109 @@
+"""PromQL of the dashboards: what is selected, and how a series finds its process's resource.
+
+Compiles happen before the first scrape, so a counter's first value is all there ever is: nothing
+here takes a ``rate``. What a process last said is shown as it is, also when it has ended since.
+
+What a process is (start, torch, rank) is on ``target_info``, which both ways to Prometheus write,
+its OTLP receiver and a scrape of ``/metrics``. The subquery joins before it looks back: a server
+that is scraped keeps its ``instance`` over restarts, and has one ``target_info`` after the other.
+"""
+
+from __future__ import annotations
+
+PROCESS = 'job=~"$service",instance=~"$instance"'
+NAMED = f'{PROCESS},torch_compile_name=~"$name"'
+COMPILED = f'{NAMED},torch_compile_kind="compile",torch_compile_outcome!="failed"'
+ENCODER = 'is_encoder="true"'
+LANGUAGE_MODEL = 'is_encoder="false"'
+START = "compilespan_instance_id"
+
+SECONDS = "torch_compile_duration_seconds_sum"
+COUNT = "torch_compile_duration_seconds_count"
+BUCKETS = "torch_compile_duration_seconds_bucket"
+GRAPHS = "torch_compile_graphs_total"
+STARTUP = "compilespan_startup_duration_seconds"
+
+
+def last(metric: str, labels: str) -> str:
+    """Return what each series of ``metric`` said last in the time range."""
+    return f"last_over_time({metric}{{{labels}}}[$__range])"
+
+
+def compile_seconds(component: str) -> str:
+    """Return the compile seconds of a component, a series for each process and name."""
+    return last(SECONDS, f"{COMPILED},{component}")
+
+
+def joined(metric: str, labels: str, *resource: str, start: str = ".+") -> str:
+    """Return the last values with labels of their process's resource.
+
+    Args:
+        metric: Its name.
+        labels: Its selector.
+        resource: Labels of ``target_info`` to add; the start is always there.
+        start: A regular expression of starts.
+    """
+    told = ", ".join((START, *resource))
+    return (
+        f"last_over_time(({metric}{{{labels}}} * on (job, instance) group_left ({told}) "
+        f'target_info{{{START}=~"{start}"}})[$__range:1m])'
+    )
+
+
+def by_start(
+    metric: str, labels: str, *resource: str, also: tuple[str, ...] = (), how: str = "sum"
+) -> str:
+    """Return a value for each start; ``also`` are labels of the series themselves to keep."""
+    kept = ", ".join((START, *also, *resource))
+    return f"{how} by ({kept}) ({joined(metric, labels, *resource)})"
+
+
+def zero_where_nothing(expression: str) -> str:
+    """Return ``expression``, or 0 where processes report and it has no series yet."""
+    return f"{expression} or 0 * max({last('compilespan_ready', PROCESS)})"
+
+
+def is_cold() -> str:
+    """Return the starts in which any graph missed the cache."""
+    missed = by_start(GRAPHS, f'{PROCESS},torch_compile_cache_result="miss"')
+    return f"({missed} > 0)"
+
+
+def cold_and_warm(component: str) -> str:
+    """Return the mean compile seconds of cold and of warm starts, for each version of torch."""
+    seconds = by_start(SECONDS, f"{COMPILED},{component}", "torch_version")
+    cold = f"avg by (torch_version) ({seconds} and on ({START}) {is_cold()})"
+    warm = f"avg by (torch_version) ({seconds} unless on ({START}) {is_cold()})"
+    return (
+        f'label_join(label_replace({cold}, "cache", "cold", "", ""), '
+        '"starts", " · torch ", "cache", "torch_version") or '
+        f'label_join(label_replace({warm}, "cache", "warm", "", ""), '
+        '"starts", " · torch ", "cache", "torch_version")'
+    )
+
+
+def began() -> str:
+    """Return when each start was first seen, in milliseconds since the epoch."""
+    ready = f"compilespan_ready{{{PROCESS}}} * on (job, instance) group_left ({START}) "
+    info = f'target_info{{{START}!=""}}'
+    return f"1000 * min by ({START}) (min_over_time(timestamp({ready}{info})[$__range:1m]))"
+
+
+def hit_ratio(labels: str) -> str:
+    """Return the share of graphs that came from the cache, of those whose backend has one."""
+    hits = last(GRAPHS, f'{labels},torch_compile_cache_result="hit"')
+    graphs = last(GRAPHS, f'{labels},torch_compile_cache_result=~".+"')
+    return f"(sum({hits}) or vector(0)) / sum({graphs})"
+
+
+def per_process() -> str:
+    """Return the compile seconds of each process, with its start and rank."""
+    told = (START, "job", "instance", "torch_distributed_rank")
+    joint = joined(SECONDS, COMPILED, "torch_distributed_rank")
+    return f"sum by ({', '.join(told)}) ({joint})"
+
+
+def behind_the_fastest(group: str) -> str:
+    """Return how many seconds each process was behind the fastest of its ``group``."""
+    each = per_process()
+    return f"{each} - on ({group}) group_left min by ({group}) ({each})"

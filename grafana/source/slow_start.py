@@ -1,0 +1,166 @@
+"""The dashboard "A slow start": the traces behind the numbers."""
+
+from __future__ import annotations
+
+from compile_time import UID
+from dashboard import SLOW_START, dashboard, data_source, link, values
+from panels import PROMETHEUS, Json, panel, promql_now, table, traceql
+from queries import START, STARTUP, joined
+
+_TO_TRACE = {
+    "matcher": {"id": "byName", "options": "traceID"},
+    "properties": [
+        {
+            "id": "links",
+            "value": [
+                {
+                    "title": "Show below",
+                    "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__value.raw}}"
+                    "&${service:queryparam}&${start:queryparam}",
+                }
+            ],
+        }
+    ],
+}
+_OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
+
+
+def build() -> Json:
+    """Return it."""
+    return dashboard(
+        SLOW_START,
+        "A slow start",
+        "Where the time of a start went: pick one, then a trace of it.",
+        variables=[
+            data_source("prometheus"),
+            data_source("tempo"),
+            values("service", "Service", "label_values(compilespan_ready, job)"),
+            values(
+                "start",
+                "Start",
+                f'label_values(target_info{{job=~"$service",{START}!=""}}, {START})',
+            ),
+            {
+                "type": "textbox",
+                "name": "trace",
+                "label": "Trace",
+                "description": "A trace id; a click on one in the tables puts it here.",
+                "query": "",
+            },
+        ],
+        links=[link("Compile time", UID, "The numbers of all starts")],
+        rows=[
+            ("", 8, [(_phases(), 8), (_starts(), 16)]),
+            ("", 9, [(_warmups(), 8), (_compiles(), 16)]),
+            ("", 18, [(_trace(), 24)]),
+            ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
+        ],
+    )
+
+
+def _phases() -> Json:
+    seconds = joined(STARTUP, 'job=~"$service"', start="$start")
+    return panel(
+        "bargauge",
+        "Phases",
+        "Importing, loading, the last warmup and the whole start; of several processes the "
+        "slowest. `compilespan.startup.duration` by `compilespan.startup.phase`.",
+        [
+            {
+                **promql_now(f"max by (compilespan_startup_phase) ({seconds})"),
+                "datasource": PROMETHEUS,
+                "format": "time_series",
+                "legendFormat": "{{compilespan_startup_phase}}",
+            }
+        ],
+        unit="s",
+        no_value="Not ready yet",
+        colour={"mode": "fixed", "fixedColor": "text"},
+        options={
+            "displayMode": "basic",
+            "legend": {
+                "showLegend": False,
+                "displayMode": "list",
+                "placement": "bottom",
+                "calcs": [],
+            },
+            "maxVizHeight": 40,
+            "minVizHeight": 16,
+            "minVizWidth": 8,
+            "namePlacement": "left",
+            "orientation": "horizontal",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "showUnfilled": False,
+            "sizing": "auto",
+            "valueMode": "text",
+        },
+    )
+
+
+def _spans(title: str, description: str, query: str, no_value: str) -> Json:
+    return table(
+        title,
+        description,
+        [traceql(query)],
+        unit="ns",
+        no_value=no_value,
+        overrides=[_TO_TRACE],
+        sort_by="Duration",
+    )
+
+
+def _starts() -> Json:
+    return _spans(
+        "Starts",
+        "Spans `startup`: a server from the creation of its process until it was ready, failed, or "
+        "died; of one that died the event says what was compiling.",
+        f'{{ name = "startup" && {_OF_START} }} | '
+        "select(span.compilespan.startup.outcome, span.compilespan.instance.id)",
+        "No start in this time range: choose a longer one",
+    )
+
+
+def _warmups() -> Json:
+    return _spans(
+        "Warmups",
+        "Spans `warmup`: a job of `POST /warmup` or of the start.",
+        f'{{ name = "warmup" && {_OF_START} }} | '
+        "select(span.compilespan.job.state, span.compilespan.job.id)",
+        "No warmup in this time range",
+    )
+
+
+def _compiles() -> Json:
+    return _spans(
+        "Compiles, longest first",
+        "Spans `torch.compile`; their events are graphs, graph breaks and recompiles.",
+        f'{{ name = "torch.compile" && {_OF_START} }} | '
+        "select(span.torch.compile.name, span.is_encoder, span.torch.compile.kind, "
+        "span.torch.compile.cache.result, span.torch.compile.graph.count, "
+        "span.torch.compile.outcome)",
+        "No compile in this time range",
+    )
+
+
+def _trace() -> Json:
+    return panel(
+        "traces",
+        "Trace",
+        "The trace that was chosen: `startup` with import, load and `warmup`, below them "
+        "`torch.compile` with its events.",
+        [traceql("$trace")],
+        unit="ns",
+        no_value="Choose a trace: click its id in a table above",
+        options={},
+    )
+
+
+def _inside(event: str) -> Json:
+    title = {"graph_break": "With graph breaks", "recompile": "That compiled again"}[event]
+    return _spans(
+        title,
+        f"Spans `torch.compile` with an event `torch.compile.{event}`; the trace has its reason.",
+        f'{{ name = "torch.compile" && event:name = "torch.compile.{event}" && {_OF_START} }} | '
+        "select(span.torch.compile.name, span.is_encoder, span.torch.compile.phase)",
+        "None in this time range",
+    )

@@ -1,0 +1,194 @@
+"""Starts and processes beside each other: which one was slow, and in what."""
+
+from __future__ import annotations
+
+import queries
+from dashboard import to_start
+from panels import NOTHING, Json, bars, lines, override, promql, promql_now, table
+from queries import (
+    COMPILED,
+    ENCODER,
+    GRAPHS,
+    LANGUAGE_MODEL,
+    NAMED,
+    PROCESS,
+    START,
+    STARTUP,
+    by_start,
+)
+
+
+def starts() -> list[tuple[Json, int]]:
+    """Return the row."""
+    targets = [
+        promql_now(by_start(queries.SECONDS, f"{COMPILED},{component}"), ref=ref)
+        for ref, component in (("A", ENCODER), ("B", LANGUAGE_MODEL))
+    ]
+    return [
+        (
+            bars(
+                "By start",
+                "Compile seconds of each start, all its processes added up, oldest first. "
+                "`torch.compile.duration`, its sum, by `compilespan.instance.id`.",
+                [*targets, promql_now(queries.began(), ref="C")],
+                x="Start",
+                names={START: "Start", "Value #A": "Encoder", "Value #B": "Language model"},
+                no_value=NOTHING,
+                transformations=[
+                    {"id": "sortBy", "options": {"sort": [{"field": "Value #C", "desc": False}]}},
+                    {
+                        "id": "filterFieldsByName",
+                        "options": {"include": {"names": [START, "Value #A", "Value #B"]}},
+                    },
+                ],
+            ),
+            12,
+        ),
+        (
+            lines(
+                "By instance, as it grows",
+                "Compile seconds so far of each process; a step is a compile that ended. "
+                "`torch.compile.duration`, its sum.",
+                [
+                    promql(
+                        f"sum by (instance) ({queries.SECONDS}{{{COMPILED},{component}}})",
+                        ref=ref,
+                        legend=f"{title} · {{{{instance}}}}",
+                    )
+                    for ref, title, component in (
+                        ("A", "encoder", ENCODER),
+                        ("B", "language model", LANGUAGE_MODEL),
+                    )
+                ],
+                no_value=NOTHING,
+                stacked=True,
+            ),
+            12,
+        ),
+    ]
+
+
+def cold_and_slow() -> list[tuple[Json, int]]:
+    """Return the row."""
+    total = f'{PROCESS},compilespan_startup_phase="total"'
+    missed = f'{PROCESS},torch_compile_cache_result="miss"'
+    loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
+    slowest = by_start(STARTUP, total, "torch_version", also=("job",), how="max")
+    return [
+        (
+            bars(
+                "Cold against warm",
+                "Mean compile seconds of cold starts (any graph missed the cache) and of warm "
+                "ones, for each version of torch. `torch.compile.duration`, its sum; "
+                "`torch.compile.graphs` with result `miss`; `torch.version`.",
+                [
+                    promql_now(queries.cold_and_warm(ENCODER), ref="A"),
+                    promql_now(queries.cold_and_warm(LANGUAGE_MODEL), ref="B"),
+                ],
+                x="Starts",
+                names={"starts": "Starts", "Value #A": "Encoder", "Value #B": "Language model"},
+                no_value=NOTHING,
+                transformations=[
+                    {
+                        "id": "filterFieldsByName",
+                        "options": {"include": {"names": ["starts", "Value #A", "Value #B"]}},
+                    }
+                ],
+            ),
+            10,
+        ),
+        (
+            table(
+                "Slowest starts",
+                "The twenty starts that took longest to be ready. `compilespan.startup.duration`, "
+                "phase `total`; `torch.compile.duration`, its sum; `torch.compile.graphs`.",
+                [
+                    promql_now(f"topk(20, {slowest})", ref="A"),
+                    promql_now(by_start(queries.SECONDS, f"{COMPILED},{ENCODER}"), ref="B"),
+                    promql_now(by_start(queries.SECONDS, f"{COMPILED},{LANGUAGE_MODEL}"), ref="C"),
+                    promql_now(by_start(queries.SECONDS, loads), ref="D"),
+                    promql_now(by_start(GRAPHS, missed), ref="E"),
+                    promql_now(queries.began(), ref="F"),
+                ],
+                names={
+                    START: "Start",
+                    "Value #F": "Began",
+                    "job": "Service",
+                    "torch_version": "torch",
+                    "Value #A": "Time to ready",
+                    "Value #B": "Encoder",
+                    "Value #C": "Language model",
+                    "Value #D": "Loads",
+                    "Value #E": "Cache misses",
+                },
+                overrides=[
+                    override("Start", links=[to_start()]),
+                    override("Began", unit="dateTimeAsIso"),
+                    override("Cache misses", unit="short", noValue="0"),
+                    *(
+                        override(column, noValue="–")
+                        for column in ("Time to ready", "Encoder", "Language model", "Loads")
+                    ),
+                ],
+                sort_by="Time to ready",
+                no_value="No start in this time range",
+            ),
+            14,
+        ),
+    ]
+
+
+def processes() -> list[tuple[Json, int]]:
+    """Return the row."""
+    return [
+        (
+            table(
+                "Skew",
+                "Compile seconds of each process, and how far it was behind the fastest of its "
+                "start (ranks) and of its service (replicas). `torch.compile.duration`, its sum; "
+                "`torch.distributed.rank`.",
+                [
+                    promql_now(queries.per_process(), ref="A"),
+                    promql_now(queries.behind_the_fastest(START), ref="B"),
+                    promql_now(queries.behind_the_fastest("job"), ref="C"),
+                ],
+                names={
+                    START: "Start",
+                    "job": "Service",
+                    "instance": "Instance",
+                    "torch_distributed_rank": "Rank",
+                    "Value #A": "Compile seconds",
+                    "Value #B": "Behind the fastest rank",
+                    "Value #C": "Behind the fastest replica",
+                },
+                overrides=[override("Start", links=[to_start()])],
+                sort_by="Compile seconds",
+                no_value=NOTHING,
+            ),
+            14,
+        ),
+        (
+            lines(
+                "How long compiles took",
+                "Median and longest compile so far, as the upper bounds of their buckets; a "
+                "diamond is one compile, and leads to its trace. `torch.compile.duration`.",
+                [
+                    promql(
+                        f"histogram_quantile({quantile}, sum by (le) "
+                        f"({queries.BUCKETS}{{{COMPILED},{component}}}))",
+                        ref=ref,
+                        legend=f"{title}, {word}",
+                        exemplar=True,
+                    )
+                    for ref, quantile, word, title, component in (
+                        ("A", "0.5", "median", "encoder", ENCODER),
+                        ("B", "1", "longest", "encoder", ENCODER),
+                        ("C", "0.5", "median", "language model", LANGUAGE_MODEL),
+                        ("D", "1", "longest", "language model", LANGUAGE_MODEL),
+                    )
+                ],
+                no_value=NOTHING,
+            ),
+            10,
+        ),
+    ]

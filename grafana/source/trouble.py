@@ -1,0 +1,133 @@
+"""What should not be: compiles while serving, and compiles that failed."""
+
+from __future__ import annotations
+
+import queries
+from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql
+from queries import COUNT, NAMED, PROCESS, last
+
+
+def serving() -> list[tuple[Json, int]]:
+    """Return the row."""
+    recompiles = last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
+    limit = last("torch_compile_recompile_limit_hits_total", PROCESS)
+    return [
+        (
+            table(
+                "Recompiles, and what changed",
+                "Frames compiled again after ready, by what the guard found changed. "
+                "`torch.compile.recompiles`, phase `serving`.",
+                [
+                    promql_now(
+                        "sum by (job, instance, torch_compile_name, "
+                        f"torch_compile_recompile_reason_class) ({recompiles})"
+                    )
+                ],
+                unit="short",
+                names={
+                    "job": "Service",
+                    "instance": "Instance",
+                    "torch_compile_name": "Name",
+                    "torch_compile_recompile_reason_class": "What changed",
+                    "Value": "Recompiles",
+                },
+                sort_by="Recompiles",
+                no_value="None: every request found its shape compiled",
+            ),
+            9,
+        ),
+        (
+            table(
+                "Compiled while serving, and under which request",
+                "Spans `torch.compile` of phase `serving`. The trace's name is the request that "
+                "waited for it; the trace shows the guard that failed.",
+                [
+                    traceql(
+                        '{ name = "torch.compile" && span.torch.compile.phase = "serving" && '
+                        'span.torch.compile.name =~ "$name" && '
+                        'resource.service.name =~ "$service" } | '
+                        "select(span.torch.compile.name, span.is_encoder, "
+                        "span.torch.compile.is_recompile)"
+                    )
+                ],
+                unit="ns",
+                no_value="None: every request found its shape compiled",
+            ),
+            11,
+        ),
+        (
+            stat(
+                "Gave up: recompile limit",
+                "Frames that recompiled too often: shapes that are not compiled run eager until "
+                "the process is started anew. `torch.compile.recompile_limit_hits`.",
+                queries.zero_where_nothing(f"sum({limit})"),
+                unit="short",
+                no_value="No process reports",
+            ),
+            4,
+        ),
+    ]
+
+
+def failed() -> list[tuple[Json, int]]:
+    """Return the row."""
+    failed = last(COUNT, f'{NAMED},torch_compile_outcome="failed"')
+    dropped = last("compilespan_telemetry_dropped_total", PROCESS)
+    return [
+        (
+            table(
+                "Failed compiles",
+                "Compiles whose error reached the program or was suppressed; their seconds are in "
+                "no other number here. `torch.compile.duration`, its count, outcome `failed`.",
+                [
+                    promql_now(
+                        "sum by (job, instance, torch_compile_name, torch_compile_phase, "
+                        f"error_type) ({failed})"
+                    )
+                ],
+                unit="short",
+                names={
+                    "job": "Service",
+                    "instance": "Instance",
+                    "torch_compile_name": "Name",
+                    "torch_compile_phase": "Phase",
+                    "error_type": "Error",
+                    "Value": "Failed",
+                },
+                overrides=[
+                    override("Failed", color={"mode": "fixed", "fixedColor": FAILED_COLOUR})
+                ],
+                sort_by="Failed",
+                no_value="None",
+            ),
+            9,
+        ),
+        (
+            table(
+                "Failed compiles, their traces",
+                "Spans `torch.compile` with status ERROR; the event `exception` has the message.",
+                [
+                    traceql(
+                        '{ name = "torch.compile" && status = error && '
+                        'span.torch.compile.name =~ "$name" && '
+                        'resource.service.name =~ "$service" } | '
+                        "select(span.torch.compile.name, span.is_encoder, span.error.type)"
+                    )
+                ],
+                unit="ns",
+                no_value="None",
+            ),
+            11,
+        ),
+        (
+            stat(
+                "Telemetry dropped",
+                "Events, records and journal lines that were lost because a bound was reached. "
+                "`compilespan.telemetry.dropped`.",
+                queries.zero_where_nothing(f"sum({dropped})"),
+                unit="short",
+                no_value="No process reports",
+            ),
+            4,
+        ),
+    ]

@@ -1,0 +1,137 @@
+"""A real Prometheus, and OTLP metrics in its database under the names that Prometheus 3 gives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+
+import httpx
+import naming
+import pytest
+from receiver import value_of
+from server import free_port
+
+PROMETHEUS = shutil.which("prometheus")
+PROMTOOL = shutil.which("promtool")
+
+needs_prometheus = pytest.mark.skipif(
+    (PROMETHEUS is None or PROMTOOL is None) and os.environ.get("CI") != "true",
+    reason="Prometheus is not installed (Debian: apt install prometheus)",
+)
+
+
+class Prometheus:
+    """Runs while it is entered."""
+
+    def __init__(self, directory, targets=()):
+        self._directory = directory
+        self.port = free_port()
+        (directory / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s}\n"
+            "scrape_configs:\n"
+            "  - job_name: compilespan\n"
+            f"    static_configs: [{{targets: {list(targets)}}}]\n"
+        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+
+    def __enter__(self):
+        with (self._directory / "log").open("w") as log:
+            self._process = subprocess.Popen(
+                [
+                    PROMETHEUS,
+                    f"--config.file={self._directory}/prometheus.yml",
+                    f"--storage.tsdb.path={self._directory}/data",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + 60
+        while not self._is_ready():
+            assert self._process.poll() is None, (self._directory / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _is_ready(self):
+        try:
+            return self.client.get("/-/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def query(self, expression, at_s):
+        """Return the samples of an instant query, as (labels, value)."""
+        answer = self.client.get("/api/v1/query", params={"query": expression, "time": at_s}).json()
+        assert answer["status"] == "success", answer
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def query_range(self, expression, from_s, to_s):
+        """Return the series of a range query."""
+        span = {"query": expression, "start": from_s, "end": to_s, "step": 5}
+        answer = self.client.get("/api/v1/query_range", params=span).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]["result"]
+
+
+def write_blocks(requests, directory):
+    """Write metrics that came over OTLP into blocks of a database of Prometheus."""
+    lines = sorted(line for request in requests for line in openmetrics(request))
+    source = directory / "metrics.om"
+    source.write_text("\n".join(lines) + "\n# EOF\n")
+    subprocess.run(
+        [PROMTOOL, "tsdb", "create-blocks-from", "openmetrics", source, directory / "data"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+def openmetrics(request):
+    """Yield the samples of an OTLP export as lines of OpenMetrics."""
+    for each in request.resource_metrics:
+        resource = {one.key: value_of(one.value) for one in each.resource.attributes}
+        common = {
+            "job": resource.pop("service.name"),
+            "instance": resource.pop("service.instance.id"),
+        }
+        newest = 0
+        for metric in (metric for scope in each.scope_metrics for metric in scope.metrics):
+            data = getattr(metric, metric.WhichOneof("data"))
+            monotonic = getattr(data, "is_monotonic", False)
+            name = naming.metric(metric.name, metric.unit, monotonic=monotonic)
+            for point in data.data_points:
+                labels = {**_labels(point.attributes), **common}
+                newest = max(newest, point.time_unix_nano)
+                for suffix, more, value in _samples(point):
+                    yield _line(name + suffix, {**labels, **more}, value, point.time_unix_nano)
+        told = {naming.label(key): value for key, value in resource.items()}
+        yield _line("target_info", {**told, **common}, 1, newest)
+
+
+def _samples(point):
+    if not hasattr(point, "bucket_counts"):
+        yield "", {}, getattr(point, point.WhichOneof("value"))
+        return
+    yield "_sum", {}, point.sum
+    yield "_count", {}, point.count
+    below = 0
+    for bound, count in zip([*point.explicit_bounds, "+Inf"], point.bucket_counts, strict=True):
+        below += count
+        yield "_bucket", {"le": bound}, below
+
+
+def _labels(attributes):
+    return {naming.label(each.key): value_of(each.value) for each in attributes}
+
+
+def _line(name, labels, value, time_ns):
+    shown = {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in labels.items()}
+    inside = ",".join(f'{key}="{text}"' for key, text in sorted(shown.items()))
+    return f"{name}{{{inside}}} {value} {time_ns / 1e9:.3f}"

@@ -1,0 +1,169 @@
+"""The dashboards without Grafana: types, queries, names, conventions."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import runpy
+
+import boards
+import naming
+import pytest
+from boards import DASHBOARDS, GRAFANA, filled_in
+
+PANELS = {f"{name}: {panel['title']}": panel for name, panel in boards.panels()}
+SELECTED = {"$service", "$instance", "$name", "$start"}
+# Of OpenTelemetry's own conventions.
+UPSTREAM = {"service.name", "service.instance.id"}
+
+
+def test_the_files_are_what_their_source_writes():
+    source = runpy.run_path(str(GRAFANA / "source"))
+    for path, text in source["dashboards"]().items():
+        assert path.read_text("utf-8") == text, "run python grafana/source"
+    assert {path.stem for path in source["dashboards"]()} == set(DASHBOARDS)
+
+
+def test_they_have_the_types_of_grafanas_schema(node):
+    assert node("typecheck.mjs", DASHBOARDS) == {name: [] for name in DASHBOARDS}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda board: board.update(refreshes="30s"),
+        lambda board: board["panels"][0]["gridPos"].update(w="4"),
+        lambda board: board["panels"][0]["options"].update(colorMode="loud"),
+        lambda board: board["panels"][0]["options"].update(tooltip={}),
+        lambda board: board["templating"]["list"][0].update(type="database"),
+    ],
+    ids=["field", "type", "value of an option", "option of another panel", "variable"],
+)
+def test_a_wrong_type_is_found(node, damage):
+    """The check above can fail."""
+    board = copy.deepcopy(DASHBOARDS["compile-time"])
+    damage(board)
+    assert node("typecheck.mjs", {"board": board})["board"] != []
+
+
+def test_every_query_parses_and_names_what_the_registry_knows(node):
+    promql = [filled_in(target["expr"]) for target in boards.targets("expr").values()]
+    promql += [
+        re.fullmatch(r"label_values\((.*), (\w+)\)", filled_in(variable["query"]["query"]))[1]
+        for dashboard in DASHBOARDS.values()
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "query"
+    ]
+    traceql = [filled_in(target["query"]) for target in boards.targets("query").values()]
+    parsed = node("parse.mjs", {"promql": promql, "traceql": traceql})
+    assert len(promql) > 20
+    assert len(traceql) > 5
+    for each in parsed["promql"] + parsed["traceql"]:
+        assert each["errors"] == [], each["query"]
+    metrics = {name for each in parsed["promql"] for name in each["metrics"]}
+    labels = {name for each in parsed["promql"] for name in each["labels"]}
+    assert metrics <= naming.known_metrics()
+    assert labels <= naming.known_labels()
+    functions = {name for each in parsed["promql"] for name in each["functions"]}
+    # A counter that jumps once before the first scrape has no rate.
+    assert not functions & {"rate", "irate", "increase", "delta"}
+
+
+@pytest.mark.parametrize(
+    ("language", "query"),
+    [("promql", "sum by (job torch_compile_graphs_total"), ("traceql", '{ name = "startup" && }')],
+)
+def test_a_query_that_does_not_parse_is_found(node, language, query):
+    """The check above can fail."""
+    parsed = node("parse.mjs", {"promql": [], "traceql": [], language: [query]})
+    assert parsed[language][0]["errors"]
+
+
+def test_traces_are_asked_for_what_spans_carry():
+    spans, events, resource = (
+        naming.known_attributes(kind) | UPSTREAM for kind in ("span", "event", "entity")
+    )
+    names = {group["id"].removeprefix("span.") for group in naming.REGISTRY}
+    for target in boards.targets("query").values():
+        query = target["query"]
+        for scope, attribute in re.findall(r"\b(span|event|resource)\.([a-z_.]+)", query):
+            known = {"span": spans, "event": events, "resource": resource}[scope]
+            assert attribute in known, query
+        assert set(re.findall(r'\{ name = "([^"]+)"', query)) <= names, query
+
+
+@pytest.mark.parametrize("where", PANELS)
+def test_a_panel_says_what_it_shows_in_which_unit_and_what_nothing_means(where):
+    panel = PANELS[where]
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["unit"]
+    assert len(defaults["noValue"]) > 3
+    described = set(re.findall(r"`([a-z_.]+)`", panel["description"]))
+    emitted = {
+        group.get("metric_name") or group["id"].removeprefix("span.") for group in naming.REGISTRY
+    }
+    assert described & emitted, "the description names no metric and no span"
+    assert panel["datasource"]["uid"] in ("${prometheus}", "${tempo}")
+    assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+    for target in panel["targets"]:
+        query = target.get("expr") or target["query"]
+        assert any(variable in query for variable in SELECTED | {"$trace"}), query
+
+
+def test_names_that_others_link_to_stay():
+    assert {board["uid"] for board in DASHBOARDS.values()} == {
+        "compilespan-compile-time",
+        "compilespan-slow-start",
+    }
+    uids = [board["uid"] for board in DASHBOARDS.values()]
+    text = json.dumps(DASHBOARDS)
+    for uid in re.findall(r'"/d/([\w-]+)', text):
+        assert uid in uids
+
+
+def test_what_is_described_by_a_metric_is_asked_of_it():
+    """A description names no metric that its queries leave out."""
+    for where, panel in PANELS.items():
+        queries = " ".join(target.get("expr", "") for target in panel["targets"])
+        for group in naming.REGISTRY:
+            if group["type"] == "metric" and f"`{group['metric_name']}`" in panel["description"]:
+                assert any(name in queries for name in naming.series(group)), where
+
+
+def test_variables_narrow_each_other():
+    variables = {v["name"]: v for v in DASHBOARDS["compile-time"]["templating"]["list"]}
+    for name, earlier in (("instance", "$service"), ("name", "$instance")):
+        assert earlier in variables[name]["query"]["query"]
+    for name in ("service", "instance", "name"):
+        assert variables[name]["multi"]
+        assert variables[name]["includeAll"]
+    assert [v["name"] for v in variables.values() if v["type"] == "datasource"] == [
+        "prometheus",
+        "tempo",
+    ]
+
+
+def test_panels_lie_beside_and_below_each_other():
+    for board in DASHBOARDS.values():
+        cells = set()
+        for panel in board["panels"]:
+            place = panel["gridPos"]
+            for x in range(place["x"], place["x"] + place["w"]):
+                for y in range(place["y"], place["y"] + place["h"]):
+                    assert x < 24
+                    assert (x, y) not in cells, panel["title"]
+                    cells.add((x, y))
+        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_colours_are_the_pages():
+    style = (GRAFANA.parent / "service/compilespan_service/page/style.css").read_text("utf-8")
+    page = dict(re.findall(r"--([\w-]+): (#\w{6});", style.split("@media")[0]))
+    for board in DASHBOARDS.values():
+        for panel in board["panels"]:
+            for override in panel.get("fieldConfig", {}).get("overrides", ()):
+                for each in override["properties"]:
+                    if each["id"] == "color":
+                        title = override["matcher"]["options"].strip("/^i").replace(" ", "-")
+                        assert each["value"]["fixedColor"] == page[title.lower()]

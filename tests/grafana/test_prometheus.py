@@ -1,0 +1,160 @@
+"""Every PromQL query of the dashboards, asked of a real Prometheus with what real servers sent."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from pathlib import Path
+
+import boards
+import pytest
+from prometheus import Prometheus, needs_prometheus, write_blocks
+from receiver import Receiver
+from server import Server
+
+pytestmark = [pytest.mark.system, needs_prometheus]
+
+HERE = Path(__file__).parent
+QUERIES = boards.targets("expr")
+
+
+class Observed:
+    """Two Prometheus that hold the same servers: one was sent OTLP, the other scraped."""
+
+    def __init__(self, by_otlp, by_scrape, received, totals, ended_s):
+        self.by = {"otlp": by_otlp, "scrape": by_scrape}
+        self.received = received
+        self.totals = totals
+        self.ended_s = ended_s
+
+    def rows(self, route, where):
+        """Return what a table or number shows, as (labels, value)."""
+        return self.ask(route, QUERIES[where])
+
+    def ask(self, route, target):
+        # The whole lasts less than a minute, the step of the subqueries.
+        expression = boards.filled_in(target["expr"]).replace(":1m]", ":1s]")
+        if target.get("range"):
+            return self.by[route].query_range(expression, self.ended_s - 120, self.ended_s)
+        return self.by[route].query(expression, self.ended_s)
+
+
+def ready(server):
+    """Whether it is ready, and has compiled again since."""
+    serving = 'torch_compile_phase="serving"'
+    return serving in server.client.get("/metrics").text
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory, inductor_cache):
+    """A cold start of rank 0, a warm one of rank 1 in the same start, and another start, warm."""
+    root = tmp_path_factory.mktemp("observed")
+    with Receiver() as receiver:
+        env = {
+            **receiver.environment(),
+            "PYTHONPATH": str(HERE),
+            "SALT": str(random.random()),
+            "WORLD_SIZE": "2",
+        }
+
+        def server(start, rank):
+            told = {**env, "COMPILESPAN_INSTANCE_ID": start, "RANK": rank}
+            state = root / f"{start}-{rank}"
+            return Server("observed_targets:targets", "--state-dir", str(state), env=told)
+
+        servers = [server("first", "0"), server("first", "1"), server("second", "0")]
+        (root / "scrape").mkdir()
+        scraped = [f"127.0.0.1:{each.port}" for each in servers]
+        with Prometheus(root / "scrape", scraped) as by_scrape:
+            cold, *warm = servers
+            with cold:
+                cold.wait_for(lambda: ready(cold), 120)
+                with warm[0], warm[1]:
+                    for each in warm:
+                        each.wait_for(lambda each=each: ready(each), 120)
+                    time.sleep(3)  # some scrapes, some exports
+                    totals = [each.client.get("/totals").json() for each in servers]
+                    ended_s = time.time()  # later the scraped series are marked as gone
+            (root / "otlp").mkdir()
+            write_blocks(receiver.received.metric_requests, root / "otlp")
+            with Prometheus(root / "otlp") as by_otlp:
+                yield Observed(by_otlp, by_scrape, receiver.received, totals, ended_s)
+
+
+BOTH = pytest.mark.parametrize("route", ["otlp", "scrape"])
+
+
+@BOTH
+@pytest.mark.parametrize("where", QUERIES)
+def test_every_query_of_the_dashboards_returns_data(observed, where, route):
+    answer = observed.ask(route, QUERIES[where])
+    assert answer, boards.filled_in(QUERIES[where]["expr"])
+    if not QUERIES[where].get("range"):
+        assert not any(math.isnan(value) for _, value in answer), answer
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("panel", "component"), [("Encoder", "encoder"), ("Language model", "language_model")]
+)
+def test_the_numbers_are_those_of_the_totals(observed, route, panel, component):
+    ((_, value),) = observed.rows(route, f"compile-time: {panel} A")
+    assert value == pytest.approx(sum(totals[component]["compile_s"] for totals in observed.totals))
+    assert value > 0
+
+
+@BOTH
+def test_a_start_with_a_miss_is_cold_and_the_other_warm(observed, route):
+    for ref in "AB":
+        seconds = {
+            labels["starts"].split(" · ")[0]: value
+            for labels, value in observed.rows(route, f"compile-time: Cold against warm {ref}")
+        }
+        assert set(seconds) == {"cold", "warm"}
+        assert seconds["cold"] > seconds["warm"]
+    slowest = observed.rows(route, "compile-time: Slowest starts A")
+    assert {labels["compilespan_instance_id"] for labels, _ in slowest} == {"first", "second"}
+
+
+@BOTH
+def test_ranks_are_apart_and_measured_against_the_fastest_of_their_start(observed, route):
+    each = {
+        (labels["compilespan_instance_id"], labels["torch_distributed_rank"]): value
+        for labels, value in observed.rows(route, "compile-time: Skew A")
+    }
+    assert set(each) == {("first", "0"), ("first", "1"), ("second", "0")}
+    behind = {
+        (labels["compilespan_instance_id"], labels["torch_distributed_rank"]): value
+        for labels, value in observed.rows(route, "compile-time: Skew B")
+    }
+    assert behind["first", "0"] == pytest.approx(each["first", "0"] - each["first", "1"])
+    assert [behind["first", "1"], behind["second", "0"]] == pytest.approx([0, 0])
+
+
+@BOTH
+def test_what_went_wrong_is_counted_with_its_reason(observed, route):
+    recompiles = observed.rows(route, "compile-time: Recompiles, and what changed A")
+    assert [value for _, value in recompiles] == [1, 1, 1]
+    assert {labels["torch_compile_recompile_reason_class"] for labels, _ in recompiles} == {"size"}
+    failed = observed.rows(route, "compile-time: Failed compiles A")
+    assert [value for _, value in failed] == [1, 1, 1]
+    assert all(labels["error_type"] for labels, _ in failed)
+    ((_, limit),) = observed.rows(route, "compile-time: Gave up: recompile limit A")
+    assert limit == 3
+
+
+def test_from_metric_to_trace_by_exemplars(observed):
+    spans = {(span.trace_id, span.span_id) for span in observed.received.named("torch.compile")}
+    exemplars = {
+        (exemplar.trace_id.hex(), exemplar.span_id.hex())
+        for request in observed.received.metric_requests
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "torch.compile.duration"
+        for point in metric.histogram.data_points
+        for exemplar in point.exemplars
+    }
+    assert exemplars
+    assert exemplars <= spans

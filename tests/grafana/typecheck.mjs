@@ -1,0 +1,78 @@
+// Type-checks dashboards against @grafana/schema: JSON {name: dashboard} on stdin, errors on stdout.
+import path from "node:path";
+import ts from "typescript";
+
+const OPTIONS = {
+  barchart: "BarChart",
+  bargauge: "BarGauge",
+  stat: "Stat",
+  table: "Table",
+  timeseries: "TimeSeries",
+};
+const HAVE_FIELD_CONFIG = ["barchart", "timeseries", "table"];
+
+// In JSON the value of a string enumeration is the string itself.
+const PLAIN = `
+import type { Dashboard } from "@grafana/schema";
+type Plain<T> = T extends string ? (string extends T ? string : \`\${T}\`)
+  : T extends number | boolean | null | undefined ? T
+  : T extends Array<infer E> ? Plain<E>[]
+  : T extends object ? { [K in keyof T]: Plain<T[K]> }
+  : T;
+`;
+
+function source(dashboard) {
+  const lines = [PLAIN, `export const dashboard: Plain<Dashboard> = ${JSON.stringify(dashboard)};`];
+  for (const [type, name] of Object.entries(OPTIONS)) {
+    const module = `@grafana/schema/dist/esm/raw/composable/${type}/panelcfg/x/${name}PanelCfg_types.gen`;
+    lines.push(`import type * as ${name} from "${module}";`);
+  }
+  for (const panel of dashboard.panels.filter((each) => each.type in OPTIONS)) {
+    const name = OPTIONS[panel.type];
+    const options = JSON.stringify(panel.options);
+    lines.push(`export const options${panel.id}: Plain<Partial<${name}.Options>> = ${options};`);
+    const custom = panel.fieldConfig.defaults.custom;
+    if (custom !== undefined) {
+      if (!HAVE_FIELD_CONFIG.includes(panel.type)) {
+        throw new Error(`${panel.type} has no field configuration of its own`);
+      }
+      const text = JSON.stringify(custom);
+      lines.push(`export const custom${panel.id}: Plain<Partial<${name}.FieldConfig>> = ${text};`);
+    }
+  }
+  return lines.join("\n");
+}
+
+function errors(text) {
+  const options = {
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    target: ts.ScriptTarget.ES2022,
+    types: [],
+  };
+  const file = path.join(import.meta.dirname, "dashboard.ts");
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists, readFile } = host;
+  host.fileExists = (name) => name === file || fileExists(name);
+  host.readFile = (name) => (name === file ? text : readFile(name));
+  host.getSourceFile = (name, ...rest) =>
+    name === file ? ts.createSourceFile(name, text, options.target) : getSourceFile(name, ...rest);
+  const program = ts.createProgram([file], options, host);
+  return ts
+    .getPreEmitDiagnostics(program)
+    .map((each) => ts.flattenDiagnosticMessageText(each.messageText, "\n"));
+}
+
+const chunks = [];
+for await (const chunk of process.stdin) {
+  chunks.push(chunk);
+}
+const dashboards = JSON.parse(Buffer.concat(chunks).toString("utf-8"));
+const answer = {};
+for (const [name, dashboard] of Object.entries(dashboards)) {
+  answer[name] = errors(source(dashboard));
+}
+process.stdout.write(JSON.stringify(answer));
