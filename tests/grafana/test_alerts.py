@@ -1,0 +1,97 @@
+"""The alert rules, by promtool: each fires when it should and is silent when it should."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import naming
+import pytest
+import yaml
+from boards import GRAFANA
+from prometheus import PROMTOOL, needs_prometheus
+
+RULES = GRAFANA / "alerts/compilespan.yml"
+TEXT = RULES.read_text("utf-8")
+GROUPS = {group["name"]: group["rules"] for group in yaml.safe_load(TEXT)["groups"]}
+ALERTS = {rule["alert"]: rule for rule in GROUPS["compilespan"]}
+THRESHOLDS = {rule["record"]: rule["expr"] for rule in GROUPS["compilespan-thresholds"]}
+TESTS = Path(__file__).with_name("alerts_test.yml")
+CASES = yaml.safe_load(TESTS.read_text("utf-8"))
+
+
+def promtool(*arguments):
+    return subprocess.run(
+        [PROMTOOL, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@needs_prometheus
+def test_the_rules_are_valid():
+    done = promtool("check", "rules", RULES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{sum(map(len, GROUPS.values()))} rules found" in done.stdout
+
+
+@needs_prometheus
+def test_each_fires_when_it_should_and_is_silent_when_it_should():
+    done = promtool("test", "rules", TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = {(each["alertname"], bool(each["exp_alerts"])) for each in _expected(CASES["tests"])}
+    assert seen == {(alert, fires) for alert in ALERTS for fires in (True, False)}
+
+
+def _expected(cases):
+    return [expected for case in cases for expected in case["alert_rule_test"]]
+
+
+@needs_prometheus
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_another_threshold_is_another_alert(threshold, tmp_path):
+    """Each threshold is the one of its alert: with another one its test fails."""
+    value = float(re.fullmatch(r"vector\((.*)\)", THRESHOLDS[threshold])[1])
+    other = 2 * value if value else 1e6
+    (tmp_path / "rules.yml").write_text(
+        TEXT.replace(
+            f"record: {threshold}\n        expr: {THRESHOLDS[threshold]}",
+            f"record: {threshold}\n        expr: vector({other})",
+        )
+    )
+    (alert,) = [name for name, rule in ALERTS.items() if threshold in rule["expr"]]
+    cases = [
+        case
+        for case in CASES["tests"]
+        if any(each["alertname"] == alert for each in _expected([case]))
+    ]
+    tests = {**CASES, "rule_files": ["rules.yml"], "tests": cases}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(tests))
+    done = promtool("test", "rules", tmp_path / "tests.yml")
+    assert done.returncode != 0
+    assert alert in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_says_how_bad_it_is_and_what_to_do(alert):
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert len(rule["annotations"]["runbook"].splitlines()) == 1
+    assert any(threshold in rule["expr"] for threshold in THRESHOLDS)
+
+
+def test_each_threshold_says_what_it_means():
+    for threshold in THRESHOLDS:
+        before = TEXT[: TEXT.index(f"- record: {threshold}")].rstrip().splitlines()[-1]
+        assert before.strip().startswith("# "), threshold
+
+
+def test_the_rules_name_what_the_registry_knows(node):
+    rules = [rule for group in GROUPS.values() for rule in group]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    parsed = node("parse.mjs", {"promql": [rule["expr"] for rule in rules], "traceql": []})
+    for each in parsed["promql"]:
+        assert each["errors"] == [], each["query"]
+        assert set(each["metrics"]) <= naming.known_metrics() | recorded
+        assert set(each["labels"]) <= naming.known_labels()
+        assert not {"rate", "irate", "increase", "delta"} & set(each["functions"])
