@@ -58,6 +58,12 @@ def by_start(
     return f"{how} by ({kept}) ({joined(metric, labels, *resource)})"
 
 
+def component_by_start(component: str, *resource: str) -> str:
+    """Return a component's compile seconds for each start: 0 where only the other compiled."""
+    seconds = by_start(SECONDS, f"{COMPILED},{component}", *resource)
+    return f"({seconds} or 0 * {by_start(SECONDS, COMPILED, *resource)})"
+
+
 def zero_where_nothing(expression: str) -> str:
     """Return ``expression``, or 0 where processes report and it has no series yet."""
     return f"{expression} or 0 * max({last('compilespan_ready', PROCESS)})"
@@ -71,7 +77,7 @@ def is_cold() -> str:
 
 def cold_and_warm(component: str) -> str:
     """Return the mean compile seconds of cold and of warm starts, for each version of torch."""
-    seconds = by_start(SECONDS, f"{COMPILED},{component}", "torch_version")
+    seconds = component_by_start(component, "torch_version")
     cold = f"avg by (torch_version) ({seconds} and on ({START}) {is_cold()})"
     warm = f"avg by (torch_version) ({seconds} unless on ({START}) {is_cold()})"
     return (

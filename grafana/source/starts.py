@@ -21,7 +21,7 @@ from queries import (
 def starts() -> list[tuple[Json, int]]:
     """Return the row."""
     targets = [
-        promql_now(by_start(queries.SECONDS, f"{COMPILED},{component}"), ref=ref)
+        promql_now(queries.component_by_start(component), ref=ref)
         for ref, component in (("A", ENCODER), ("B", LANGUAGE_MODEL))
     ]
     return [
@@ -104,8 +104,8 @@ def cold_and_slow() -> list[tuple[Json, int]]:
                 "phase `total`; `torch.compile.duration`, its sum; `torch.compile.graphs`.",
                 [
                     promql_now(f"topk(20, {slowest})", ref="A"),
-                    promql_now(by_start(queries.SECONDS, f"{COMPILED},{ENCODER}"), ref="B"),
-                    promql_now(by_start(queries.SECONDS, f"{COMPILED},{LANGUAGE_MODEL}"), ref="C"),
+                    promql_now(queries.component_by_start(ENCODER), ref="B"),
+                    promql_now(queries.component_by_start(LANGUAGE_MODEL), ref="C"),
                     promql_now(by_start(queries.SECONDS, loads), ref="D"),
                     promql_now(by_start(GRAPHS, missed), ref="E"),
                     promql_now(queries.began(), ref="F"),

@@ -95,3 +95,18 @@ def test_the_rules_name_what_the_registry_knows(node):
         assert set(each["metrics"]) <= naming.known_metrics() | recorded
         assert set(each["labels"]) <= naming.known_labels()
         assert not {"rate", "irate", "increase", "delta"} & set(each["functions"])
+
+
+def test_the_page_about_them_says_the_same():
+    """The table of docs/observability.md."""
+    page = (GRAFANA.parent / "docs/observability.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| `(\w+)` (\S+) \| (\w+) \|$", page, re.MULTILINE)
+    told = {
+        alert: (threshold, float(value), severity) for alert, threshold, value, severity in rows
+    }
+    assert told == {
+        alert: (threshold.rpartition(":")[2], float(expr[7:-1]), rule["labels"]["severity"])
+        for alert, rule in ALERTS.items()
+        for threshold, expr in THRESHOLDS.items()
+        if threshold in rule["expr"]
+    }

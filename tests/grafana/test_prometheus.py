@@ -83,6 +83,16 @@ def observed(tmp_path_factory, inductor_cache):
 
 
 BOTH = pytest.mark.parametrize("route", ["otlp", "scrape"])
+TRANSFORMED = {panel["title"]: panel for _, panel in boards.panels() if panel["transformations"]}
+
+
+def columns(observed, node, route, title):
+    """Return what a table or bar chart has after Grafana's own code transformed the answers."""
+    panel = TRANSFORMED[title]
+    results = {each["refId"]: observed.ask(route, each) for each in panel["targets"]}
+    question = {"results": results, "transformations": panel["transformations"]}
+    (answer,) = node("transform.cjs", [question])
+    return answer
 
 
 @BOTH
@@ -92,6 +102,26 @@ def test_every_query_of_the_dashboards_returns_data(observed, where, route):
     assert answer, boards.filled_in(QUERIES[where]["expr"])
     if not QUERIES[where].get("range"):
         assert not any(math.isnan(value) for _, value in answer), answer
+
+
+@BOTH
+@pytest.mark.parametrize("title", TRANSFORMED)
+def test_tables_and_bars_have_the_columns_that_they_name(observed, node, route, title):
+    names = TRANSFORMED[title]["transformations"][-1]["options"]["renameByName"]
+    found = columns(observed, node, route, title)
+    assert [name for name, _ in found] == list(names.values())
+    assert all(values for _, values in found)
+
+
+@BOTH
+def test_starts_are_bars_beside_each_other_oldest_first(observed, node, route):
+    bars = dict(columns(observed, node, route, "By start"))
+    assert bars["Start"] == ["first", "second"]
+    for component in ("encoder", "language_model"):
+        first = sum(totals[component]["compile_s"] for totals in observed.totals[:2])
+        second = observed.totals[2][component]["compile_s"]
+        title = component.replace("_", " ").capitalize()
+        assert bars[title] == pytest.approx([first, second])
 
 
 @BOTH

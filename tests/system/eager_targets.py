@@ -103,19 +103,6 @@ def raises():
     raise ValueError("the weights are not there")
 
 
-def elsewhere():
-    """A server in another process, at INFERENCE_URL."""
-    from compilespan_service.targets import HttpTarget
-
-    requests = [
-        {"path": "/infer", "json": {"batch": 2}},
-        {"path": "/infer", "json": {"batch": 3}, "shape": {"tokens": 3}},
-    ]
-    if os.environ.get("TOO_LARGE"):
-        requests.append({"path": "/infer", "json": {"batch": 101}})
-    return [HttpTarget("inference", os.environ["INFERENCE_URL"], requests)]
-
-
 def nothing():
     return []
 

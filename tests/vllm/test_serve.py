@@ -134,7 +134,13 @@ def test_a_sidecar_warms_it_and_reads_its_journals(served):
     instance = served.get("/totals", headers=AUTHORIZED).json()["scope"]["instance"]
     directory = Path(tempfile.gettempdir()) / f"compilespan-{instance}"
     assert directory.is_dir()
-    env = {"VLLM_URL": str(served.base_url), "PYTHONPATH": str(HERE)}
+    model = served.get("/v1/models").json()["data"][0]["id"]
+    env = {
+        "INFERENCE_URL": str(served.base_url),
+        "MODEL": model,
+        "PROMPT_LENGTHS": "12",
+        "PYTHONPATH": str(HERE.parents[1] / "docs/examples"),
+    }
     with Server("sidecar:targets", "--state-dir", str(directory), env=env) as sidecar:
         sidecar.wait_for(lambda: sidecar.client.get("/readyz").status_code == 200)
         job = sidecar.client.get("/warmup").json()
