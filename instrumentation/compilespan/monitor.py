@@ -19,6 +19,7 @@ from compilespan import scope as scopes
 from compilespan import semconv
 from compilespan.ledger import get_ledger
 from compilespan.records import CompileEvent, CompileRecord, InterruptedCompile
+from compilespan.request import current_request
 from compilespan.tally import Tally
 from compilespan.telemetry import Telemetry, exception_type
 
@@ -49,6 +50,7 @@ class Monitor:
         self._duration_ns = 0
         self._closed = False
         self._tally = Tally()
+        self._request = current_request()
         self._span: Span = trace.INVALID_SPAN
         self._scope = scopes.current()
         self._word = unit.word(self._surrounding(), self._scope.is_encoder)
@@ -268,5 +270,6 @@ class Monitor:
             span_id=trace.format_span_id(context.span_id) if context.is_valid else "",
             pid=self._pid,
             thread_id=self._thread_id,
+            request=self._request,
             **tally.columns(),
         )

@@ -69,6 +69,7 @@ class CompileRecord:
         thread_id: Thread that compiled.
         recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
         events: What happened inside, oldest first, at most 256.
+        request: Method and route of the request that waited for it, where its server tells.
     """
 
     name: str
@@ -95,6 +96,7 @@ class CompileRecord:
     thread_id: int
     recompile_limit_hit: bool = False
     events: tuple[CompileEvent, ...] = ()
+    request: str | None = None
 
     @property
     def duration_s(self) -> float:

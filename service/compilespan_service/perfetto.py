@@ -115,6 +115,7 @@ def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
             "graphs": record.graphs,
             "cache": record.cache_result,
             "recompile": record.recompile_reason,
+            "request": record.request,
             "compile_ids": list(record.compile_ids),
             "trace_id": record.trace_id,
         },

@@ -55,6 +55,7 @@ def test_its_lifespan_provider_and_authentication_are_used_and_left_alone(own_se
         client.get("/predict?batch=5")
         (serving,) = client.get("/ops/compiles?phase=serving", headers=key).json()
         assert "size mismatch" in serving["recompile_reason"]
+        assert serving["request"] == "GET /predict"
         by_phase = client.get("/ops/totals", headers=key).json()["by_phase"]
         assert by_phase["serving"]["recompiles"] == 1
         metrics = client.get("/ops/metrics", headers=key).text

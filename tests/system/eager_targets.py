@@ -192,6 +192,9 @@ def serves():
     """After it is ready a request brings a shape that the warmup missed."""
     import threading
 
+    from opentelemetry import trace
+    from opentelemetry.trace import SpanKind
+
     from compilespan import get_ledger
 
     module = run_on(net("eager", dynamic=False))
@@ -199,7 +202,9 @@ def serves():
     def request():
         while get_ledger().ready_after_s is None:
             time.sleep(0.05)
-        module({"batch": 5})
+        tracer = trace.get_tracer("a web framework's instrumentation")
+        with tracer.start_as_current_span("POST /generate", kind=SpanKind.SERVER):
+            module({"batch": 5})
 
     threading.Thread(target=request, daemon=True).start()
     return [WarmupTarget("net", module, [{"batch": 2}])]

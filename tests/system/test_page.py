@@ -247,6 +247,7 @@ def test_a_recompile_while_serving_is_told_with_what_the_warmup_missed(open_page
         page = open_page(server)
         place = page.locator("#serving")
         expect(place).to_contain_text("Net compiled again", timeout=30_000)
+        expect(place).to_contain_text("under POST /generate: tensor")
         expect(place).to_contain_text("size mismatch at index 0. expected 2, actual 5")
         expect(page.locator("#serving-count")).to_have_text("1 recompile")
 

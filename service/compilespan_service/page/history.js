@@ -64,7 +64,7 @@ export function showServing(records) {
     element("li", {},
       element("time", { datetime: record.started_at }, clock(record.started_at)),
       ` ${record.name} ${record.is_recompile ? "compiled again" : "compiled"} for `
-        + `${duration(record.duration_s)}`,
+        + duration(record.duration_s) + (record.request ? ` under ${record.request}` : ""),
       record.recompile_reason ? `: ${guard(record.recompile_reason)}` : "",
       record.recompile_limit_hit ? "; it hit the recompile limit, new shapes run eager" : ""))));
 }

@@ -167,6 +167,7 @@ export function spanOf(record) {
       error: record.error_type,
       graphs: record.graphs,
       cache: record.cache_result,
+      request: record.request,
       "recompiled because": guard(record.recompile_reason),
       process: record.pid,
       trace: record.trace_id,

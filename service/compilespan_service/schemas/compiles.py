@@ -56,6 +56,9 @@ class Compile(BaseModel):
     is_recompile: bool
     recompile_reason: str | None
     recompile_limit_hit: bool
+    request: Annotated[
+        str | None, Field(description="Method and route of the request that waited for it.")
+    ]
     graph_breaks: list[GraphBreak]
     events: list[CompileEvent]
     compile_ids: list[str]

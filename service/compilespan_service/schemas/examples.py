@@ -83,6 +83,7 @@ COMPILE: dict[str, Any] = {
     "is_recompile": True,
     "recompile_reason": "1/0: tensor 'input_ids' size mismatch at index 1. expected 16, actual 17",
     "recompile_limit_hit": False,
+    "request": "POST /generate",
     "graph_breaks": [],
     "events": [
         {
