@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from panels import PROMETHEUS, Json
+from panels import PROMETHEUS, Json, override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +100,18 @@ def to_start() -> Json:
         "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__value.raw}}"
         "&${service:queryparam}",
     }
+
+
+def to_trace(kept: str = "") -> Json:
+    """Return the override that lets a span's id lead to its trace.
+
+    A table of Tempo's spans has the trace's id in a hidden column.
+    """
+    url = (
+        f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__data.fields.traceIdHidden}}"
+        f"&${{service:queryparam}}{kept}"
+    )
+    return override("spanID", links=[{"title": "Show its trace", "url": url}])
 
 
 def link(title: str, uid: str, tooltip: str) -> Json:

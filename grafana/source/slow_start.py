@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from compile_time import UID
-from dashboard import SLOW_START, dashboard, data_source, link, values
+from dashboard import SLOW_START, dashboard, data_source, link, to_trace, values
 from panels import PROMETHEUS, Json, panel, promql_now, table, traceql
 from queries import START, STARTUP, joined
 
-_TO_TRACE = {
-    "matcher": {"id": "byName", "options": "traceID"},
-    "properties": [
-        {
-            "id": "links",
-            "value": [
-                {
-                    "title": "Show below",
-                    "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__value.raw}}"
-                    "&${service:queryparam}&${start:queryparam}",
-                }
-            ],
-        }
-    ],
-}
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
 
 
@@ -104,7 +89,7 @@ def _spans(title: str, description: str, query: str, no_value: str) -> Json:
         [traceql(query)],
         unit="ns",
         no_value=no_value,
-        overrides=[_TO_TRACE],
+        overrides=[to_trace("&${start:queryparam}")],
         sort_by="Duration",
     )
 
@@ -150,7 +135,7 @@ def _trace() -> Json:
         "`torch.compile` with its events.",
         [traceql("$trace")],
         unit="ns",
-        no_value="Choose a trace: click its id in a table above",
+        no_value="Choose a trace: click a span id in a table above",
         options={},
     )
 

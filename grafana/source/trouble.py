@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queries
+from dashboard import to_trace
 from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql
 from queries import COUNT, NAMED, PROCESS, last
 
@@ -51,6 +52,7 @@ def serving() -> list[tuple[Json, int]]:
                     )
                 ],
                 unit="ns",
+                overrides=[to_trace()],
                 no_value="None: every request found its shape compiled",
             ),
             11,
@@ -115,6 +117,7 @@ def failed() -> list[tuple[Json, int]]:
                     )
                 ],
                 unit="ns",
+                overrides=[to_trace()],
                 no_value="None",
             ),
             11,

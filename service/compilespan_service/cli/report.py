@@ -146,7 +146,10 @@ class Report:
         for record in records:
             if record.is_recompile:
                 reason = _guard(record.recompile_reason or "")
-                notes[f"[bold]↻[/] {escape(record.name)} compiled again: {escape(reason)}"] += 1
+                under = f" under {escape(record.request)}" if record.request else ""
+                notes[
+                    f"[bold]↻[/] {escape(record.name)} compiled again{under}: {escape(reason)}"
+                ] += 1
             if record.recompile_limit_hit:
                 notes[
                     f"[red]✕[/] {escape(record.name)} hit the recompile limit: "
