@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import starts
 import trouble
 from dashboard import SLOW_START, dashboard, data_source, link, values
-from numbers_row import numbers
 from queries import COUNT, PROCESS
+from stat_row import stat_row
 
 if TYPE_CHECKING:
     from panels import Json
@@ -39,11 +39,12 @@ def build() -> Json:
         ],
         links=[link("A slow start", SLOW_START, "Traces of starts, warmups and compiles")],
         rows=[
-            ("", 4, numbers()),
+            ("", 4, stat_row()),
             ("Starts", 10, starts.starts()),
-            ("", 9, starts.cold_and_slow()),
+            ("", 8, starts.slowest_starts()),
             ("Ranks and replicas", 9, starts.processes()),
             ("While serving", 9, trouble.serving()),
             ("Failed", 8, trouble.failed()),
+            ("Limits", 4, trouble.limits()),
         ],
     )

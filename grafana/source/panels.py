@@ -148,6 +148,7 @@ def lines(
     *,
     no_value: str,
     stacked: bool = False,
+    overrides: list[Json] | None = None,
     unit: str = "s",
 ) -> Json:
     """Return series over time: steps, for between two values nothing is known."""
@@ -166,7 +167,7 @@ def lines(
             "showPoints": "auto",
             "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         },
-        overrides=COMPONENT_COLOURS,
+        overrides=[*COMPONENT_COLOURS, *(overrides or [])],
         options={"legend": legend(), "tooltip": tooltip()},
     )
 
@@ -184,6 +185,12 @@ def table(
 ) -> Json:
     """Return rows; ``names`` gives the columns their names and their order."""
     options: Json = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
+    # A rank or an id of digits is no number of seconds.
+    texts = [
+        override(shown, unit="string")
+        for name, shown in (names or {}).items()
+        if not name.startswith("Value")
+    ]
     if sort_by is not None:
         options["sortBy"] = [{"displayName": sort_by, "desc": True}]
     return panel(
@@ -194,7 +201,7 @@ def table(
         unit=unit,
         no_value=no_value,
         options=options,
-        overrides=overrides,
+        overrides=[*texts, *(overrides or [])],
         transformations=[] if names is None else [{"id": "merge", "options": {}}, renamed(names)],
     )
 
@@ -212,6 +219,11 @@ def override(name: str, **properties: Any) -> Json:
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key, "value": value} for key, value in properties.items()],
     }
+
+
+def wide(name: str, pixels: int) -> Json:
+    """Return the override that gives a table's column its width; the others share the rest."""
+    return override(name, **{"custom.width": pixels})
 
 
 def _coloured(prefix: str, colour: str) -> Json:

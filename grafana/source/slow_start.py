@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compile_time import UID
 from dashboard import SLOW_START, dashboard, data_source, link, to_trace, values
-from panels import PROMETHEUS, Json, panel, promql_now, table, traceql
+from panels import Json, panel, promql_now, table, traceql
 from queries import START, STARTUP, joined
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
@@ -44,20 +44,13 @@ def build() -> Json:
 
 
 def _phases() -> Json:
-    seconds = joined(STARTUP, 'job=~"$service"', start="$start")
+    phases = ("import", "load", "warmup", "total")
     return panel(
         "bargauge",
         "Phases",
         "Importing, loading, the last warmup and the whole start; of several processes the "
         "slowest. `compilespan.startup.duration` by `compilespan.startup.phase`.",
-        [
-            {
-                **promql_now(f"max by (compilespan_startup_phase) ({seconds})"),
-                "datasource": PROMETHEUS,
-                "format": "time_series",
-                "legendFormat": "{{compilespan_startup_phase}}",
-            }
-        ],
+        [_seconds_of(phase, ref) for phase, ref in zip(phases, "ABCD", strict=True)],
         unit="s",
         no_value="Not ready yet",
         colour={"mode": "fixed", "fixedColor": "text"},
@@ -80,6 +73,12 @@ def _phases() -> Json:
             "valueMode": "text",
         },
     )
+
+
+def _seconds_of(phase: str, ref: str) -> Json:
+    labels = f'job=~"$service",compilespan_startup_phase="{phase}"'
+    query = promql_now(f"max({joined(STARTUP, labels, start='$start')})", ref=ref)
+    return {**query, "format": "time_series", "legendFormat": phase}
 
 
 def _spans(title: str, description: str, query: str, no_value: str) -> Json:

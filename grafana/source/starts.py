@@ -42,39 +42,8 @@ def starts() -> list[tuple[Json, int]]:
                     },
                 ],
             ),
-            12,
+            8,
         ),
-        (
-            lines(
-                "By instance, as it grows",
-                "Compile seconds so far of each process; a step is a compile that ended. "
-                "`torch.compile.duration`, its sum.",
-                [
-                    promql(
-                        f"sum by (instance) ({queries.SECONDS}{{{COMPILED},{component}}})",
-                        ref=ref,
-                        legend=f"{title} · {{{{instance}}}}",
-                    )
-                    for ref, title, component in (
-                        ("A", "encoder", ENCODER),
-                        ("B", "language model", LANGUAGE_MODEL),
-                    )
-                ],
-                no_value=NOTHING,
-                stacked=True,
-            ),
-            12,
-        ),
-    ]
-
-
-def cold_and_slow() -> list[tuple[Json, int]]:
-    """Return the row."""
-    total = f'{PROCESS},compilespan_startup_phase="total"'
-    missed = f'{PROCESS},torch_compile_cache_result="miss"'
-    loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
-    slowest = by_start(STARTUP, total, "torch_version", also=("job",), how="max")
-    return [
         (
             bars(
                 "Cold against warm",
@@ -95,8 +64,39 @@ def cold_and_slow() -> list[tuple[Json, int]]:
                     }
                 ],
             ),
-            10,
+            8,
         ),
+        (
+            lines(
+                "By instance, as it grows",
+                "Compile seconds so far of each process; a step is a compile that ended. "
+                "`torch.compile.duration`, its sum.",
+                [
+                    promql(
+                        f"sum by (instance) ({queries.SECONDS}{{{COMPILED},{component}}})",
+                        ref=ref,
+                        legend=f"{title} · {{{{instance}}}}",
+                    )
+                    for ref, title, component in (
+                        ("A", "encoder", ENCODER),
+                        ("B", "language model", LANGUAGE_MODEL),
+                    )
+                ],
+                no_value=NOTHING,
+                stacked=True,
+            ),
+            8,
+        ),
+    ]
+
+
+def slowest_starts() -> list[tuple[Json, int]]:
+    """Return the row."""
+    total = f'{PROCESS},compilespan_startup_phase="total"'
+    missed = f'{PROCESS},torch_compile_cache_result="miss"'
+    loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
+    slowest = by_start(STARTUP, total, "torch_version", also=("job",), how="max")
+    return [
         (
             table(
                 "Slowest starts",
@@ -113,13 +113,13 @@ def cold_and_slow() -> list[tuple[Json, int]]:
                 names={
                     START: "Start",
                     "Value #F": "Began",
-                    "job": "Service",
-                    "torch_version": "torch",
                     "Value #A": "Time to ready",
                     "Value #B": "Encoder",
                     "Value #C": "Language model",
                     "Value #D": "Loads",
                     "Value #E": "Cache misses",
+                    "torch_version": "torch",
+                    "job": "Service",
                 },
                 overrides=[
                     override("Start", links=[to_start()]),
@@ -133,7 +133,7 @@ def cold_and_slow() -> list[tuple[Json, int]]:
                 sort_by="Time to ready",
                 no_value="No start in this time range",
             ),
-            14,
+            24,
         ),
     ]
 
@@ -144,8 +144,8 @@ def processes() -> list[tuple[Json, int]]:
         (
             table(
                 "Skew",
-                "Compile seconds of each process, and how far it was behind the fastest of its "
-                "start (ranks) and of its service (replicas). `torch.compile.duration`, its sum; "
+                "Compile time of each process, and how far it was behind the fastest rank of its "
+                "start and the fastest replica of its service. `torch.compile.duration`, its sum; "
                 "`torch.distributed.rank`.",
                 [
                     promql_now(queries.per_process(), ref="A"),
@@ -154,15 +154,15 @@ def processes() -> list[tuple[Json, int]]:
                 ],
                 names={
                     START: "Start",
-                    "job": "Service",
-                    "instance": "Instance",
                     "torch_distributed_rank": "Rank",
-                    "Value #A": "Compile seconds",
-                    "Value #B": "Behind the fastest rank",
-                    "Value #C": "Behind the fastest replica",
+                    "Value #A": "Compile time",
+                    "Value #B": "Behind rank",
+                    "Value #C": "Behind replica",
+                    "instance": "Instance",
+                    "job": "Service",
                 },
                 overrides=[override("Start", links=[to_start()])],
-                sort_by="Compile seconds",
+                sort_by="Compile time",
                 no_value=NOTHING,
             ),
             14,
@@ -186,6 +186,14 @@ def processes() -> list[tuple[Json, int]]:
                         ("C", "0.5", "median", "language model", LANGUAGE_MODEL),
                         ("D", "1", "longest", "language model", LANGUAGE_MODEL),
                     )
+                ],
+                overrides=[
+                    {
+                        "matcher": {"id": "byRegexp", "options": "/median$/"},
+                        "properties": [
+                            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 6]}}
+                        ],
+                    }
                 ],
                 no_value=NOTHING,
             ),

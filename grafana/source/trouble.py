@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import queries
 from dashboard import to_trace
-from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql
+from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql, wide
 from queries import COUNT, NAMED, PROCESS, last
 
 
 def serving() -> list[tuple[Json, int]]:
     """Return the row."""
     recompiles = last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
-    limit = last("torch_compile_recompile_limit_hits_total", PROCESS)
     return [
         (
             table(
@@ -26,16 +25,17 @@ def serving() -> list[tuple[Json, int]]:
                 ],
                 unit="short",
                 names={
-                    "job": "Service",
-                    "instance": "Instance",
                     "torch_compile_name": "Name",
                     "torch_compile_recompile_reason_class": "What changed",
                     "Value": "Recompiles",
+                    "instance": "Instance",
+                    "job": "Service",
                 },
+                overrides=[wide("Name", 180), wide("What changed", 120), wide("Recompiles", 100)],
                 sort_by="Recompiles",
                 no_value="None: every request found its shape compiled",
             ),
-            9,
+            11,
         ),
         (
             table(
@@ -55,18 +55,7 @@ def serving() -> list[tuple[Json, int]]:
                 overrides=[to_trace()],
                 no_value="None: every request found its shape compiled",
             ),
-            11,
-        ),
-        (
-            stat(
-                "Gave up: recompile limit",
-                "Frames that recompiled too often: shapes that are not compiled run eager until "
-                "the process is started anew. `torch.compile.recompile_limit_hits`.",
-                queries.zero_where_nothing(f"sum({limit})"),
-                unit="short",
-                no_value="No process reports",
-            ),
-            4,
+            13,
         ),
     ]
 
@@ -74,7 +63,6 @@ def serving() -> list[tuple[Json, int]]:
 def failed() -> list[tuple[Json, int]]:
     """Return the row."""
     failed = last(COUNT, f'{NAMED},torch_compile_outcome="failed"')
-    dropped = last("compilespan_telemetry_dropped_total", PROCESS)
     return [
         (
             table(
@@ -89,20 +77,26 @@ def failed() -> list[tuple[Json, int]]:
                 ],
                 unit="short",
                 names={
-                    "job": "Service",
-                    "instance": "Instance",
                     "torch_compile_name": "Name",
-                    "torch_compile_phase": "Phase",
                     "error_type": "Error",
                     "Value": "Failed",
+                    "torch_compile_phase": "Phase",
+                    "instance": "Instance",
+                    "job": "Service",
                 },
                 overrides=[
-                    override("Failed", color={"mode": "fixed", "fixedColor": FAILED_COLOUR})
+                    wide("Name", 180),
+                    wide("Error", 240),
+                    override(
+                        "Failed",
+                        color={"mode": "fixed", "fixedColor": FAILED_COLOUR},
+                        **{"custom.cellOptions": {"type": "color-text"}},
+                    ),
                 ],
                 sort_by="Failed",
                 no_value="None",
             ),
-            9,
+            11,
         ),
         (
             table(
@@ -120,7 +114,37 @@ def failed() -> list[tuple[Json, int]]:
                 overrides=[to_trace()],
                 no_value="None",
             ),
-            11,
+            13,
+        ),
+    ]
+
+
+def limits() -> list[tuple[Json, int]]:
+    """Return the row."""
+    limit = last("torch_compile_recompile_limit_hits_total", PROCESS)
+    dropped = last("compilespan_telemetry_dropped_total", PROCESS)
+    return [
+        (
+            stat(
+                "Gave up: recompile limit",
+                "Frames that recompiled too often: shapes that are not compiled run eager until "
+                "the process is started anew. `torch.compile.recompile_limit_hits`.",
+                queries.zero_where_nothing(f"sum({limit})"),
+                unit="short",
+                no_value="No process reports",
+            ),
+            8,
+        ),
+        (
+            stat(
+                "Oldest compile in progress",
+                "How long it has been going on; 0 when nothing compiles. "
+                "`torch.compile.oldest_active_age`.",
+                f"max(torch_compile_oldest_active_age_seconds{{{PROCESS}}})",
+                unit="s",
+                no_value="No process reports",
+            ),
+            8,
         ),
         (
             stat(
@@ -131,6 +155,6 @@ def failed() -> list[tuple[Json, int]]:
                 unit="short",
                 no_value="No process reports",
             ),
-            4,
+            8,
         ),
     ]

@@ -7,7 +7,7 @@ from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, Json, stat
 from queries import ENCODER, LANGUAGE_MODEL, NAMED, PROCESS, STARTUP, compile_seconds, last
 
 
-def numbers() -> list[tuple[Json, int]]:
+def stat_row() -> list[tuple[Json, int]]:
     """Return the row."""
     encoder, model = compile_seconds(ENCODER), compile_seconds(LANGUAGE_MODEL)
     ready = last(STARTUP, f'{PROCESS},compilespan_startup_phase="total"')
