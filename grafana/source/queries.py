@@ -34,20 +34,29 @@ def compile_seconds(component: str) -> str:
     return last(SECONDS, f"{COMPILED},{component}")
 
 
-def joined(metric: str, labels: str, *resource: str, start: str = ".+") -> str:
-    """Return the last values with labels of their process's resource.
+def with_resource(metric: str, labels: str, *resource: str, start: str = ".*") -> str:
+    """Return the series with labels of their process's resource.
 
     Args:
         metric: Its name.
         labels: Its selector.
         resource: Labels of ``target_info`` to add; the start is always there.
         start: A regular expression of starts.
+
+    A Prometheus that was told to promote resource attributes may write no ``target_info``: there
+    the series have the labels themselves. One that does neither has one start with an empty name.
     """
     told = ", ".join((START, *resource))
     return (
-        f"last_over_time(({metric}{{{labels}}} * on (job, instance) group_left ({told}) "
-        f'target_info{{{START}=~"{start}"}})[$__range:1m])'
+        f"({metric}{{{labels}}} * on (job, instance) group_left ({told}) "
+        f'target_info{{{START}!="",{START}=~"{start}"}} '
+        f'or on (job, instance) {metric}{{{labels},{START}=~"{start}"}})'
     )
+
+
+def joined(metric: str, labels: str, *resource: str, start: str = ".*") -> str:
+    """Return what each series said last in the time range, with labels of its resource."""
+    return f"last_over_time({with_resource(metric, labels, *resource, start=start)}[$__range:1m])"
 
 
 def by_start(
@@ -90,9 +99,8 @@ def cold_and_warm(component: str) -> str:
 
 def began() -> str:
     """Return when each start was first seen, in milliseconds since the epoch."""
-    ready = f"compilespan_ready{{{PROCESS}}} * on (job, instance) group_left ({START}) "
-    info = f'target_info{{{START}!=""}}'
-    return f"1000 * min by ({START}) (min_over_time(timestamp({ready}{info})[$__range:1m]))"
+    ready = with_resource("compilespan_ready", PROCESS)
+    return f"1000 * min by ({START}) (min_over_time(timestamp({ready})[$__range:1m]))"
 
 
 def hit_ratio(labels: str) -> str:

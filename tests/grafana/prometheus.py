@@ -80,9 +80,12 @@ class Prometheus:
         return answer["data"]["result"]
 
 
-def write_blocks(requests, directory):
-    """Write metrics that came over OTLP into blocks of a database of Prometheus."""
-    lines = sorted(line for request in requests for line in openmetrics(request))
+def write_blocks(requests, directory, *, promoted=False):
+    """Write metrics that came over OTLP into blocks of a database of Prometheus.
+
+    ``promoted``: the resource's attributes are labels of each series, and there is no target_info.
+    """
+    lines = sorted(line for request in requests for line in openmetrics(request, promoted))
     source = directory / "metrics.om"
     source.write_text("\n".join(lines) + "\n# EOF\n")
     subprocess.run(
@@ -93,7 +96,7 @@ def write_blocks(requests, directory):
     )
 
 
-def openmetrics(request):
+def openmetrics(request, promoted):
     """Yield the samples of an OTLP export as lines of OpenMetrics."""
     for each in request.resource_metrics:
         resource = {one.key: value_of(one.value) for one in each.resource.attributes}
@@ -101,6 +104,9 @@ def openmetrics(request):
             "job": resource.pop("service.name"),
             "instance": resource.pop("service.instance.id"),
         }
+        told = {naming.label(key): value for key, value in resource.items()}
+        if promoted:
+            common |= told
         newest = 0
         for metric in (metric for scope in each.scope_metrics for metric in scope.metrics):
             data = getattr(metric, metric.WhichOneof("data"))
@@ -111,8 +117,8 @@ def openmetrics(request):
                 newest = max(newest, point.time_unix_nano)
                 for suffix, more, value in _samples(point):
                     yield _line(name + suffix, {**labels, **more}, value, point.time_unix_nano)
-        told = {naming.label(key): value for key, value in resource.items()}
-        yield _line("target_info", {**told, **common}, 1, newest)
+        if not promoted:
+            yield _line("target_info", {**told, **common}, 1, newest)
 
 
 def _samples(point):

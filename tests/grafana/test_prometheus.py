@@ -20,10 +20,10 @@ QUERIES = boards.targets("expr")
 
 
 class Observed:
-    """Two Prometheus that hold the same servers: one was sent OTLP, the other scraped."""
+    """Prometheus that hold the same servers: sent OTLP, scraped, or sent and promoted."""
 
-    def __init__(self, by_otlp, by_scrape, received, totals, ended_s):
-        self.by = {"otlp": by_otlp, "scrape": by_scrape}
+    def __init__(self, by, received, totals, ended_s):
+        self.by = by
         self.received = received
         self.totals = totals
         self.ended_s = ended_s
@@ -76,13 +76,16 @@ def observed(tmp_path_factory, inductor_cache):
                     time.sleep(3)  # some scrapes, some exports
                     totals = [each.client.get("/totals").json() for each in servers]
                     ended_s = time.time()  # later the scraped series are marked as gone
-            (root / "otlp").mkdir()
-            write_blocks(receiver.received.metric_requests, root / "otlp")
-            with Prometheus(root / "otlp") as by_otlp:
-                yield Observed(by_otlp, by_scrape, receiver.received, totals, ended_s)
+            sent = receiver.received.metric_requests
+            for name in ("otlp", "promoted"):
+                (root / name).mkdir()
+                write_blocks(sent, root / name, promoted=name == "promoted")
+            with Prometheus(root / "otlp") as by_otlp, Prometheus(root / "promoted") as promoted:
+                by = {"otlp": by_otlp, "scrape": by_scrape, "promoted": promoted}
+                yield Observed(by, receiver.received, totals, ended_s)
 
 
-BOTH = pytest.mark.parametrize("route", ["otlp", "scrape"])
+ROUTES = pytest.mark.parametrize("route", ["otlp", "scrape", "promoted"])
 TRANSFORMED = {panel["title"]: panel for _, panel in boards.panels() if panel["transformations"]}
 
 
@@ -95,7 +98,7 @@ def columns(observed, node, route, title):
     return answer
 
 
-@BOTH
+@ROUTES
 @pytest.mark.parametrize("where", QUERIES)
 def test_every_query_of_the_dashboards_returns_data(observed, where, route):
     answer = observed.ask(route, QUERIES[where])
@@ -104,7 +107,7 @@ def test_every_query_of_the_dashboards_returns_data(observed, where, route):
         assert not any(math.isnan(value) for _, value in answer), answer
 
 
-@BOTH
+@ROUTES
 @pytest.mark.parametrize("title", TRANSFORMED)
 def test_tables_and_bars_have_the_columns_that_they_name(observed, node, route, title):
     names = TRANSFORMED[title]["transformations"][-1]["options"]["renameByName"]
@@ -113,7 +116,7 @@ def test_tables_and_bars_have_the_columns_that_they_name(observed, node, route, 
     assert all(values for _, values in found)
 
 
-@BOTH
+@ROUTES
 def test_starts_are_bars_beside_each_other_oldest_first(observed, node, route):
     bars = dict(columns(observed, node, route, "By start"))
     assert bars["Start"] == ["first", "second"]
@@ -124,7 +127,7 @@ def test_starts_are_bars_beside_each_other_oldest_first(observed, node, route):
         assert bars[title] == pytest.approx([first, second])
 
 
-@BOTH
+@ROUTES
 @pytest.mark.parametrize(
     ("panel", "component"), [("Encoder", "encoder"), ("Language model", "language_model")]
 )
@@ -134,7 +137,7 @@ def test_the_numbers_are_those_of_the_totals(observed, route, panel, component):
     assert value > 0
 
 
-@BOTH
+@ROUTES
 def test_a_start_with_a_miss_is_cold_and_the_other_warm(observed, route):
     for ref in "AB":
         seconds = {
@@ -147,7 +150,7 @@ def test_a_start_with_a_miss_is_cold_and_the_other_warm(observed, route):
     assert {labels["compilespan_instance_id"] for labels, _ in slowest} == {"first", "second"}
 
 
-@BOTH
+@ROUTES
 def test_ranks_are_apart_and_measured_against_the_fastest_of_their_start(observed, route):
     each = {
         (labels["compilespan_instance_id"], labels["torch_distributed_rank"]): value
@@ -163,7 +166,7 @@ def test_ranks_are_apart_and_measured_against_the_fastest_of_their_start(observe
     assert behind["first", "1"] == behind["second", "0"] == 0
 
 
-@BOTH
+@ROUTES
 def test_what_went_wrong_is_counted_with_its_reason(observed, route):
     recompiles = observed.rows(route, "compile-time: Recompiles, and what changed A")
     assert [value for _, value in recompiles] == [1, 1, 1]
