@@ -16,7 +16,7 @@ import torch
 from fastapi import FastAPI, HTTPException
 from transformers import LlamaConfig, LlamaModel
 
-from compilespan import TorchCompileInstrumentor
+from compilespan import TorchCompileInstrumentor, mark_ready
 from compilespan.sdk import configure
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ model.compile(backend=os.environ.get("BACKEND", "inductor"), dynamic=False)
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Send what the server still holds when it ends."""
+    """Declare the server ready, and send what it still holds when it ends."""
+    mark_ready()  # what compiles from here on delays a request, unless it is a sidecar's warmup
     yield
     providers.shutdown()
 

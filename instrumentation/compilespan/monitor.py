@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from opentelemetry import trace
 
+from compilespan import propagation, semconv
 from compilespan import scope as scopes
-from compilespan import semconv
 from compilespan.ledger import get_ledger
 from compilespan.records import CompileEvent, CompileRecord, InterruptedCompile
 from compilespan.request import current_request
@@ -152,7 +152,7 @@ class Monitor:
     def _open(self) -> None:
         self._is_encoder = bool(self._word if self._word is not None else self._unit.by_names)
         ledger = get_ledger()
-        self._phase = self._scope.phase or ledger.phase
+        self._phase = self._scope.phase or propagation.phase_of_caller() or ledger.phase
         attributes: dict[str, AttributeValue] = {
             semconv.IS_ENCODER: self._is_encoder,
             semconv.NAME: self._unit.name,

@@ -11,7 +11,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
+from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -20,7 +20,10 @@ from compilespan import process
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from compilespan.semconv import Phase
+
 INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
+_PHASE = "compilespan.phase"
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -51,6 +54,16 @@ def environment_context(environ: Mapping[str, str] | None = None) -> Context | N
     if trace.get_current_span(context).get_span_context().is_valid:
         return context
     return None
+
+
+def warmup_context() -> Context:
+    """Return the current context with word, for other processes, that this is a warmup."""
+    return baggage.set_baggage(_PHASE, "warmup")
+
+
+def phase_of_caller() -> Phase | None:
+    """Return ``warmup`` where the request that is served here belongs to another process's."""
+    return "warmup" if baggage.get_baggage(_PHASE) == "warmup" else None
 
 
 def parent_for_compile(*, ready: bool) -> tuple[Context | None, list[trace.Link]]:

@@ -23,6 +23,7 @@ from opentelemetry import propagate
 
 from compilespan import WarmupTarget, get_ledger
 from compilespan import scope as scopes
+from compilespan.propagation import warmup_context
 from compilespan.records import CompileBegun
 from compilespan.starts import StateDirectory
 
@@ -142,7 +143,7 @@ class HttpTarget:
         method = str(request.get("method", "POST")) if described else "POST"
         url = self._url + str(request.get("path", "") if described else "")
         headers: dict[str, str] = dict(request.get("headers", {}) if described else {})
-        propagate.inject(headers)
+        propagate.inject(headers, warmup_context())
         body = request.get("json") if described else dict(request)
         try:
             response = self._client.request(method, url, json=body, headers=headers)

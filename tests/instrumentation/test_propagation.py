@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry import context, propagate
 
-from compilespan import mark_ready, monitor_torch_compile, propagation
+from compilespan import get_ledger, mark_ready, monitor_torch_compile, propagation
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -58,3 +59,23 @@ def test_a_childs_environment_continues_trace_and_instance(exported):
     # 03: the ids are random, which W3C Trace Context level 2 says in a flag.
     expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-"
     assert child["TRACEPARENT"].startswith(expected)
+
+
+def test_a_request_that_belongs_to_another_processs_warmup_says_so(exported):
+    """As the sidecar's requests do, whose compiles delay nobody."""
+    mark_ready()
+    headers = {}
+    propagate.inject(headers, propagation.warmup_context())
+    token = context.attach(propagate.extract(headers))
+    try:
+        with monitor_torch_compile("warmed"):
+            pass
+    finally:
+        context.detach(token)
+    with monitor_torch_compile("served"):
+        pass
+    assert [record.phase for record in get_ledger().records()] == ["warmup", "serving"]
+    assert [span.attributes["torch.compile.phase"] for span in exported.compiles] == [
+        "warmup",
+        "serving",
+    ]

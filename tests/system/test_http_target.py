@@ -62,6 +62,8 @@ def test_a_server_in_another_process_is_warmed_and_accounted_for(inference, tmp_
         assert totals["total"]["compiles"] == 2
         assert totals["total"]["compile_s"] == job["totals"]["total"]["compile_s"]
         assert totals["scope"]["processes"] == 2
+        # The server is ready, and yet this is no compile that delays somebody's request.
+        assert totals["by_phase"]["warmup"]["compiles"] == 2
         assert [each["name"] for each in server.client.get("/compiles").json()] == [
             "LlamaModel"
         ] * 2
