@@ -1,4 +1,4 @@
-"""Panels, targets and variables of the dashboards, as Grafana's JSON has them.
+"""Panels and queries of the dashboards, as Grafana's JSON has them.
 
 Colours are the page's: encoder teal, language model indigo, failed red. Each reaches 3:1 against
 Grafana's light and dark background.
@@ -18,10 +18,10 @@ PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
 TEMPO: Json = {"type": "tempo", "uid": "${tempo}"}
 
 
-def promql(expression: str, *, ref: str = "A", legend: str = "", exemplar: bool = False) -> Json:
+def promql(expression: str, *, ref: str, legend: str, exemplar: bool = False) -> Json:
     """Return a query over the time range."""
     target = {"datasource": PROMETHEUS, "refId": ref, "expr": expression, "range": True}
-    return {**target, "legendFormat": legend or "__auto", "exemplar": exemplar}
+    return {**target, "legendFormat": legend, "exemplar": exemplar}
 
 
 def promql_now(expression: str, *, ref: str = "A") -> Json:
@@ -30,15 +30,15 @@ def promql_now(expression: str, *, ref: str = "A") -> Json:
     return {**target, "instant": True, "range": False, "format": "table"}
 
 
-def traceql(query: str, *, table: str = "spans", limit: int = 50) -> Json:
-    """Return a search for spans or traces."""
+def traceql(query: str) -> Json:
+    """Return a search for spans, a row for each."""
     return {
         "datasource": TEMPO,
         "refId": "A",
         "queryType": "traceql",
         "query": query,
-        "tableType": table,
-        "limit": limit,
+        "tableType": "spans",
+        "limit": 50,
         "filters": [],
     }
 
@@ -56,7 +56,6 @@ def panel(
     colour: Json | None = None,
     overrides: list[Json] | None = None,
     transformations: list[Json] | None = None,
-    links: list[Json] | None = None,
 ) -> Json:
     """Return a panel; `laid_out` gives it its place and id."""
     defaults: Json = {"unit": unit, "noValue": no_value}
@@ -64,8 +63,6 @@ def panel(
         defaults["custom"] = custom
     if colour is not None:
         defaults["color"] = colour
-    if links:
-        defaults["links"] = links
     return {
         "type": kind,
         "title": title,
@@ -149,7 +146,6 @@ def lines(
     no_value: str,
     stacked: bool = False,
     overrides: list[Json] | None = None,
-    unit: str = "s",
 ) -> Json:
     """Return series over time: steps, for between two values nothing is known."""
     return panel(
@@ -157,7 +153,7 @@ def lines(
         title,
         description,
         targets,
-        unit=unit,
+        unit="s",
         no_value=no_value,
         custom={
             "drawStyle": "line",
