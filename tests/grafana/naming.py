@@ -17,7 +17,7 @@ UNITS = {"s": "seconds", "By": "bytes", "ms": "milliseconds"}
 REGISTRY = yaml.safe_load(
     files("compilespan").joinpath("registry/compilespan.yaml").read_text("utf-8")
 )["groups"]
-# Labels that Prometheus and the translation give, and what the dashboards make of ours.
+# Labels that Prometheus gives itself.
 PROMETHEUS_LABELS = {"job", "instance", "le"}
 
 
