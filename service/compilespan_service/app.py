@@ -23,7 +23,14 @@ from compilespan_service.signals import drained_by_signals
 from compilespan_service.state import open_state
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        MutableMapping,
+        Sequence,
+    )
 
     from fastapi import params
 
@@ -31,10 +38,17 @@ if TYPE_CHECKING:
 
 # The loader holds the GIL while it imports torch; so long the server gets to open its port.
 _LOAD_AFTER_S = 0.05
-# The endpoints' own spans: between POST /warmup and its job lies nothing to look at. Older
-# FastAPI, which vLLM asks for, has no telemetry of its own.
-_TELEMETRY: dict[str, Any] = (
-    {"telemetry": {"operation_spans": False}}
+
+
+def _only_reads(scope: MutableMapping[str, Any]) -> bool:
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+
+
+# What changes something is traced. Probes, scrapes and the page ask all the time, and between
+# POST /warmup and its job lies nothing to look at. Older FastAPI, which vLLM asks for, has no
+# telemetry of its own.
+TELEMETRY: dict[str, Any] = (
+    {"telemetry": {"operation_spans": False, "exclude": _only_reads}}
     if "telemetry" in signature(FastAPI).parameters
     else {}
 )
@@ -62,7 +76,7 @@ def create_app(
         title="compilespan",
         version=__version__,
         summary="Warms up compiled models and says what it cost.",
-        **_TELEMETRY,
+        **TELEMETRY,
     )
     guard = Guard(token_digest(settings), hosts=hosts)
     app.include_router(_router(runner, guard, ()))

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from compilespan import get_ledger
-from compilespan_service.app import attach
+from compilespan_service.app import TELEMETRY, attach
 from compilespan_service.http_target import HttpTarget
 from compilespan_service.problems import ProblemError
 from compilespan_service.runner import Runner
@@ -77,7 +77,7 @@ def _app(url: str) -> FastAPI:
     open_state(settings)
     # The start is vLLM's: the plugin opened its span when the first process began.
     runner = Runner(lambda: lambda: [completions(url)], settings, own_startup=False)
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, **TELEMETRY)
     attach(app, runner, Guard(token_digest(settings), changes_allowed=False))
     runner.start()
     return app

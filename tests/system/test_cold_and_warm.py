@@ -101,6 +101,12 @@ def test_every_output_shows_the_same_numbers(start, request):
     assert sum(item["compile_s"] for item in start.job["items"]) == pytest.approx(total_s, abs=1e-6)
 
 
+def test_probes_scrapes_and_the_page_leave_no_traces(cold):
+    """They ask all the time; the server was asked for its readiness and totals."""
+    servers = {span.name for span in cold.received.spans if span.name.split()[0].isupper()}
+    assert servers == {"POST /warmup"}
+
+
 def test_the_wall_is_within_the_time_that_passed(cold):
     wall_s = cold.totals["total"]["wall_s"]
     assert wall_s <= cold.job["elapsed_s"] <= cold.wall_s
