@@ -85,17 +85,25 @@ def observed(tmp_path_factory, inductor_cache):
                 yield Observed(by, receiver.received, totals, ended_s)
 
 
-ROUTES = pytest.mark.parametrize("route", ["otlp", "scrape", "promoted"])
+EVERY = ["otlp", "scrape", "promoted"]
+ROUTES = pytest.mark.parametrize("route", EVERY)
 TRANSFORMED = {panel["title"]: panel for _, panel in boards.panels() if panel["transformations"]}
 
 
-def columns(observed, node, route, title):
-    """Return what a table or bar chart has after Grafana's own code transformed the answers."""
-    panel = TRANSFORMED[title]
-    results = {each["refId"]: observed.ask(route, each) for each in panel["targets"]}
-    question = {"results": results, "transformations": panel["transformations"]}
-    (answer,) = node("transform.cjs", [question])
-    return answer
+@pytest.fixture(scope="module")
+def columns(observed, node):
+    """What tables and bar charts have after Grafana's own code transformed the answers."""
+    shown = [(route, title) for route in EVERY for title in TRANSFORMED]
+    questions = [
+        {
+            "results": {
+                each["refId"]: observed.ask(route, each) for each in TRANSFORMED[title]["targets"]
+            },
+            "transformations": TRANSFORMED[title]["transformations"],
+        }
+        for route, title in shown
+    ]
+    return dict(zip(shown, node("transform.cjs", questions), strict=True))
 
 
 @ROUTES
@@ -109,16 +117,16 @@ def test_every_query_of_the_dashboards_returns_data(observed, where, route):
 
 @ROUTES
 @pytest.mark.parametrize("title", TRANSFORMED)
-def test_tables_and_bars_have_the_columns_that_they_name(observed, node, route, title):
+def test_tables_and_bars_have_the_columns_that_they_name(columns, route, title):
     names = TRANSFORMED[title]["transformations"][-1]["options"]["renameByName"]
-    found = columns(observed, node, route, title)
+    found = columns[route, title]
     assert [name for name, _ in found] == list(names.values())
     assert all(values for _, values in found)
 
 
 @ROUTES
-def test_starts_are_bars_beside_each_other_oldest_first(observed, node, route):
-    bars = dict(columns(observed, node, route, "By start"))
+def test_starts_are_bars_beside_each_other_oldest_first(observed, columns, route):
+    bars = dict(columns[route, "By start"])
     assert bars["Start"] == ["first", "second"]
     for component in ("encoder", "language_model"):
         first = sum(totals[component]["compile_s"] for totals in observed.totals[:2])

@@ -43,7 +43,8 @@ function source(dashboard) {
   return lines.join("\n");
 }
 
-function errors(text) {
+// One program for all: it is the library's types that take time.
+function errors(texts) {
   const options = {
     strict: true,
     noEmit: true,
@@ -53,17 +54,30 @@ function errors(text) {
     target: ts.ScriptTarget.ES2022,
     types: [],
   };
-  const file = path.join(import.meta.dirname, "dashboard.ts");
+  const files = new Map(
+    Object.entries(texts).map(([name, text]) => [
+      path.join(import.meta.dirname, `${name}.dashboard.ts`),
+      { name, text },
+    ]),
+  );
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile } = host;
-  host.fileExists = (name) => name === file || fileExists(name);
-  host.readFile = (name) => (name === file ? text : readFile(name));
-  host.getSourceFile = (name, ...rest) =>
-    name === file ? ts.createSourceFile(name, text, options.target) : getSourceFile(name, ...rest);
-  const program = ts.createProgram([file], options, host);
-  return ts
-    .getPreEmitDiagnostics(program)
-    .map((each) => ts.flattenDiagnosticMessageText(each.messageText, "\n"));
+  host.fileExists = (file) => files.has(file) || fileExists(file);
+  host.readFile = (file) => files.get(file)?.text ?? readFile(file);
+  host.getSourceFile = (file, ...rest) =>
+    files.has(file)
+      ? ts.createSourceFile(file, files.get(file).text, options.target)
+      : getSourceFile(file, ...rest);
+  const program = ts.createProgram([...files.keys()], options, host);
+  const found = Object.fromEntries(Object.keys(texts).map((name) => [name, []]));
+  for (const each of ts.getPreEmitDiagnostics(program)) {
+    const { name } = files.get(each.file?.fileName) ?? {};
+    if (name === undefined) {
+      throw new Error(ts.flattenDiagnosticMessageText(each.messageText, "\n"));
+    }
+    found[name].push(ts.flattenDiagnosticMessageText(each.messageText, "\n"));
+  }
+  return found;
 }
 
 const chunks = [];
@@ -71,8 +85,7 @@ for await (const chunk of process.stdin) {
   chunks.push(chunk);
 }
 const dashboards = JSON.parse(Buffer.concat(chunks).toString("utf-8"));
-const answer = {};
-for (const [name, dashboard] of Object.entries(dashboards)) {
-  answer[name] = errors(source(dashboard));
-}
-process.stdout.write(JSON.stringify(answer));
+const texts = Object.fromEntries(
+  Object.entries(dashboards).map(([name, dashboard]) => [name, source(dashboard)]),
+);
+process.stdout.write(JSON.stringify(errors(texts)));
