@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import starts
 import trouble
-from dashboard import SLOW_START, dashboard, data_source, link, values
+from dashboard import SLOW_START, dashboard, link, values
 from queries import COUNT, PROCESS
 from stat_row import stat_row
 
@@ -23,9 +23,6 @@ def build() -> Json:
         "Compile time: encoder and language model",
         "Why did the server take so long to start, and was it the encoder or the language model?",
         variables=[
-            data_source("prometheus"),
-            data_source("tempo"),
-            values("service", "Service", "label_values(compilespan_ready, job)"),
             values(
                 "instance",
                 "Instance",

@@ -26,7 +26,15 @@ def dashboard(
     links: list[Json],
     rows: Iterable[Row],
 ) -> Json:
-    """Return a dashboard as Grafana's provisioning reads it."""
+    """Return a dashboard as Grafana's provisioning reads it.
+
+    Each has the data sources and the service to choose; ``variables`` come after them.
+    """
+    common = [
+        _data_source("prometheus"),
+        _data_source("tempo"),
+        values("service", "Service", "label_values(compilespan_ready, job)"),
+    ]
     return {
         "uid": uid,
         "title": title,
@@ -38,7 +46,7 @@ def dashboard(
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": variables},
+        "templating": {"list": [*common, *variables]},
         "links": links,
         "panels": laid_out(rows),
     }
@@ -71,7 +79,7 @@ def laid_out(rows: Iterable[Row]) -> list[Json]:
     return panels
 
 
-def data_source(name: str) -> Json:
+def _data_source(name: str) -> Json:
     """Return the variable that picks a data source of this type."""
     return {"type": "datasource", "name": name, "label": name.title(), "query": name, "hide": 0}
 

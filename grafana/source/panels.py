@@ -109,9 +109,13 @@ def bars(
     x: str,
     names: dict[str, str],
     no_value: str,
-    transformations: list[Json],
+    oldest_first: str | None = None,
 ) -> Json:
-    """Return encoder and language model as stacked bars, a bar for each value of ``x``."""
+    """Return encoder and language model as stacked bars, a bar for each value of ``x``.
+
+    ``names`` are the columns to show, ``oldest_first`` is one that they are only sorted by.
+    """
+    sorting = [{"field": oldest_first, "desc": False}]
     return panel(
         "barchart",
         title,
@@ -121,7 +125,12 @@ def bars(
         no_value=no_value,
         custom={"fillOpacity": 90, "lineWidth": 0},
         overrides=COMPONENT_COLOURS,
-        transformations=[{"id": "merge", "options": {}}, *transformations, renamed(names)],
+        transformations=[
+            {"id": "merge", "options": {}},
+            *([{"id": "sortBy", "options": {"sort": sorting}}] if oldest_first else []),
+            {"id": "filterFieldsByName", "options": {"include": {"names": list(names)}}},
+            renamed(names),
+        ],
         options={
             "barWidth": 0.8,
             "fullHighlight": False,

@@ -22,6 +22,7 @@ COUNT = "torch_compile_duration_seconds_count"
 BUCKETS = "torch_compile_duration_seconds_bucket"
 GRAPHS = "torch_compile_graphs_total"
 STARTUP = "compilespan_startup_duration_seconds"
+TO_READY = f'{PROCESS},compilespan_startup_phase="total"'
 
 
 def last(metric: str, labels: str) -> str:
@@ -32,6 +33,11 @@ def last(metric: str, labels: str) -> str:
 def compile_seconds(component: str) -> str:
     """Return the compile seconds of a component, a series for each process and name."""
     return last(SECONDS, f"{COMPILED},{component}")
+
+
+def recompiles_while_serving() -> str:
+    """Return how many frames were compiled again after ready, a series for each reason."""
+    return last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
 
 
 def with_resource(metric: str, labels: str, *resource: str, start: str = ".*") -> str:
@@ -87,14 +93,13 @@ def is_cold() -> str:
 def cold_and_warm(component: str) -> str:
     """Return the mean compile seconds of cold and of warm starts, for each version of torch."""
     seconds = component_by_start(component, "torch_version")
-    cold = f"avg by (torch_version) ({seconds} and on ({START}) {is_cold()})"
-    warm = f"avg by (torch_version) ({seconds} unless on ({START}) {is_cold()})"
-    return (
-        f'label_join(label_replace({cold}, "cache", "cold", "", ""), '
-        '"starts", " · torch ", "cache", "torch_version") or '
-        f'label_join(label_replace({warm}, "cache", "warm", "", ""), '
-        '"starts", " · torch ", "cache", "torch_version")'
-    )
+
+    def mean(word: str, chosen: str) -> str:
+        of = f"avg by (torch_version) ({seconds} {chosen} on ({START}) {is_cold()})"
+        named = f'label_replace({of}, "cache", "{word}", "", "")'
+        return f'label_join({named}, "starts", " · torch ", "cache", "torch_version")'
+
+    return f"{mean('cold', 'and')} or {mean('warm', 'unless')}"
 
 
 def began() -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compile_time import UID
-from dashboard import SLOW_START, dashboard, data_source, link, to_trace, values
-from panels import Json, panel, promql_now, table, traceql
+from dashboard import SLOW_START, dashboard, link, to_trace, values
+from panels import Json, legend, panel, promql_now, table, traceql
 from queries import START, STARTUP, joined
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
@@ -17,9 +17,6 @@ def build() -> Json:
         "A slow start",
         "Where the time of a start went: pick one, then a trace of it.",
         variables=[
-            data_source("prometheus"),
-            data_source("tempo"),
-            values("service", "Service", "label_values(compilespan_ready, job)"),
             values(
                 "start",
                 "Start",
@@ -56,12 +53,7 @@ def _phases() -> Json:
         colour={"mode": "fixed", "fixedColor": "text"},
         options={
             "displayMode": "basic",
-            "legend": {
-                "showLegend": False,
-                "displayMode": "list",
-                "placement": "bottom",
-                "calcs": [],
-            },
+            "legend": {**legend(), "showLegend": False},
             "maxVizHeight": 40,
             "minVizHeight": 16,
             "minVizWidth": 8,

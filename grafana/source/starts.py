@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import queries
 from dashboard import to_start
 from panels import NOTHING, Json, bars, lines, override, promql, promql_now, table
 from queries import (
+    BUCKETS,
     COMPILED,
     ENCODER,
     GRAPHS,
     LANGUAGE_MODEL,
     NAMED,
     PROCESS,
+    SECONDS,
     START,
     STARTUP,
+    TO_READY,
+    began,
+    behind_the_fastest,
     by_start,
+    cold_and_warm,
+    component_by_start,
+    per_process,
 )
 
 
 def starts() -> list[tuple[Json, int]]:
     """Return the row."""
     targets = [
-        promql_now(queries.component_by_start(component), ref=ref)
+        promql_now(component_by_start(component), ref=ref)
         for ref, component in (("A", ENCODER), ("B", LANGUAGE_MODEL))
     ]
     return [
@@ -30,17 +37,11 @@ def starts() -> list[tuple[Json, int]]:
                 "By start",
                 "Compile seconds of each start, all its processes added up, oldest first. "
                 "`torch.compile.duration`, its sum, by `compilespan.instance.id`.",
-                [*targets, promql_now(queries.began(), ref="C")],
+                [*targets, promql_now(began(), ref="C")],
                 x="Start",
                 names={START: "Start", "Value #A": "Encoder", "Value #B": "Language model"},
                 no_value=NOTHING,
-                transformations=[
-                    {"id": "sortBy", "options": {"sort": [{"field": "Value #C", "desc": False}]}},
-                    {
-                        "id": "filterFieldsByName",
-                        "options": {"include": {"names": [START, "Value #A", "Value #B"]}},
-                    },
-                ],
+                oldest_first="Value #C",
             ),
             8,
         ),
@@ -51,18 +52,12 @@ def starts() -> list[tuple[Json, int]]:
                 "ones, for each version of torch. `torch.compile.duration`, its sum; "
                 "`torch.compile.graphs` with result `miss`; `torch.version`.",
                 [
-                    promql_now(queries.cold_and_warm(ENCODER), ref="A"),
-                    promql_now(queries.cold_and_warm(LANGUAGE_MODEL), ref="B"),
+                    promql_now(cold_and_warm(ENCODER), ref="A"),
+                    promql_now(cold_and_warm(LANGUAGE_MODEL), ref="B"),
                 ],
                 x="Starts",
                 names={"starts": "Starts", "Value #A": "Encoder", "Value #B": "Language model"},
                 no_value=NOTHING,
-                transformations=[
-                    {
-                        "id": "filterFieldsByName",
-                        "options": {"include": {"names": ["starts", "Value #A", "Value #B"]}},
-                    }
-                ],
             ),
             8,
         ),
@@ -73,7 +68,7 @@ def starts() -> list[tuple[Json, int]]:
                 "`torch.compile.duration`, its sum.",
                 [
                     promql(
-                        f"sum by (instance) ({queries.SECONDS}{{{COMPILED},{component}}})",
+                        f"sum by (instance) ({SECONDS}{{{COMPILED},{component}}})",
                         ref=ref,
                         legend=f"{title} · {{{{instance}}}}",
                     )
@@ -92,10 +87,9 @@ def starts() -> list[tuple[Json, int]]:
 
 def slowest_starts() -> list[tuple[Json, int]]:
     """Return the row."""
-    total = f'{PROCESS},compilespan_startup_phase="total"'
     missed = f'{PROCESS},torch_compile_cache_result="miss"'
     loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
-    slowest = by_start(STARTUP, total, "torch_version", also=("job",), how="max")
+    slowest = by_start(STARTUP, TO_READY, "torch_version", also=("job",), how="max")
     return [
         (
             table(
@@ -104,11 +98,11 @@ def slowest_starts() -> list[tuple[Json, int]]:
                 "phase `total`; `torch.compile.duration`, its sum; `torch.compile.graphs`.",
                 [
                     promql_now(f"topk(20, {slowest})", ref="A"),
-                    promql_now(queries.component_by_start(ENCODER), ref="B"),
-                    promql_now(queries.component_by_start(LANGUAGE_MODEL), ref="C"),
-                    promql_now(by_start(queries.SECONDS, loads), ref="D"),
+                    promql_now(component_by_start(ENCODER), ref="B"),
+                    promql_now(component_by_start(LANGUAGE_MODEL), ref="C"),
+                    promql_now(by_start(SECONDS, loads), ref="D"),
                     promql_now(by_start(GRAPHS, missed), ref="E"),
-                    promql_now(queries.began(), ref="F"),
+                    promql_now(began(), ref="F"),
                 ],
                 names={
                     START: "Start",
@@ -148,9 +142,9 @@ def processes() -> list[tuple[Json, int]]:
                 "start and the fastest replica of its service. `torch.compile.duration`, its sum; "
                 "`torch.distributed.rank`.",
                 [
-                    promql_now(queries.per_process(), ref="A"),
-                    promql_now(queries.behind_the_fastest(START), ref="B"),
-                    promql_now(queries.behind_the_fastest("job"), ref="C"),
+                    promql_now(per_process(), ref="A"),
+                    promql_now(behind_the_fastest(START), ref="B"),
+                    promql_now(behind_the_fastest("job"), ref="C"),
                 ],
                 names={
                     START: "Start",
@@ -175,7 +169,7 @@ def processes() -> list[tuple[Json, int]]:
                 [
                     promql(
                         f"histogram_quantile({quantile}, sum by (le) "
-                        f"({queries.BUCKETS}{{{COMPILED},{component}}}))",
+                        f"({BUCKETS}{{{COMPILED},{component}}}))",
                         ref=ref,
                         legend=f"{title}, {word}",
                         exemplar=True,

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import queries
 from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, Json, stat
-from queries import ENCODER, LANGUAGE_MODEL, NAMED, PROCESS, STARTUP, compile_seconds, last
+from queries import (
+    ENCODER,
+    LANGUAGE_MODEL,
+    PROCESS,
+    STARTUP,
+    TO_READY,
+    compile_seconds,
+    hit_ratio,
+    last,
+    recompiles_while_serving,
+    zero_where_nothing,
+)
 
 
 def stat_row() -> list[tuple[Json, int]]:
     """Return the row."""
     encoder, model = compile_seconds(ENCODER), compile_seconds(LANGUAGE_MODEL)
-    ready = last(STARTUP, f'{PROCESS},compilespan_startup_phase="total"')
-    serving = last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
     return [
         (
             stat(
                 "Time to ready",
                 "From the creation of the process to ready, of the slowest process selected. "
                 "`compilespan.startup.duration`, phase `total`.",
-                f"max({ready})",
+                f"max({last(STARTUP, TO_READY)})",
                 unit="s",
                 no_value="Not ready yet",
             ),
@@ -53,7 +61,7 @@ def stat_row() -> list[tuple[Json, int]]:
                 "Loaded from cache",
                 "Share of the graphs whose backend has a cache that came from it. "
                 "`torch.compile.graphs` by `torch.compile.cache.result`.",
-                queries.hit_ratio(PROCESS),
+                hit_ratio(PROCESS),
                 unit="percentunit",
                 no_value="No backend with a cache",
             ),
@@ -74,7 +82,7 @@ def stat_row() -> list[tuple[Json, int]]:
                 "Recompiles while serving",
                 "Frames compiled again after ready: each delayed a request. "
                 "`torch.compile.recompiles`, phase `serving`.",
-                queries.zero_where_nothing(f"sum({serving})"),
+                zero_where_nothing(f"sum({recompiles_while_serving()})"),
                 unit="short",
                 no_value="No process reports",
             ),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import queries
 from dashboard import to_trace
 from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql, wide
-from queries import COUNT, NAMED, PROCESS, last
+from queries import COUNT, NAMED, PROCESS, last, recompiles_while_serving, zero_where_nothing
+
+# As the variables choose them.
+_COMPILES = (
+    'name = "torch.compile" && span.torch.compile.name =~ "$name" && '
+    'resource.service.name =~ "$service"'
+)
 
 
 def serving() -> list[tuple[Json, int]]:
     """Return the row."""
-    recompiles = last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
     return [
         (
             table(
@@ -20,7 +24,7 @@ def serving() -> list[tuple[Json, int]]:
                 [
                     promql_now(
                         "sum by (job, instance, torch_compile_name, "
-                        f"torch_compile_recompile_reason_class) ({recompiles})"
+                        f"torch_compile_recompile_reason_class) ({recompiles_while_serving()})"
                     )
                 ],
                 unit="short",
@@ -44,9 +48,7 @@ def serving() -> list[tuple[Json, int]]:
                 "waited for it; the trace shows the guard that failed.",
                 [
                     traceql(
-                        '{ name = "torch.compile" && span.torch.compile.phase = "serving" && '
-                        'span.torch.compile.name =~ "$name" && '
-                        'resource.service.name =~ "$service" } | '
+                        f'{{ {_COMPILES} && span.torch.compile.phase = "serving" }} | '
                         "select(span.torch.compile.name, span.is_encoder, "
                         "span.torch.compile.is_recompile)"
                     )
@@ -104,9 +106,7 @@ def failed() -> list[tuple[Json, int]]:
                 "Spans `torch.compile` with status ERROR; the event `exception` has the message.",
                 [
                     traceql(
-                        '{ name = "torch.compile" && status = error && '
-                        'span.torch.compile.name =~ "$name" && '
-                        'resource.service.name =~ "$service" } | '
+                        f"{{ {_COMPILES} && status = error }} | "
                         "select(span.torch.compile.name, span.is_encoder, span.error.type)"
                     )
                 ],
@@ -129,7 +129,7 @@ def limits() -> list[tuple[Json, int]]:
                 "Gave up: recompile limit",
                 "Frames that recompiled too often: shapes that are not compiled run eager until "
                 "the process is started anew. `torch.compile.recompile_limit_hits`.",
-                queries.zero_where_nothing(f"sum({limit})"),
+                zero_where_nothing(f"sum({limit})"),
                 unit="short",
                 no_value="No process reports",
             ),
@@ -151,7 +151,7 @@ def limits() -> list[tuple[Json, int]]:
                 "Telemetry dropped",
                 "Events, records and journal lines that were lost because a bound was reached. "
                 "`compilespan.telemetry.dropped`.",
-                queries.zero_where_nothing(f"sum({dropped})"),
+                zero_where_nothing(f"sum({dropped})"),
                 unit="short",
                 no_value="No process reports",
             ),
