@@ -27,7 +27,7 @@ def label(attribute):
 
 def metric(name, unit, *, monotonic):
     translated = re.sub(r"\W", "_", name)
-    if not unit.startswith("{") and unit in UNITS:
+    if unit in UNITS:
         translated += f"_{UNITS[unit]}"
     return translated + ("_total" if monotonic else "")
 

@@ -119,14 +119,10 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_what_nothing_means(where):
 
 
 def test_names_that_others_link_to_stay():
-    assert {board["uid"] for board in DASHBOARDS.values()} == {
-        "compilespan-compile-time",
-        "compilespan-slow-start",
-    }
-    uids = [board["uid"] for board in DASHBOARDS.values()]
-    text = json.dumps(DASHBOARDS)
-    for uid in re.findall(r'"/d/([\w-]+)', text):
-        assert uid in uids
+    uids = {board["uid"] for board in DASHBOARDS.values()}
+    assert uids == {"compilespan-compile-time", "compilespan-slow-start"}
+    # Each is linked to, and nothing else is.
+    assert set(re.findall(r'"/d/([\w-]+)', json.dumps(DASHBOARDS))) == uids
 
 
 def test_what_is_described_by_a_metric_is_asked_of_it():
@@ -167,10 +163,18 @@ def test_panels_lie_beside_and_below_each_other():
 def test_colours_are_the_pages():
     style = (GRAFANA.parent / "service/compilespan_service/page/style.css").read_text("utf-8")
     page = dict(re.findall(r"--([\w-]+): (#\w{6});", style.split("@media")[0]))
-    for board in DASHBOARDS.values():
-        for panel in board["panels"]:
-            for override in panel.get("fieldConfig", {}).get("overrides", ()):
-                for each in override["properties"]:
-                    if each["id"] == "color":
-                        title = override["matcher"]["options"].strip("/^i").replace(" ", "-")
-                        assert each["value"]["fixedColor"] == page[title.lower()]
+    seen = {}
+    for panel in PANELS.values():
+        colour = panel["fieldConfig"]["defaults"].get("color", {}).get("fixedColor", "text")
+        if colour != "text":
+            seen.setdefault(panel["title"], set()).add(colour)
+        for override in panel["fieldConfig"]["overrides"]:
+            name = re.sub(r"^/\^(.*)/i$", r"\1", override["matcher"]["options"])
+            for each in override["properties"]:
+                if each["id"] == "color":
+                    seen.setdefault(name.capitalize(), set()).add(each["value"]["fixedColor"])
+    assert seen == {
+        "Encoder": {page["encoder"]},
+        "Language model": {page["language-model"]},
+        "Failed": {page["failed"]},
+    }

@@ -160,6 +160,18 @@ def test_endpoints_are_where_something_listens(services):
         assert endpoint.rpartition(":")[2] == grpc.rpartition(":")[2]
 
 
+def test_each_port_of_the_collector_is_published_or_asked(services):
+    published = {port["target"] for port in services["collector"]["ports"]}
+    asked = {
+        int(target.rpartition(":")[2])
+        for job in PROMETHEUS["scrape_configs"]
+        for target in job["static_configs"][0]["targets"]
+        if job["job_name"] == "collector"
+    }
+    listens = set(map(int, re.findall(r"0\.0\.0\.0:(\d+)", json.dumps(COLLECTOR)))) | asked
+    assert listens == ports_of("collector", services) == published | asked
+
+
 def test_the_collector_holds_components_of_its_distribution():
     used = {kind: set() for kind in CONTRIB}
     for kind, known in CONTRIB.items():
@@ -168,7 +180,7 @@ def test_the_collector_holds_components_of_its_distribution():
     for pipeline in COLLECTOR["service"]["pipelines"].values():
         for kind in ("receivers", "processors", "exporters"):
             used[kind] |= set(pipeline.get(kind, ()))
-    used["extensions"] = set(COLLECTOR["service"]["extensions"])
+    used["extensions"] = set(COLLECTOR["service"].get("extensions", ()))
     for kind, names in used.items():
         assert names == set(COLLECTOR.get(kind, ())), f"{kind} that no pipeline uses, or unknown"
 
