@@ -175,6 +175,16 @@ def test_ranks_are_apart_and_measured_against_the_fastest_of_their_start(observe
 
 
 @ROUTES
+def test_the_phases_are_those_of_the_start_that_is_chosen(observed, route):
+    target = QUERIES["slow-start: Phases D"]
+    ready_s = [totals["ready_after_s"] for totals in observed.totals]
+    for start, seconds in (("first", max(ready_s[:2])), ("second", ready_s[2])):
+        chosen = {**target, "expr": target["expr"].replace("$start", start)}
+        ((_, value),) = observed.ask(route, chosen)
+        assert value == pytest.approx(seconds)
+
+
+@ROUTES
 def test_what_went_wrong_is_counted_with_its_reason(observed, route):
     recompiles = observed.rows(route, "compile-time: Recompiles, and what changed A")
     assert [value for _, value in recompiles] == [1, 1, 1]
