@@ -70,7 +70,7 @@ def main() -> list[dict[str, object]]:
     for case, truth_s in ((nested, 1.3), (threads, 1.0), (failing, 0.5)):
         _counted_s = 0.0
         case(global_monitor)
-        get_ledger()._reset()
+        get_ledger().renew()
         case(ours)
         total = get_ledger().totals().total
         rows.append(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compilespan import TorchCompileInstrumentor, get_ledger
-from compilespan.telemetry import Telemetry, use_telemetry
+from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 from support import Exported
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.delenv(name)
     # Drawn by the first who asks and left for children: tests must not share it.
     monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "test-instance")
-    get_ledger()._reset()
+    get_ledger().renew()
+    get_ledger()._missing.clear()
+    get_ledger().readiness.before = "startup"
     yield
     if TorchCompileInstrumentor().is_instrumented_by_opentelemetry:
         TorchCompileInstrumentor().uninstrument()
     use_telemetry(None)
     if (journal := get_ledger().journal) is not None:
         journal.close("test")
-    get_ledger()._reset()
+    get_ledger().renew()
     if "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
 

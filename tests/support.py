@@ -56,11 +56,11 @@ class Exported:
         return list(self.spans_exporter.get_finished_spans())
 
     def named(self, name: str) -> list[ReadableSpan]:
-        return [span for span in self.spans if span.name == name]
+        return [span for span in self.spans if is_named(span.name, name)]
 
     @property
     def compiles(self) -> list[ReadableSpan]:
-        return self.named("torch.compile")
+        return [span for span in self.spans if "torch.compile.trigger" in span.attributes]
 
     @property
     def logs(self) -> list[Any]:
@@ -87,6 +87,11 @@ class Exported:
     def exemplars(self, name: str) -> list[Any]:
         """Return the exemplars of each point of a metric."""
         return [point.exemplars for point in self.metrics()[name].data.data_points]
+
+
+def is_named(found: str, wanted: str) -> bool:
+    """Whether a span is called so: an operation, followed by its target if it has one."""
+    return found == wanted or found.startswith(f"{wanted} ")
 
 
 def snapshot(span: ReadableSpan) -> dict[str, Any]:
@@ -133,8 +138,13 @@ RECORD = CompileRecord(
     span_id="",
     pid=1,
     thread_id=1,
+    component="language_model",
 )
 
 
 def record(**changes: object) -> CompileRecord:
+    if "is_encoder" in changes:
+        changes["component"] = "encoder" if changes["is_encoder"] else "language_model"
+    if "component" in changes:
+        changes["is_encoder"] = changes["component"] == "encoder"
     return dataclasses.replace(RECORD, **changes)

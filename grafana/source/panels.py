@@ -1,7 +1,7 @@
 """Panels and queries of the dashboards, as Grafana's JSON has them.
 
-Colours are the page's: encoder teal, language model indigo, failed red. Each reaches 3:1 against
-Grafana's light and dark background.
+Colours are the page's: encoder teal, language model indigo, other fuchsia, failed red. Each reaches
+3:1 against Grafana's light and dark background.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 ENCODER_COLOUR = "#0d9488"
 LANGUAGE_MODEL_COLOUR = "#6366f1"
+OTHER_COLOUR = "#c026d3"
 FAILED_COLOUR = "#dc2626"
 NOTHING = "Nothing compiled here"
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
@@ -111,7 +112,7 @@ def bars(
     no_value: str,
     oldest_first: str | None = None,
 ) -> Json:
-    """Return encoder and language model as stacked bars, a bar for each value of ``x``.
+    """Return the components as stacked bars, a bar for each value of ``x``.
 
     ``names`` are the columns to show, ``oldest_first`` is one that they are only sorted by.
     """
@@ -245,6 +246,7 @@ def _fixed(colour: str) -> Json:
 COMPONENT_COLOURS = [
     _coloured("encoder", ENCODER_COLOUR),
     _coloured("language model", LANGUAGE_MODEL_COLOUR),
+    _coloured("other", OTHER_COLOUR),
 ]
 
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 PROCESS = 'job=~"$service",instance=~"$instance"'
 NAMED = f'{PROCESS},torch_compile_name=~"$name"'
 COMPILED = f'{NAMED},torch_compile_kind="compile",torch_compile_outcome!="failed"'
-ENCODER = 'is_encoder="true"'
-LANGUAGE_MODEL = 'is_encoder="false"'
+ENCODER = 'torch_compile_component="encoder"'
+LANGUAGE_MODEL = 'torch_compile_component="language_model"'
+OTHER = 'torch_compile_component="other"'
+COMPONENTS = {"Encoder": ENCODER, "Language model": LANGUAGE_MODEL, "Other": OTHER}
+"""Selectors by title."""
 START = "compilespan_instance_id"
 
 SECONDS = "torch_compile_duration_seconds_sum"

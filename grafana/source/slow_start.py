@@ -88,9 +88,9 @@ def _spans(title: str, description: str, query: str, no_value: str) -> Json:
 def _starts() -> Json:
     return _spans(
         "Starts",
-        "Spans `startup`: a server from the creation of its process until it was ready, failed, or "
-        "died; of one that died the event says what was compiling.",
-        f'{{ name = "startup" && {_OF_START} }} | '
+        "Spans `compilespan.startup`: a server from the creation of its process until it was "
+        "ready, failed, or died; of one that died the event says what was compiling.",
+        f"{{ span.compilespan.startup.outcome != nil && {_OF_START} }} | "
         "select(span.compilespan.startup.outcome, span.compilespan.instance.id)",
         "No start in this time range: choose a longer one",
     )
@@ -99,8 +99,8 @@ def _starts() -> Json:
 def _warmups() -> Json:
     return _spans(
         "Warmups",
-        "Spans `warmup`: a job of `POST /warmup` or of the start.",
-        f'{{ name = "warmup" && {_OF_START} }} | '
+        "Spans `compilespan.warmup`: a job of `POST /warmup` or of the start.",
+        f"{{ span.compilespan.job.state != nil && {_OF_START} }} | "
         "select(span.compilespan.job.state, span.compilespan.job.id)",
         "No warmup in this time range",
     )
@@ -110,8 +110,8 @@ def _compiles() -> Json:
     return _spans(
         "Compiles, longest first",
         "Spans `torch.compile`; their events are graphs, graph breaks and recompiles.",
-        f'{{ name = "torch.compile" && {_OF_START} }} | '
-        "select(span.torch.compile.name, span.is_encoder, span.torch.compile.kind, "
+        f"{{ span.torch.compile.trigger != nil && {_OF_START} }} | "
+        "select(span.torch.compile.name, span.torch.compile.component, span.torch.compile.kind, "
         "span.torch.compile.cache.result, span.torch.compile.graph.count, "
         "span.torch.compile.outcome)",
         "No compile in this time range",
@@ -122,7 +122,7 @@ def _trace() -> Json:
     return panel(
         "traces",
         "Trace",
-        "The trace that was chosen: `startup` with import, load and `warmup`, below them "
+        "The trace that was chosen: `compilespan.startup` with import, load and warmup, below them "
         "`torch.compile` with its events.",
         [traceql("$trace")],
         unit="ns",
@@ -136,7 +136,8 @@ def _inside(event: str) -> Json:
     return _spans(
         title,
         f"Spans `torch.compile` with an event `torch.compile.{event}`; the trace has its reason.",
-        f'{{ name = "torch.compile" && event:name = "torch.compile.{event}" && {_OF_START} }} | '
-        "select(span.torch.compile.name, span.is_encoder, span.torch.compile.phase)",
+        f'{{ span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" '
+        f"&& {_OF_START} }} | "
+        "select(span.torch.compile.name, span.torch.compile.component, span.torch.compile.phase)",
         "None in this time range",
     )

@@ -7,9 +7,8 @@ from panels import NOTHING, Json, bars, lines, override, promql, promql_now, tab
 from queries import (
     BUCKETS,
     COMPILED,
-    ENCODER,
+    COMPONENTS,
     GRAPHS,
-    LANGUAGE_MODEL,
     NAMED,
     PROCESS,
     SECONDS,
@@ -29,19 +28,20 @@ def starts() -> list[tuple[Json, int]]:
     """Return the row."""
     targets = [
         promql_now(component_by_start(component), ref=ref)
-        for ref, component in (("A", ENCODER), ("B", LANGUAGE_MODEL))
+        for ref, component in zip("ABC", COMPONENTS.values(), strict=True)
     ]
+    columns = {f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)}
     return [
         (
             bars(
                 "By start",
                 "Compile seconds of each start, all its processes added up, oldest first. "
                 "`torch.compile.duration`, its sum, by `compilespan.instance.id`.",
-                [*targets, promql_now(began(), ref="C")],
+                [*targets, promql_now(began(), ref="D")],
                 x="Start",
-                names={START: "Start", "Value #A": "Encoder", "Value #B": "Language model"},
+                names={START: "Start", **columns},
                 no_value=NOTHING,
-                oldest_first="Value #C",
+                oldest_first="Value #D",
             ),
             8,
         ),
@@ -52,11 +52,11 @@ def starts() -> list[tuple[Json, int]]:
                 "ones, for each version of torch. `torch.compile.duration`, its sum; "
                 "`torch.compile.graphs` with result `miss`; `torch.version`.",
                 [
-                    promql_now(cold_and_warm(ENCODER), ref="A"),
-                    promql_now(cold_and_warm(LANGUAGE_MODEL), ref="B"),
+                    promql_now(cold_and_warm(component), ref=ref)
+                    for ref, component in zip("ABC", COMPONENTS.values(), strict=True)
                 ],
                 x="Starts",
-                names={"starts": "Starts", "Value #A": "Encoder", "Value #B": "Language model"},
+                names={"starts": "Starts", **columns},
                 no_value=NOTHING,
             ),
             8,
@@ -70,12 +70,9 @@ def starts() -> list[tuple[Json, int]]:
                     promql(
                         f"sum by (instance) ({SECONDS}{{{COMPILED},{component}}})",
                         ref=ref,
-                        legend=f"{title} · {{{{instance}}}}",
+                        legend=f"{title.lower()} · {{{{instance}}}}",
                     )
-                    for ref, title, component in (
-                        ("A", "encoder", ENCODER),
-                        ("B", "language model", LANGUAGE_MODEL),
-                    )
+                    for ref, (title, component) in zip("ABC", COMPONENTS.items(), strict=True)
                 ],
                 no_value=NOTHING,
                 stacked=True,
@@ -98,20 +95,23 @@ def slowest_starts() -> list[tuple[Json, int]]:
                 "phase `total`; `torch.compile.duration`, its sum; `torch.compile.graphs`.",
                 [
                     promql_now(f"topk(20, {slowest})", ref="A"),
-                    promql_now(component_by_start(ENCODER), ref="B"),
-                    promql_now(component_by_start(LANGUAGE_MODEL), ref="C"),
-                    promql_now(by_start(SECONDS, loads), ref="D"),
-                    promql_now(by_start(GRAPHS, missed), ref="E"),
-                    promql_now(began(), ref="F"),
+                    *(
+                        promql_now(component_by_start(component), ref=ref)
+                        for ref, component in zip("BCD", COMPONENTS.values(), strict=True)
+                    ),
+                    promql_now(by_start(SECONDS, loads), ref="E"),
+                    promql_now(by_start(GRAPHS, missed), ref="F"),
+                    promql_now(began(), ref="G"),
                 ],
                 names={
                     START: "Start",
-                    "Value #F": "Began",
+                    "Value #G": "Began",
                     "Value #A": "Time to ready",
                     "Value #B": "Encoder",
                     "Value #C": "Language model",
-                    "Value #D": "Loads",
-                    "Value #E": "Cache misses",
+                    "Value #D": "Other",
+                    "Value #E": "Loads",
+                    "Value #F": "Cache misses",
                     "torch_version": "torch",
                     "job": "Service",
                 },
@@ -121,7 +121,7 @@ def slowest_starts() -> list[tuple[Json, int]]:
                     override("Cache misses", unit="short", noValue="0"),
                     *(
                         override(column, noValue="–")
-                        for column in ("Time to ready", "Encoder", "Language model", "Loads")
+                        for column in ("Time to ready", *COMPONENTS, "Loads")
                     ),
                 ],
                 sort_by="Time to ready",
@@ -171,14 +171,14 @@ def processes() -> list[tuple[Json, int]]:
                         f"histogram_quantile({quantile}, sum by (le) "
                         f"({BUCKETS}{{{COMPILED},{component}}}))",
                         ref=ref,
-                        legend=f"{title}, {word}",
+                        legend=f"{title.lower()}, {word}",
                         exemplar=True,
                     )
-                    for ref, quantile, word, title, component in (
-                        ("A", "0.5", "median", "encoder", ENCODER),
-                        ("B", "1", "longest", "encoder", ENCODER),
-                        ("C", "0.5", "median", "language model", LANGUAGE_MODEL),
-                        ("D", "1", "longest", "language model", LANGUAGE_MODEL),
+                    for refs, (title, component) in zip(
+                        ("AB", "CD", "EF"), COMPONENTS.items(), strict=True
+                    )
+                    for ref, quantile, word in zip(
+                        refs, ("0.5", "1"), ("median", "longest"), strict=True
                     )
                 ],
                 overrides=[

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, Json, stat
+from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, OTHER_COLOUR, Json, stat
 from queries import (
     ENCODER,
     LANGUAGE_MODEL,
+    OTHER,
     PROCESS,
     STARTUP,
     TO_READY,
@@ -42,19 +43,32 @@ def stat_row() -> list[tuple[Json, int]]:
                 no_value=NOTHING,
                 colour=ENCODER_COLOUR,
             ),
-            4,
+            3,
         ),
         (
             stat(
                 "Language model",
-                "Seconds of compile work for all that is no encoder, of all processes selected; "
-                "failed compiles and loads left out. `torch.compile.duration`, its sum.",
+                "Seconds of compile work for language models, of all processes selected; failed "
+                "compiles and loads left out. `torch.compile.duration`, its sum.",
                 f"sum({model})",
                 unit="s",
                 no_value=NOTHING,
                 colour=LANGUAGE_MODEL_COLOUR,
             ),
-            4,
+            3,
+        ),
+        (
+            stat(
+                "Other",
+                "Seconds of compile work for what is neither encoder nor language model, of all "
+                "processes selected; failed compiles and loads left out. "
+                "`torch.compile.duration`, its sum.",
+                f"sum({compile_seconds(OTHER)})",
+                unit="s",
+                no_value=NOTHING,
+                colour=OTHER_COLOUR,
+            ),
+            3,
         ),
         (
             stat(
@@ -75,7 +89,7 @@ def stat_row() -> list[tuple[Json, int]]:
                 unit="short",
                 no_value="No process reports",
             ),
-            4,
+            3,
         ),
         (
             stat(

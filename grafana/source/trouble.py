@@ -8,7 +8,7 @@ from queries import COUNT, NAMED, PROCESS, last, recompiles_while_serving, zero_
 
 # As the variables choose them.
 _COMPILES = (
-    'name = "torch.compile" && span.torch.compile.name =~ "$name" && '
+    'span.torch.compile.trigger != nil && span.torch.compile.name =~ "$name" && '
     'resource.service.name =~ "$service"'
 )
 
@@ -49,7 +49,7 @@ def serving() -> list[tuple[Json, int]]:
                 [
                     traceql(
                         f'{{ {_COMPILES} && span.torch.compile.phase = "serving" }} | '
-                        "select(span.torch.compile.name, span.is_encoder, "
+                        "select(span.torch.compile.name, span.torch.compile.component, "
                         "span.torch.compile.is_recompile)"
                     )
                 ],
@@ -107,7 +107,8 @@ def failed() -> list[tuple[Json, int]]:
                 [
                     traceql(
                         f"{{ {_COMPILES} && status = error }} | "
-                        "select(span.torch.compile.name, span.is_encoder, span.error.type)"
+                        "select(span.torch.compile.name, span.torch.compile.component, "
+                        "span.error.type)"
                     )
                 ],
                 unit="ns",

@@ -9,19 +9,17 @@
 Importing it imports neither torch nor the OpenTelemetry SDK.
 """
 
-from compilespan._version import __version__ as __version__
-from compilespan.components import mark_component
-from compilespan.explicit import monitor_torch_compile
-from compilespan.flushing import CHILD_FLUSH_S as _CHILD_FLUSH_S
-from compilespan.flushing import at_end_of_child as _at_end_of_child
+from compilespan.components.marks import mark_component
 from compilespan.instrumentor import TorchCompileInstrumentor
-from compilespan.journal import open_journal as _open_journal
-from compilespan.ledger import CompileLedger, get_ledger, mark_ready
-from compilespan.records import CompileRecord
-from compilespan.telemetry import active_telemetry as _active_telemetry
-from compilespan.totals import CompileTotals
-from compilespan.warmup import warm
-from compilespan.warmup_plan import WarmupTarget
+from compilespan.journal.writer import open_journal as _open_journal
+from compilespan.ledger.ledger import CompileLedger, get_ledger, mark_ready
+from compilespan.ledger.records import CompileRecord
+from compilespan.ledger.totals import CompileTotals
+from compilespan.monitor.block import monitor_torch_compile
+from compilespan.semconv import __version__ as __version__
+from compilespan.telemetry.telemetry import flush_at_end_of_child as _flush_at_end_of_child
+from compilespan.warmup.plan import WarmupTarget
+from compilespan.warmup.warmup import warm
 
 __all__ = [
     "CompileLedger",
@@ -36,11 +34,5 @@ __all__ = [
     "warm",
 ]
 
-
-def _first_compile_begins() -> None:
-    """Make ready what only a process that compiles needs: its journal, its flush at the end."""
-    _open_journal()
-    _at_end_of_child(lambda: _active_telemetry().flush(_CHILD_FLUSH_S))
-
-
-get_ledger().on_first_begin = _first_compile_begins
+# What only a process that compiles needs: its journal, and its flush at the end.
+get_ledger().before_first += [_open_journal, _flush_at_end_of_child]

@@ -18,10 +18,10 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from compilespan import propagation
-from compilespan.components import EncoderNames
+from compilespan.components.chain import ComponentNames
 from compilespan.dynamo import DynamoHooks, GraphWatch
-from compilespan.telemetry import EventChannel, Telemetry, use_telemetry
+from compilespan.process import instance_id
+from compilespan.telemetry.telemetry import EventChannel, Telemetry, use_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -56,11 +56,11 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         """Instrument torch, now or when it is imported.
 
         Args:
-            tracer_provider: Of the spans; the global one where it is left out, as are the others.
+            tracer_provider: Of the spans; defaults to the global one, as do the others.
             meter_provider: Of the metrics.
             logger_provider: Of log-based events.
             encoder_patterns: Regular expressions searched in class names, in front of the
-                built-in ones; ``COMPILESPAN_ENCODER_PATTERNS`` where they are left out.
+                built-in ones; default to ``COMPILESPAN_ENCODER_PATTERNS``.
             events: ``span``, ``log`` or ``both``; ``COMPILESPAN_EVENTS``, else ``span``.
             kwargs: What `BaseInstrumentor.instrument` takes.
 
@@ -88,9 +88,9 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
             kwargs["logger_provider"],
             kwargs["events"],
         )
-        telemetry.repair_ids()
+        telemetry.prepare()
         use_telemetry(telemetry)
-        propagation.instance_id()
+        instance_id()
         self._hooks = DynamoHooks(kwargs["names"])
         self._hooks.install()
 
@@ -101,15 +101,15 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         use_telemetry(None)
 
 
-def _encoder_names(patterns: Sequence[str] | None) -> EncoderNames:
+def _encoder_names(patterns: Sequence[str] | None) -> ComponentNames:
     if patterns is not None:
-        return EncoderNames(patterns)
+        return ComponentNames(patterns)
     value = os.environ.get("COMPILESPAN_ENCODER_PATTERNS", "")
     try:
-        return EncoderNames([part.strip() for part in value.split(",") if part.strip()])
+        return ComponentNames([part.strip() for part in value.split(",") if part.strip()])
     except ValueError as error:  # the environment is no reason not to start
-        _logger.warning("compilespan: COMPILESPAN_ENCODER_PATTERNS is left out: %s", error)
-        return EncoderNames()
+        _logger.warning("compilespan: COMPILESPAN_ENCODER_PATTERNS is ignored: %s", error)
+        return ComponentNames()
 
 
 def event_channel(events: EventChannel | None) -> EventChannel:
@@ -117,7 +117,7 @@ def event_channel(events: EventChannel | None) -> EventChannel:
     allowed = get_args(EventChannel)
     if events is not None:
         if events not in allowed:
-            msg = f"events is {events!r}; compilespan tells events as one of {allowed}"
+            msg = f"events is {events!r}; use one of {allowed}"
             raise ValueError(msg)
         return events
     named = os.environ.get("COMPILESPAN_EVENTS") or "span"

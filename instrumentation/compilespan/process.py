@@ -1,26 +1,121 @@
-"""What the kernel knows of this process: its age from before Python began, and its parent."""
+"""What is known of this process: its clock, its age, its instance, its device, its forks."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import secrets
 import sys
+import threading
 import time
+import weakref
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-_IMPORTED_NS = time.monotonic_ns()
+if TYPE_CHECKING:
+    from types import TracebackType
+
+INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
+
+_IMPORTED_NS = time.perf_counter_ns()
+# The wall clock is read once: a step of the system clock moves no moment of this process.
+_EPOCH_NS = time.time_ns() - _IMPORTED_NS
+
+
+def epoch_ns(counter_ns: int) -> int:
+    """Return the moment of a ``time.perf_counter_ns()`` in nanoseconds since the epoch."""
+    return _EPOCH_NS + counter_ns
+
+
+def now_ns() -> int:
+    """Return this moment in nanoseconds since the epoch, on the process's monotonic clock."""
+    return epoch_ns(time.perf_counter_ns())
 
 
 def process_age_ns() -> int:
-    """Age of this process in nanoseconds, from the kernel; since the import where it is silent."""
+    """Age of this process in nanoseconds, from the kernel; since the import if it is silent."""
     try:
         started_s = _started_ticks("self") / os.sysconf("SC_CLK_TCK")
         return int((time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e9)
     except (OSError, ValueError, IndexError, AttributeError):
-        return time.monotonic_ns() - _IMPORTED_NS
+        return time.perf_counter_ns() - _IMPORTED_NS
 
 
-def siblings_id() -> str | None:
+def instance_id() -> str:
+    """Return the id of this start of the server, shared by all its processes.
+
+    The first process to ask draws it and leaves it in the environment for its children. Workers
+    whose parent does not import compilespan (uvicorn's and gunicorn's masters import no app)
+    derive it from that parent, so that all of them get the same one.
+    """
+    found = os.environ.get(INSTANCE_ID)
+    if not found:
+        found = _siblings_id() or secrets.token_hex(8)
+        os.environ[INSTANCE_ID] = found
+    return found
+
+
+class Renewable(Protocol):
+    """Something that a forked child must not share with its parent."""
+
+    def renew(self) -> None:
+        """Start afresh in a forked child."""
+
+
+_renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
+
+
+def renewed_after_fork(renewable: Renewable) -> None:
+    """Call ``renewable.renew()`` in each child that is forked from now on."""
+    _renewables.add(renewable)
+
+
+class ForkSafeLock:
+    """A reentrant lock that a forked child finds free, whoever held it in the parent.
+
+    Reentrant, because a finalizer or a signal handler may compile while its thread holds it.
+    """
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        renewed_after_fork(self)
+
+    def renew(self) -> None:
+        """Replace the lock."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        """Take it."""
+        self._lock.acquire()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back; a lock that a fork renewed in between is free already."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return
+
+
+def _after_fork() -> None:
+    for renewable in list(_renewables):
+        renewable.renew()
+
+
+# Only os.fork in Python comes here, and not on Windows.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _siblings_id() -> str | None:
     """Return an id that all worker processes of one server derive alike.
 
     ``None`` where this process is no child of multiprocessing (uvicorn's workers are), no worker
@@ -37,6 +132,36 @@ def siblings_id() -> str | None:
     except (OSError, ValueError, IndexError):
         return None
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def identity() -> dict[str, str | int | None]:
+    """Return what tells this process from any other: ``pid``, ``host``, ``started_ticks``.
+
+    ``started_ticks`` is ``None`` if the kernel does not say; a number is used again, together
+    with these ticks it is not.
+    """
+    ticks = None
+    with suppress(OSError, ValueError, IndexError):
+        ticks = _started_ticks("self")
+    return {"pid": os.getpid(), "host": platform.node(), "started_ticks": ticks}
+
+
+def is_alive(pid: int, host: str, started_ticks: int | None) -> bool | None:
+    """Whether a process lives, as its `identity` names it; ``None`` if that cannot be known."""
+    if host != platform.node() or os.name == "nt":  # os.kill would end it on Windows
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    if started_ticks is None:
+        return None
+    try:
+        return _started_ticks(pid) == started_ticks
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _started_ticks(pid: int | str) -> int:

@@ -8,7 +8,14 @@ against each other.
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SCOPE: Final = "compilespan"
+"""Instrumentation scope of everything that is emitted."""
+__version__ = "0.1.0"
 
 Kind = Literal["compile", "load", "capture", "empty"]
 Trigger = Literal[
@@ -22,18 +29,22 @@ Trigger = Literal[
     "cudagraph",
     "explicit",
 ]
+Component = Literal["encoder", "language_model", "other"]
 Phase = Literal["startup", "warmup", "serving"]
 Outcome = Literal["ok", "skipped", "failed"]
 CacheResult = Literal["hit", "miss", "bypass", "mixed"]
 
 SPAN_COMPILE: Final = "torch.compile"
-SPAN_WARMUP: Final = "warmup"
-SPAN_WARMUP_ITEM: Final = "warmup.item"
-SPAN_STARTUP: Final = "startup"
-SPAN_STARTUP_IMPORT: Final = "startup.import"
-SPAN_STARTUP_LOAD: Final = "startup.load"
+"""Followed by the compile's name. Select spans by attribute or scope, never by name."""
+SPAN_WARMUP: Final = "compilespan.warmup"
+SPAN_WARMUP_ITEM: Final = "compilespan.warmup.item"
+"""Followed by the target's name."""
+SPAN_STARTUP: Final = "compilespan.startup"
+SPAN_STARTUP_IMPORT: Final = "compilespan.startup.import"
+SPAN_STARTUP_LOAD: Final = "compilespan.startup.load"
 
 IS_ENCODER: Final = "is_encoder"
+COMPONENT: Final = "torch.compile.component"
 NAME: Final = "torch.compile.name"
 KIND: Final = "torch.compile.kind"
 TRIGGER: Final = "torch.compile.trigger"
@@ -52,6 +63,11 @@ OP_COUNT: Final = "torch.compile.graph.op_count"
 NODE_COUNT: Final = "torch.compile.graph.node_count"
 RANGE: Final = "torch.compile.range"
 GRAPH_BREAK_REASON: Final = "torch.compile.graph_break.reason"
+GRAPH_BREAK_HINT: Final = "torch.compile.graph_break.hint"
+GRAPH_BREAK_LINK: Final = "torch.compile.graph_break.link"
+GRAPH_BREAK_INNER_FILE: Final = "torch.compile.graph_break.inner.file.path"
+GRAPH_BREAK_INNER_LINE: Final = "torch.compile.graph_break.inner.line.number"
+SKIP_REASON: Final = "torch.compile.skip.reason"
 RECOMPILE_REASON: Final = "torch.compile.recompile.reason"
 RECOMPILE_REASON_CLASS: Final = "torch.compile.recompile.reason_class"
 CODE_FUNCTION_NAME: Final = "code.function.name"
@@ -99,11 +115,12 @@ DURATION_BUCKETS_S: Final = (
 """Advised bounds: a warm load of one graph takes 50 ms, a cold start up to an hour."""
 
 MAX_NAMES: Final = 64
-"""So many values ``torch.compile.name`` takes on metrics; what comes later is `OTHER`."""
+"""Values that an attribute of the program's choice takes on metrics; later ones are `OTHER`."""
 OTHER: Final = "_other"
 
+MAX_NAME_LENGTH: Final = 200
 MAX_REASON_LENGTH: Final = 1024
-"""Reasons (guards, graph breaks) are cut here, in characters."""
+"""In characters; longer names and reasons (guards, graph breaks) are cut."""
 
 _DURATION: Final = re.compile(
     r"duration|elapsed|latency|seconds|time_(taken|saved)|_(s|ms|us|ns)$", re.IGNORECASE
@@ -115,8 +132,21 @@ def is_duration(attribute: str) -> bool:
     return _DURATION.search(attribute) is not None
 
 
-def cut(reason: str) -> str:
-    """Return ``reason`` bounded to `MAX_REASON_LENGTH` characters, an ellipsis at a cut."""
-    if len(reason) <= MAX_REASON_LENGTH:
-        return reason
-    return reason[: MAX_REASON_LENGTH - 1] + "…"
+def text(value: object, limit: int = MAX_REASON_LENGTH) -> str:
+    """Return ``value`` as valid UTF-8 of at most ``limit`` characters, an ellipsis at a cut.
+
+    Exporters refuse a whole batch for one lone surrogate, which ``os.fsdecode`` makes of a file
+    name in another encoding.
+    """
+    clean = str(value).encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def name(value: object) -> str:
+    """Return ``value`` as a name: valid UTF-8, one line, at most 200 characters."""
+    return text(" ".join(str(value).split()), MAX_NAME_LENGTH)
+
+
+def bounded(value: str, known: Collection[str]) -> str:
+    """Return ``value`` while fewer than 64 others are known, else ``_other``."""
+    return value if value in known or len(known) < MAX_NAMES else OTHER

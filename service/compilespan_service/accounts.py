@@ -10,15 +10,15 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
-from compilespan.propagation import instance_id
-from compilespan.totals import TotalsBuilder
+from compilespan.ledger.totals import TotalsBuilder
+from compilespan.process import instance_id
 from compilespan_service import schemas
 from compilespan_service.perfetto import TracedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from compilespan.starts import ProcessJournal
+    from compilespan.journal.reader import ProcessJournal
     from compilespan_service.instance import Instance
 
 
@@ -31,7 +31,7 @@ class Accounts:
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
         if scope == "process":
-            return self._totals(scope, [], get_ledger().ready_after_s)
+            return self._totals(scope, [], get_ledger().readiness.after_s)
         self._instance.flush()
         with self._instance.reading() as others:
             return self._totals(scope, others, self._instance.ready_after_s)
@@ -48,7 +48,9 @@ class Accounts:
         for other in others:
             builder.update(other.builder)
         now_s = time.time()
-        since_ns = min([ledger.since_ns, *(int(other.process["started_ns"]) for other in others)])
+        since_ns = min(
+            [ledger.readiness.since_ns, *(int(other.process["started_ns"]) for other in others)]
+        )
         totals = builder.build()
         return schemas.Totals(
             scope=schemas.Scope(
@@ -64,6 +66,7 @@ class Accounts:
             in_progress=_in_progress(others, now_s),
             encoder=totals.encoder,
             language_model=totals.language_model,
+            other=totals.other,
             total=totals.total,
             by_phase=dict(totals.by_phase),
             by_name=dict(totals.by_name),
@@ -90,7 +93,7 @@ class Accounts:
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""
         ledger = get_ledger()
-        own = TracedProcess(os.getpid(), ledger.records(), ledger.in_progress())
+        own = TracedProcess(os.getpid(), ledger.records(), ledger.active.now())
         with self._instance.reading() as others:
             return [
                 own,
@@ -103,10 +106,7 @@ class Accounts:
 
 def _in_progress(others: list[ProcessJournal], now_s: float) -> list[schemas.InProgress]:
     """What compiles now: this process's by its monotonic clock, others' by the wall clock."""
-    ages_s = [
-        (begun, (time.perf_counter_ns() - begun.started_ns) / 1e9)
-        for begun in get_ledger().in_progress()
-    ] + [
+    ages_s = [(begun, begun.elapsed_s) for begun in get_ledger().active.now()] + [
         (begun, max(0.0, now_s - begun.start_ns / 1e9))
         for other in others
         if other.is_running
@@ -116,6 +116,7 @@ def _in_progress(others: list[ProcessJournal], now_s: float) -> list[schemas.InP
         schemas.InProgress(
             name=begun.name,
             is_encoder=begun.is_encoder,
+            component=begun.component,
             started_at=schemas.moment(begun.start_ns),
             elapsed_s=age_s,
             graphs=begun.graphs,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from compilespan import TorchCompileInstrumentor
-from compilespan._version import __version__
+from compilespan.semconv import __version__
 from compilespan_service import targets as known_targets
 from compilespan_service.accounts import Accounts
 from compilespan_service.exposition import Exposition

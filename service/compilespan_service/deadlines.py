@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compilespan.warmup_plan import WarmupItem
+    from compilespan.warmup.plan import WarmupItem
     from compilespan_service.plans import Planned
 
 

@@ -17,10 +17,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from compilespan import get_ledger
-from compilespan._version import __version__
-from compilespan.metrics import CompileMetrics
 from compilespan.sdk import service_resource
-from compilespan.telemetry import SCOPE
+from compilespan.semconv import SCOPE, __version__
+from compilespan.telemetry.metrics import CompileMetrics
 from compilespan_service.warmup_metrics import WarmupDuration
 
 if TYPE_CHECKING:

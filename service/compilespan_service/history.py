@@ -6,12 +6,12 @@ import threading
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
-from compilespan.starts import StateDirectory
-from compilespan.totals import TotalsBuilder
+from compilespan.journal.directory import StateDirectory
+from compilespan.ledger.totals import TotalsBuilder
 from compilespan_service import schemas
 
 if TYPE_CHECKING:
-    from compilespan.starts import ProcessJournal
+    from compilespan.journal.reader import ProcessJournal
 
 MAX_STARTS = 100
 
@@ -68,6 +68,7 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
             schemas.Interrupted(
                 name=begun.name,
                 is_encoder=begun.is_encoder,
+                component=begun.component,
                 pid=process.process["pid"],
                 started_at=schemas.moment(begun.start_ns),
                 elapsed_s=begun.elapsed_s,
@@ -78,6 +79,7 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
         ],
         encoder=totals.encoder,
         language_model=totals.language_model,
+        other=totals.other,
         total=totals.total,
     )
 

@@ -22,16 +22,18 @@ import httpx
 from opentelemetry import propagate
 
 from compilespan import WarmupTarget, get_ledger
-from compilespan import scope as scopes
-from compilespan.propagation import warmup_context
-from compilespan.records import CompileBegun
-from compilespan.starts import StateDirectory
+from compilespan.journal.directory import StateDirectory
+from compilespan.ledger.active import CompileBegun
+from compilespan.monitor.surroundings import current
+from compilespan.telemetry.propagation import warmup_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compilespan.starts import ProcessJournal
-    from compilespan.warmup_plan import JsonScalar, Shape
+    from typing_extensions import Self
+
+    from compilespan.journal.reader import ProcessJournal
+    from compilespan.warmup.plan import JsonScalar, Shape
 
 _POLL_S = 0.25
 _SETTLE_S = 0.3
@@ -93,6 +95,7 @@ class HttpTarget:
         self._requests = {
             json.dumps(shape): request for shape, request in _with_shapes(list(requests))
         }
+        self._has_compiled = False
 
     def as_target(self) -> WarmupTarget:
         """Return it as the warmup knows targets."""
@@ -135,8 +138,13 @@ class HttpTarget:
         if directory is None:
             self._send(request)
             return
-        with _Listening(directory):
+        with _Listening(directory) as listening:
             self._send(request)
+        self._has_compiled |= listening.has_compiled
+
+    def has_compiled(self) -> bool:
+        """Whether the server was seen to compile or load a model."""
+        return self._has_compiled
 
     def _send(self, request: Mapping[str, Any]) -> None:
         described = bool(_KEYS & request.keys())
@@ -156,11 +164,14 @@ class HttpTarget:
 
 
 class _Listening:
-    """Tells the warmup what other processes of a state directory compile meanwhile."""
+    """Reports to the warmup what other processes of a state directory compile meanwhile."""
 
     def __init__(self, directory: Path) -> None:
         self._state = StateDirectory(directory)
-        self._listener = scopes.current().listener
+        surroundings = current()
+        self._listener = surroundings.listener if surroundings is not None else None
+        self.has_compiled = False
+        """Whether any of them compiled or loaded something, ever."""
         own = get_ledger().journal
         self._own = own.path if own is not None else None
         self._taken = {journal.path: journal.record_count for journal in self._others()}
@@ -168,8 +179,9 @@ class _Listening:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="compilespan-http", daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
@@ -188,15 +200,17 @@ class _Listening:
         if self._listener is None:
             return
         for journal in self._others():
+            row = journal.builder.build().total
+            self.has_compiled |= bool(row.compiles - row.skipped + row.loads)
             pid = int(journal.process["pid"])
             for begun in journal.in_progress if journal.is_running else ():
                 key = (str(journal.path), begun.start_ns)
                 if key not in self._begun:
                     self._begun.add(key)
-                    told = CompileBegun(
-                        _key(pid, begun.start_ns), begun.name, begun.is_encoder, begun.start_ns, 0
+                    number = _key(pid, begun.start_ns)
+                    self._listener.begun(
+                        CompileBegun(number, begun.name, begun.component, begun.start_ns, 0)
                     )
-                    self._listener.begun(told)
             new = journal.record_count - self._taken.get(journal.path, 0)
             self._taken[journal.path] = journal.record_count
             for record in journal.records[-new:] if new else ():

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compilespan import get_ledger
-from compilespan.propagation import instance_id
-from compilespan.starts import StateDirectory
+from compilespan.journal.directory import StateDirectory
+from compilespan.process import instance_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from compilespan.records import CompileBegun
-    from compilespan.starts import Begun, ProcessJournal
+    from compilespan.journal.reader import Begun, ProcessJournal
+    from compilespan.ledger.active import CompileBegun
 
 _FLUSH_S = 0.5
 _LOOK_EVERY_S = 0.5
@@ -26,7 +26,7 @@ _SERVERS = ("uvicorn", "gunicorn", "fastapi", "hypercorn")
 
 
 class Instance:
-    """What the workers of one server add up to; a `compilespan.metrics.MetricsSource`."""
+    """What the workers of one server add up to; a `compilespan.telemetry.metrics.MetricsSource`."""
 
     def __init__(
         self,
@@ -113,20 +113,14 @@ class Instance:
         """Return what compiles now, in any of the processes."""
         with self.reading() as others:
             return [
-                *get_ledger().in_progress(),
+                *get_ledger().active.now(),
                 *(begun for each in others if each.is_running for begun in each.in_progress),
             ]
 
     @property
-    def oldest_active_age_s(self) -> float:
-        """Age in seconds of the oldest compile in progress; 0 when nothing compiles."""
-        starts = [begun.start_ns for begun in self.in_progress()]
-        return max(0.0, time.time() - min(starts) / 1e9) if starts else 0.0
-
-    @property
     def ready_after_s(self) -> float | None:
         """Seconds until the last of the workers was ready; ``None`` while one is not."""
-        own = get_ledger().ready_after_s
+        own = get_ledger().readiness.after_s
         with self._servers() as servers:
             others = [each.ready_after_s for each in servers]
         if own is None or len(others) + 1 < (self._expected or 1):
@@ -136,7 +130,7 @@ class Instance:
     @property
     def startup_s(self) -> Mapping[str, float]:
         """Seconds by startup phase, of the slowest worker each."""
-        slowest = dict(get_ledger().startup_s)
+        slowest = dict(get_ledger().readiness.parts_s)
         with self._servers() as servers:
             for each in servers:
                 for phase, seconds in each.startup_s.items():
@@ -146,7 +140,7 @@ class Instance:
     @property
     def dropped(self) -> Mapping[str, int]:
         """What was lost in all processes, by signal."""
-        lost = dict(get_ledger().dropped)
+        lost = dict(get_ledger().followers.dropped)
         with self.reading() as others:
             for each in others:
                 for signal, count in each.dropped.items():

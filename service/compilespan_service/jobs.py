@@ -13,14 +13,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from compilespan import semconv
-from compilespan.totals import CompileTotals, TotalsBuilder
+from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
 from compilespan_service.feed import Feed
 from compilespan_service.redaction import without_paths
 
 if TYPE_CHECKING:
-    from compilespan.records import CompileBegun, CompileEvent, CompileRecord
-    from compilespan.warmup_plan import WarmupItem
+    from compilespan.ledger.active import CompileBegun
+    from compilespan.ledger.records import CompileEvent, CompileRecord
+    from compilespan.warmup.plan import WarmupItem
     from compilespan_service.plans import Planned
     from compilespan_service.schemas import JobState, WarmupRequest
 
@@ -108,6 +109,7 @@ class Job:
                 key=begun.key,
                 name=begun.name,
                 is_encoder=begun.is_encoder,
+                component=begun.component,
                 started_at=schemas.moment(begun.start_ns),
             ),
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from compilespan import CompileRecord
+    from compilespan.semconv import Component
 
 
 class InProgress(Protocol):
@@ -23,7 +24,7 @@ class InProgress(Protocol):
         """See `CompileRecord`."""
 
     @property
-    def is_encoder(self) -> bool:
+    def component(self) -> Component:
         """See `CompileRecord`."""
 
     @property
@@ -45,16 +46,16 @@ class _Tracks:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._ids: dict[tuple[bool, int | None], int] = {}
+        self._ids: dict[tuple[Component, int | None], int] = {}
         self.metadata: list[dict[str, Any]] = [
             {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": f"process {pid}"}}
         ]
 
-    def of(self, thread_id: int | None, *, is_encoder: bool) -> int:
-        key = (is_encoder, thread_id)
+    def of(self, thread_id: int | None, component: Component) -> int:
+        key = (component, thread_id)
         if key not in self._ids:
-            others = sum(component == is_encoder for component, _ in self._ids)
-            name = "encoder" if is_encoder else "language model"
+            others = sum(each == component for each, _ in self._ids)
+            name = component.replace("_", " ")
             self._ids[key] = len(self._ids) + 1
             self.metadata.append(
                 {
@@ -75,16 +76,16 @@ def trace(processes: Iterable[TracedProcess]) -> dict[str, Any]:
         tracks = _Tracks(process.pid)
         found: list[dict[str, Any]] = []
         for record in sorted(process.records, key=lambda record: record.start_ns):
-            tid = tracks.of(record.thread_id, is_encoder=record.is_encoder)
+            tid = tracks.of(record.thread_id, record.component)
             found.append(_slice(record, process.pid, tid))
             found += _instants(record, process.pid, tid)
         found += [
             {
                 "ph": "B",
                 "name": begun.name,
-                "cat": _category(is_encoder=begun.is_encoder),
+                "cat": begun.component,
                 "pid": process.pid,
-                "tid": tracks.of(None, is_encoder=begun.is_encoder),
+                "tid": tracks.of(None, begun.component),
                 "ts": begun.start_ns / 1000,
             }
             for begun in process.in_progress
@@ -93,15 +94,11 @@ def trace(processes: Iterable[TracedProcess]) -> dict[str, Any]:
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def _category(*, is_encoder: bool) -> str:
-    return "encoder" if is_encoder else "language_model"
-
-
 def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
     return {
         "ph": "X",
         "name": record.name,
-        "cat": _category(is_encoder=record.is_encoder),
+        "cat": record.component,
         "pid": pid,
         "tid": tid,
         "ts": record.start_ns / 1000,
@@ -115,6 +112,7 @@ def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
             "graphs": record.graphs,
             "cache": record.cache_result,
             "recompile": record.recompile_reason,
+            "skipped": record.skip_reason,
             "request": record.request,
             "compile_ids": list(record.compile_ids),
             "trace_id": record.trace_id,
@@ -128,7 +126,7 @@ def _instants(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]
             "ph": "i",
             "s": "t",
             "name": event.name.removeprefix("torch.compile."),
-            "cat": _category(is_encoder=record.is_encoder),
+            "cat": record.component,
             "pid": pid,
             "tid": tid,
             "ts": event.time_ns / 1000,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
-from compilespan.warmup_plan import Plan, plan
+from compilespan.warmup.plan import Plan, plan
 from compilespan_service.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compilespan import WarmupTarget
-    from compilespan.warmup_plan import WarmupItem
+    from compilespan.warmup.plan import WarmupItem
     from compilespan_service.schemas import WarmupRequest
 
 Planned: TypeAlias = Plan

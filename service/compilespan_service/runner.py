@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 
 from compilespan import get_ledger
 from compilespan.sdk.deaths import report_deaths
-from compilespan.startup import Startup
+from compilespan.telemetry.startup import Startup
 from compilespan_service.instance import Instance
 from compilespan_service.jobbook import JobBook
 from compilespan_service.jobs import Job
@@ -107,7 +107,7 @@ class Runner:
         self.drain()
         self._startup.end("shutdown")
         if not stopped:
-            get_ledger().interrupt()
+            get_ledger().active.interrupt()
         return stopped
 
     def told(self, job: Job, *, already_warm: bool = False) -> schemas.Job:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.journal import open_journal
-from compilespan.state import temporary_directory
+from compilespan.journal.directory import temporary_directory
+from compilespan.journal.writer import open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path

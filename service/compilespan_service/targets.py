@@ -78,6 +78,7 @@ def make_targets(factory: Factory) -> list[WarmupTarget]:
     return targets
 
 
-def is_elsewhere(target: WarmupTarget) -> bool:
-    """Whether the target is warmed in another process."""
-    return isinstance(getattr(target.run, "__self__", None), HttpTarget)
+def elsewhere(target: WarmupTarget) -> HttpTarget | None:
+    """Return the server in another process that the target warms, if it does."""
+    found = getattr(target.run, "__self__", None)
+    return found if isinstance(found, HttpTarget) else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import metrics
 
 from compilespan import semconv
-from compilespan._version import __version__
+from compilespan.semconv import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

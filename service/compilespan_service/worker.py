@@ -12,13 +12,14 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from compilespan import get_ledger, semconv
-from compilespan.warmup import Warmup
+from compilespan.ledger.entries import Part
+from compilespan.warmup.warmup import Warmup
 from compilespan_service.deadlines import Deadlines
 from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.plans import Planned, Plans
 from compilespan_service.problems import ProblemError
 from compilespan_service.responsive import responsive
-from compilespan_service.targets import Factory, is_elsewhere, make_targets
+from compilespan_service.targets import Factory, elsewhere, make_targets
 from compilespan_service.warmup_metrics import WarmupDuration
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from compilespan.startup import Startup
-    from compilespan.warmup_plan import WarmupItem
+    from compilespan.telemetry.startup import Startup
+    from compilespan.warmup.plan import WarmupItem
     from compilespan_service.jobs import Job
     from compilespan_service.schemas import JobState
     from compilespan_service.settings import Settings
@@ -108,7 +109,7 @@ class Worker:
             try:
                 with responsive():
                     self._run(job)
-            except Exception:
+            except BaseException:  # SystemExit of a model ends no server
                 _logger.exception("warmup job %s broke", job.id)
                 self._lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} broke")
                 if not job.is_over:
@@ -130,7 +131,7 @@ class Worker:
             self._lifecycle.advance(ProcessState.LOAD_FAILED, why)
             self._startup.end("failed", why)
             return
-        self.warms_others = any(is_elsewhere(target) for target in targets)
+        self.warms_others = any(elsewhere(target) is not None for target in targets)
         with self.lock:
             self.plans = Plans(targets)
         if targets:
@@ -185,7 +186,8 @@ class Worker:
             on_item=item_changed,
             on_span=name_job,
             go_on=lambda: self._goes_on(job),
-            local=not self.warms_others,
+            elsewhere=elsewhere,
+            survives_exit=True,
         )
         with deadlines.budget(budget_s):
             result = self._warmup.run()
@@ -220,7 +222,7 @@ class Worker:
         warm = plans.all_warm
         was_cold = self._lifecycle.state is ProcessState.COLD
         if was_cold:
-            get_ledger().note_startup("warmup", job.elapsed_s)
+            get_ledger().note_part(Part("warmup", job.elapsed_s))
         # Who waits for the job finds the probes as it left them.
         if warm:
             self._lifecycle.advance(ProcessState.WARM)

@@ -17,7 +17,8 @@ VARIABLES = {
     "$instance": ".*",
     "$name": ".*",
     "$start": ".*",
-    "$trace": '{ name = "startup" }',  # a trace id is no TraceQL; Tempo's data source looks it up
+    # A trace id is no TraceQL; Tempo's data source looks it up.
+    "$trace": "{ span.torch.compile.trigger != nil }",
 }
 
 

@@ -49,7 +49,7 @@ def targets():
         threading.Thread(target=recompile_while_serving, daemon=True).start()
 
     def recompile_while_serving():
-        while get_ledger().ready_after_s is None:
+        while get_ledger().readiness.after_s is None:
             time.sleep(0.05)
         with torch.no_grad():
             served(torch.zeros(7, 8))

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from compilespan import get_ledger, monitor_torch_compile
-from compilespan.journal import MAX_BYTES, open_journal
-from compilespan.starts import ProcessJournal
+from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.writer import MAX_BYTES, open_journal
 
 MIB = 1024 * 1024
 
@@ -40,7 +40,7 @@ def test_a_hundred_thousand_records_go_through_monitor_ledger_and_journal(tmp_pa
     assert len(get_ledger().records()) == 4096
     assert journal.path.stat().st_size <= MAX_BYTES
     reader = ProcessJournal(journal.path).refresh()
-    lost = get_ledger().dropped
+    lost = get_ledger().followers.dropped
     assert set(lost) <= {"journal"}
     assert reader.is_complete == (not lost)
     assert reader.builder.build().total.compiles >= 90_000

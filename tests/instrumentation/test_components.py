@@ -1,8 +1,9 @@
-"""Encoder or not: class names, marks, and real models built from configurations."""
+"""Encoder, language model or other: chains of names, marks, and real models."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -14,73 +15,85 @@ from compilespan import (
     mark_component,
     monitor_torch_compile,
 )
-from compilespan.components import EncoderNames, marked_as
+from compilespan.components.chain import ComponentNames, Link
+from compilespan.components.marks import marked_as
 
 
-@pytest.mark.parametrize(
-    ("class_name", "expected"),
-    [
-        ("CLIPVisionModel", True),
-        ("CLIPTextModelWithProjection", True),
-        ("Qwen2_5_VLTextModel", False),
-        ("ViTModel", True),
-        ("ViTMAEEncoder", True),
-        ("SiglipVisionTransformer", True),
-        ("WhisperEncoder", True),
-        ("WhisperDecoder", False),
-        ("BertModel", True),
-        ("RobertaForMaskedLM", True),
-        ("BertLMHeadModel", False),
-        ("Wav2Vec2Model", True),
-        ("LlavaMultiModalProjector", True),
-        ("Qwen2_5_VisionTransformerPretrainedModel", True),
-        ("Qwen2AudioEncoder", True),
-        ("LlamaModel", None),
-        ("Qwen2ForCausalLM", False),
-        ("LlavaForConditionalGeneration", False),
-        ("LlavaOnevisionModel", None),
-        ("VisionEncoderDecoderModel", False),
-        ("EncoderDecoderModel", False),
-        ("UNet2DConditionModel", None),
-        ("AutoencoderKL", None),
-        ("Invitation", None),
-    ],
-)
-def test_what_a_class_name_says(class_name, expected):
-    assert EncoderNames().verdict(class_name) is expected
+def chain(*names):
+    return [Link(name) for name in names]
 
 
 def test_the_innermost_name_that_says_anything_decides():
-    names = EncoderNames()
-    assert names.is_encoder(["LlamaModel", "LlavaForConditionalGeneration"]) is False
-    assert names.is_encoder(["Linear", "ViTModel"]) is True
-    assert names.is_encoder(["WhisperDecoder", "WhisperEncoder"]) is False
-    assert names.is_encoder(["LlamaModel", "EncoderDecoderModel"]) is False
-    assert names.is_encoder([]) is False
+    names = ComponentNames()
+    assert names.component(chain("Linear", "ViTModel")) == "encoder"
+    assert names.component(chain("WhisperDecoder", "WhisperEncoder")) == "language_model"
+    assert names.component(chain("Linear", "Sequential")) == "other"
+    assert names.component([]) == "other"
+
+
+def test_a_composite_says_nothing_of_its_parts():
+    """The language model of a LlavaNextVideo is no encoder although the class has Video in it."""
+    parts = {"vision_tower": "CLIPVisionModel", "language_model": "Layers"}
+    composite = Link("LlavaNextVideoModel", "model", parts)
+    names = ComponentNames()
+    assert names.component([Link("Layers", "language_model"), composite]) == "language_model"
+    assert names.component([Link("Layers", "vision_tower"), composite]) == "encoder"
+    assert names.component([Link("Layers", "something"), composite]) == "other"
+    assert names.component([composite]) == "language_model"
+
+
+def test_layers_say_what_their_container_does_not():
+    names = ComponentNames()
+    assert names.component(chain("Stack"), ["Embedding", "LlamaDecoderLayer"]) == "language_model"
+    assert names.component(chain("Stack"), ["Embedding", "SiglipEncoderLayer"]) == "encoder"
+    assert names.component(chain("Stack"), ["Embedding"]) == "other"
 
 
 def test_the_users_patterns_come_first():
-    names = EncoderNames(["tower"])
-    assert names.verdict("MyTowerDecoder") is True
-    assert names.verdict("ViTModel") is True
+    names = ComponentNames(["tower"])
+    assert names.component(chain("MyTowerDecoder")) == "encoder"
+    assert names.component(chain("Block", "MyTowerDecoder")) == "encoder"
+    assert names.component(chain("LlamaModel", "MyTower")) == "language_model"
+    inside = [Link("Tower", "language_model"), Link("Model", "", {"language_model": "Tower"})]
+    assert names.component(inside) == "encoder"
 
 
 def test_a_pattern_that_is_no_expression_is_refused_with_what_to_do():
-    with pytest.raises(ValueError, match="'\\[' is no regular expression.*comma-separated"):
-        EncoderNames(["["])
+    with pytest.raises(ValueError, match="'\\[' is not a regular expression.*comma-separated"):
+        ComponentNames(["["])
 
 
 def test_marks_are_kept_by_copies_and_pickles():
     module = mark_component(torch.nn.Linear(2, 2), is_encoder=True)
-    assert marked_as([copy.deepcopy(module)]) is True
-    assert marked_as([pickle.loads(pickle.dumps(module))]) is True
+    assert marked_as([copy.deepcopy(module)]) == "encoder"
+    assert marked_as([pickle.loads(pickle.dumps(module))]) == "encoder"
     assert "_compilespan_is_encoder" not in module.state_dict()
 
 
-def test_a_mark_on_the_compiled_wrapper_marks_the_module():
+WRAPPERS = {
+    "compiled": lambda module: torch.compile(module, backend="eager"),
+    "method": lambda module: module.forward,
+    "no_grad": lambda module: torch.no_grad()(module.forward),
+    "partial": lambda module: functools.partial(module, 1),
+    "wrapped twice": lambda module: torch.no_grad()(torch.inference_mode()(module.forward)),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPERS)
+def test_a_mark_on_a_wrapper_marks_the_module(how):
     module = torch.nn.Linear(2, 2)
-    mark_component(torch.compile(module, backend="eager"), is_encoder=True)
-    assert marked_as([module]) is True
+    wrapper = WRAPPERS[how](module)
+    assert mark_component(wrapper, is_encoder=True) is wrapper
+    assert marked_as([module]) == "encoder"
+    assert marked_as([torch.nn.Linear(2, 2)]) is None
+
+
+def test_a_mark_on_a_function_marks_no_other():
+    def f():
+        pass
+
+    mark_component(functools.partial(f), is_encoder=False)
+    assert marked_as([f]) == "language_model"
 
 
 def test_what_takes_no_mark_says_so():
@@ -88,14 +101,14 @@ def test_what_takes_no_mark_says_so():
         mark_component(5, is_encoder=True)
 
 
-def compiled_as_encoder(module, *args, **kwargs):
-    """Compile a module, call it, and return the records' verdicts by name."""
+def compiled(module, *args, **kwargs):
+    """Compile a module, call it, and return the records' components by name."""
     torch._dynamo.reset()
-    get_ledger()._reset()
+    get_ledger().renew()
     module.compile(backend="eager")
     with torch.no_grad():
         module(*args, **kwargs)
-    return {record.name: record.is_encoder for record in get_ledger().records()}
+    return {record.name: record.component for record in get_ledger().records()}
 
 
 @pytest.fixture
@@ -121,9 +134,8 @@ def vision_models():
 @pytest.mark.usefixtures("_instrumented")
 @pytest.mark.parametrize("name", ["clip", "vit", "siglip"])
 def test_vision_models_are_encoders(name):
-    verdicts = compiled_as_encoder(vision_models()[name], torch.zeros(1, 3, 16, 16))
-    assert verdicts
-    assert all(verdicts.values()), verdicts
+    components = compiled(vision_models()[name], torch.zeros(1, 3, 16, 16))
+    assert set(components.values()) == {"encoder"}
 
 
 @pytest.mark.usefixtures("_instrumented")
@@ -131,9 +143,8 @@ def test_bert_is_an_encoder():
     import transformers as t
 
     model = t.BertModel(t.BertConfig(**TINY, **HEADS, vocab_size=10))
-    verdicts = compiled_as_encoder(model, torch.ones(1, 4, dtype=torch.long))
-    assert verdicts
-    assert all(verdicts.values()), verdicts
+    components = compiled(model, torch.ones(1, 4, dtype=torch.long))
+    assert set(components.values()) == {"encoder"}
 
 
 @pytest.mark.usefixtures("_instrumented")
@@ -143,9 +154,8 @@ def test_language_models_are_none(name):
 
     config = getattr(t, f"{name}Config")(**TINY, **HEADS, num_key_value_heads=2, vocab_size=10)
     model = getattr(t, f"{name}ForCausalLM")(config)
-    verdicts = compiled_as_encoder(model, torch.ones(1, 4, dtype=torch.long), use_cache=False)
-    assert verdicts
-    assert not any(verdicts.values()), verdicts
+    components = compiled(model, torch.ones(1, 4, dtype=torch.long), use_cache=False)
+    assert set(components.values()) == {"language_model"}
 
 
 @pytest.mark.usefixtures("_instrumented")
@@ -178,9 +188,9 @@ def test_whispers_encoder_is_one_and_its_decoder_is_none():
             decoder_input_ids=torch.ones(1, 3, dtype=torch.long),
             use_cache=False,
         )
-    verdicts = {record.name: record.is_encoder for record in get_ledger().records()}
-    assert verdicts["WhisperEncoder"] is True
-    assert verdicts["WhisperDecoder"] is False
+    components = {record.name: record.component for record in get_ledger().records()}
+    assert components["WhisperEncoder"] == "encoder"
+    assert components["WhisperDecoder"] == "language_model"
 
 
 @pytest.mark.usefixtures("_instrumented")
@@ -206,17 +216,17 @@ def test_a_llavas_tower_and_projector_are_encoders_and_its_language_model_is_non
             pixel_values=torch.zeros(1, 3, 16, 16),
             use_cache=False,
         )
-    verdicts = {record.name: record.is_encoder for record in get_ledger().records()}
-    assert verdicts["CLIPVisionModel"] is True
-    assert verdicts["LlavaMultiModalProjector"] is True
-    assert verdicts["LlamaModel"] is False
+    components = {record.name: record.component for record in get_ledger().records()}
+    assert components["CLIPVisionModel"] == "encoder"
+    assert components["LlavaMultiModalProjector"] == "encoder"
+    assert components["LlamaModel"] == "language_model"
 
 
 @pytest.mark.usefixtures("_instrumented")
-def test_an_anonymous_function_is_none():
+def test_an_anonymous_function_is_other():
     torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2))
     (record,) = get_ledger().records()
-    assert record.is_encoder is False
+    assert (record.is_encoder, record.component) == (False, "other")
     assert record.name.endswith("<lambda>")
 
 
@@ -276,7 +286,7 @@ def test_environment_patterns_are_taken_and_bad_ones_only_warn(monkeypatch, capl
 
     monkeypatch.setenv("COMPILESPAN_ENCODER_PATTERNS", "gate, [")
     TorchCompileInstrumentor().instrument()
-    assert "COMPILESPAN_ENCODER_PATTERNS is left out" in caplog.text
+    assert "COMPILESPAN_ENCODER_PATTERNS is ignored" in caplog.text
     TorchCompileInstrumentor().uninstrument()
     monkeypatch.setenv("COMPILESPAN_ENCODER_PATTERNS", "gate,house")
     TorchCompileInstrumentor().instrument()

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from compilespan import TorchCompileInstrumentor
-from compilespan.ids import SystemRandomIdGenerator, repair
+from compilespan.telemetry.ids import SystemRandomIdGenerator, repair
 from support import Exported
 
 

@@ -30,7 +30,7 @@ def results(span):
 def again():
     """Forget what is compiled in this process; the caches on disk stay."""
     torch._dynamo.reset()
-    get_ledger()._reset()
+    get_ledger().renew()
 
 
 def compile_and_run(number, **options):
@@ -116,7 +116,7 @@ def test_two_lazy_backwards_at_once_are_two_records_and_wall_is_their_union(inst
     for number in (1.08, 1.09):
         compiled = torch.compile(lambda x, number=number: (x * number).exp().sum())
         losses.append(compiled(torch.ones(4, requires_grad=True)))
-    get_ledger()._reset()
+    get_ledger().renew()
     threads = [threading.Thread(target=loss.backward) for loss in losses]
     for thread in threads:
         thread.start()
@@ -203,7 +203,7 @@ def test_a_cudagraph_recording_alone_is_a_capture(instrumented):
     torch.compile(lambda x: x * 1.16, backend="eager")(torch.ones(3))
     (compile_id,) = records()[0].compile_ids
     name = records()[0].name
-    get_ledger()._reset()
+    get_ledger().renew()
     with recording(compile_id):
         pass
     assert kinds() == [("capture", "cudagraph", "ok")]

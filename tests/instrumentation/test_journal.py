@@ -12,15 +12,19 @@ import time
 import pytest
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
-from compilespan import journal as journals
-from compilespan.journal import open_journal, prune
-from compilespan.starts import ProcessJournal, StateDirectory
+from compilespan.journal import writer as journals
+from compilespan.journal.directory import StateDirectory
+from compilespan.journal.files import prune
+from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.writer import open_journal
+from compilespan.ledger.active import CompileBegun
 from support import record
 
 
 def add(**changes):
     ledger = get_ledger()
-    key = ledger.begin(changes.get("name", "a"), 1, 1, is_encoder=False).key
+    key = ledger.prepare()
+    ledger.begin(CompileBegun(key, changes.get("name", "a"), "other", 1, 1))
     ledger.end(key, record(**changes))
 
 
@@ -49,7 +53,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert process.process["versions"]["torch"].startswith("2.")
     assert [each.name for each in process.records] == ["x"]
     assert process.builder.build() == get_ledger().totals()
-    assert process.ready_after_s == get_ledger().ready_after_s
+    assert process.ready_after_s == get_ledger().readiness.after_s
     assert process.jobs == [{"id": "1", "state": "succeeded"}]
     assert (process.exit_reason, process.is_complete, process.is_running) == ("test", True, False)
 
@@ -118,7 +122,7 @@ def test_a_killed_process_leaves_what_it_was_compiling_and_for_how_long(tmp_path
     child.stdout.close()
     ((process, begun),) = directory.interrupted()
     assert process.process["pid"] == child.pid
-    assert (begun.name, begun.is_encoder, begun.graphs) == ("language_model", False, 2)
+    assert (begun.name, begun.component, begun.graphs) == ("language_model", "language_model", 2)
     assert 1.0 <= begun.elapsed_s <= 10
     assert process.exit_reason is None
 
@@ -157,12 +161,14 @@ def test_a_forked_child_writes_a_file_of_its_own(tmp_path):
 
 def test_a_directory_that_cannot_be_made_costs_the_journal_and_nothing_else(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    assert open_journal(tmp_path / "file" / "state") is None
+    assert open_journal(tmp_path / "file" / "state").flush()
     assert "totals are kept in memory only" in caplog.text
     assert "COMPILESPAN_STATE_DIR" in caplog.text
     with monitor_torch_compile("a", kind="compile"):
         pass
     assert get_ledger().totals().total.compiles == 1
+    assert get_ledger().journal.flush()
+    assert get_ledger().followers.dropped["journal"] > 0
 
 
 def test_a_full_file_says_so_and_the_ledger_goes_on(tmp_path, monkeypatch):
@@ -177,7 +183,7 @@ def test_a_full_file_says_so_and_the_ledger_goes_on(tmp_path, monkeypatch):
     assert not reader.is_complete
     assert 0 < len(reader.records) < 20
     assert get_ledger().totals().total.compiles == 20
-    assert get_ledger().dropped["journal"] > 0
+    assert get_ledger().followers.dropped["journal"] > 0
 
 
 def test_a_disk_that_fails_is_told_once(tmp_path, caplog):
@@ -196,6 +202,7 @@ def test_a_disk_that_fails_is_told_once(tmp_path, caplog):
         def close(self):
             pass
 
+    assert journal.flush()
     journal._file.close()
     journal._file = Full()
     for _ in range(3):
@@ -209,6 +216,7 @@ def test_old_files_are_pruned_and_those_of_living_processes_are_not(tmp_path):
     for index in range(10):
         (tmp_path / f"2000010{index}T000000-x-1.jsonl").write_text("")
     journal = open_journal(tmp_path)
+    assert journal.flush()
     journal.path.rename(tmp_path / "19990101T000000-x-1.jsonl")
     prune(tmp_path, keep=3)
     left = sorted(path.name[:8] for path in tmp_path.iterdir())

@@ -6,11 +6,13 @@ import threading
 import time
 
 from compilespan import get_ledger, mark_ready
+from compilespan.ledger.active import CompileBegun
 from support import record
 
 
 def add(ledger, **changes):
-    key = ledger.begin("a", 1, 1, is_encoder=False).key
+    key = ledger.prepare()
+    ledger.begin(CompileBegun(key, "a", "other", 1, 1))
     ledger.end(key, record(**changes))
 
 
@@ -21,7 +23,7 @@ def test_the_last_4096_records_are_kept_and_all_are_counted():
     assert len(ledger.records()) == 4096
     assert ledger.records()[-1].start_ns == 4999 * 10**10
     assert ledger.totals().total.compiles == 5000
-    assert ledger.in_progress() == ()
+    assert ledger.active.now() == ()
 
 
 def test_subscribers_get_each_record_in_a_thread_of_their_own():
@@ -46,7 +48,7 @@ def test_a_slow_subscriber_delays_nobody_and_what_it_loses_is_counted():
     for _ in range(6000):
         add(ledger)
     assert time.perf_counter() - started < 5
-    assert ledger.dropped["subscription"] > 0
+    assert ledger.followers.dropped["subscription"] > 0
     go_on.set()
     unsubscribe()
 
@@ -68,15 +70,16 @@ def test_a_subscriber_that_raises_is_logged_once_and_goes_on(caplog):
 
 def test_ready_is_declared_once():
     ledger = get_ledger()
-    assert (ledger.phase, ledger.ready_after_s) == ("startup", None)
+    readiness = ledger.readiness
+    assert (readiness.phase, readiness.after_s) == ("startup", None)
     mark_ready()
-    first = ledger.ready_after_s
+    first = readiness.after_s
     mark_ready()
-    assert ledger.phase == "serving"
-    assert ledger.ready_after_s == first > 0
-    assert ledger.startup_s == {"total": first}
+    assert readiness.phase == "serving"
+    assert readiness.after_s == first > 0
+    assert readiness.parts_s == {"total": first}
 
 
 def test_the_age_of_the_process_comes_from_the_kernel():
-    age_s = time.time() - get_ledger().since_ns / 1e9
+    age_s = time.time() - get_ledger().readiness.since_ns / 1e9
     assert time.process_time() * 0.3 < age_s < 6 * 3600

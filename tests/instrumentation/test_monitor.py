@@ -14,7 +14,7 @@ import pytest
 from opentelemetry import trace
 
 from compilespan import CompileRecord, get_ledger, monitor_torch_compile, semconv
-from compilespan.telemetry import Telemetry, use_telemetry
+from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 from support import duration_ns, events, snapshot
 
 GRAPH = "torch.compile.graph"
@@ -30,12 +30,13 @@ def test_a_block_is_one_span_with_everything_known_of_it(exported):
         monitor.add_event(GRAPH, {"torch.compile.cache.result": "miss"})
     (span,) = exported.spans
     assert snapshot(span) == {
-        "name": "torch.compile",
+        "name": "torch.compile vision_tower",
         "kind": "INTERNAL",
         "status": "UNSET",
         "attributes": {
             "is_encoder": True,
             "torch.compile.cache.result": "miss",
+            "torch.compile.component": "encoder",
             "torch.compile.graph.count": 1,
             "torch.compile.graph_break.count": 0,
             "torch.compile.ids": (),
@@ -335,22 +336,21 @@ def test_the_current_span_is_the_parent_and_the_monitor_is_current_inside(export
 
 
 def test_counters_of_active_compiles_go_back_to_zero(exported):
+    def values(name):
+        return {a["torch.compile.component"]: value for a, value in exported.points(name)}
+
+    nobody = {"encoder": 0, "language_model": 0, "other": 0}
     with monitor_torch_compile("a", is_encoder=True):
-        assert exported.points("torch.compile.active_compiles") == [
-            ({"is_encoder": True}, 1),
-            ({"is_encoder": False}, 0),
-        ]
+        assert values("torch.compile.active_compiles") == {**nobody, "encoder": 1}
         time.sleep(0.01)
-        ((_, age),) = exported.points("torch.compile.oldest_active_age")
-        assert 0.01 <= age < 5
-        (begun,) = get_ledger().in_progress()
+        ages = values("torch.compile.oldest_active_age")
+        assert 0.01 <= ages.pop("encoder") < 5
+        assert ages == {"language_model": 0.0, "other": 0.0}
+        (begun,) = get_ledger().active.now()
         assert begun.name == "a"
-    assert exported.points("torch.compile.active_compiles") == [
-        ({"is_encoder": True}, 0),
-        ({"is_encoder": False}, 0),
-    ]
-    assert exported.points("torch.compile.oldest_active_age") == [({}, 0.0)]
-    assert get_ledger().in_progress() == ()
+    assert values("torch.compile.active_compiles") == nobody
+    assert values("torch.compile.oldest_active_age") == nobody
+    assert get_ledger().active.now() == ()
 
 
 def test_log_based_events_carry_the_monitors_context(exported):
@@ -420,7 +420,7 @@ def test_a_forked_child_inherits_nothing(exported):
             with monitor_torch_compile("childs", kind="compile"):
                 pass
             names = ",".join(record.name for record in get_ledger().records())
-            os.write(write, f"{names} {get_ledger().in_progress()}".encode())
+            os.write(write, f"{names} {get_ledger().active.now()}".encode())
             os._exit(0)
         os.waitpid(pid, 0)
     assert os.read(read, 1000) == b"childs ()"
@@ -430,14 +430,14 @@ def test_a_forked_child_inherits_nothing(exported):
 def test_a_record_keeps_its_events_with_the_moment_of_the_spans(exported):
     with monitor_torch_compile("a") as monitor:
         monitor.add_event(semconv.EVENT_GRAPH, {semconv.CACHE_RESULT: "hit"})
-        monitor.add_event("x", {"text": "y" * 500})
+        monitor.add_event("x", {"text": "y" * 5000})
         for _ in range(300):
             monitor.add_event(semconv.EVENT_GRAPH)
     (span,), (record,) = exported.compiles, get_ledger().records()
     assert len(record.events) == 256
     assert record.events[0].name == semconv.EVENT_GRAPH
     assert record.events[0].attributes == {semconv.CACHE_RESULT: "hit", semconv.GRAPH_INDEX: 0}
-    assert len(record.events[1].attributes["text"]) == 256
+    assert len(record.events[1].attributes["text"]) == 1024
     kept = {event.timestamp for event in span.events}
     assert record.events[255].time_ns in kept
     assert all(record.start_ns <= e.time_ns <= record.end_ns for e in record.events)
@@ -447,13 +447,13 @@ def test_a_record_keeps_its_events_with_the_moment_of_the_spans(exported):
 def test_an_interrupted_compile_leaves_a_whole_span_and_record(exported):
     block = monitor_torch_compile("a", kind="compile")
     block.__enter__()
-    get_ledger().interrupt()
+    get_ledger().active.interrupt()
     (span,), (record,) = exported.compiles, get_ledger().records()
     assert (record.outcome, record.error_type) == (
         "failed",
-        "compilespan.records.InterruptedCompile",
+        "compilespan.ledger.active.InterruptedCompile",
     )
     assert span.end_time == record.end_ns
-    assert get_ledger().in_progress() == ()
+    assert get_ledger().active.now() == ()
     block.__exit__(None, None, None)  # it ends after all: nothing is counted twice
     assert len(get_ledger().records()) == 1

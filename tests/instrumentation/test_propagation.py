@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from opentelemetry import context, propagate
 
-from compilespan import get_ledger, mark_ready, monitor_torch_compile, propagation
+from compilespan import get_ledger, mark_ready, monitor_torch_compile
+from compilespan.telemetry import propagation
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -18,10 +18,10 @@ from opentelemetry.trace import (
 )
 
 from compilespan import monitor_torch_compile
-from compilespan.ids import SystemRandomIdGenerator
 from compilespan.sdk import CompileSampler, configure
 from compilespan.sdk.sampler import create_sampler
-from compilespan.telemetry import Telemetry, use_telemetry
+from compilespan.telemetry.ids import SystemRandomIdGenerator
+from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 
 
 @pytest.fixture
@@ -40,19 +40,26 @@ def configured(monkeypatch):
         providers.shutdown(2.0)
 
 
-def sampled(sampler, *names, parent_flag=0):
+COMPILE = {"torch.compile.trigger": "dynamo"}
+
+
+def sampled(sampler, *names, parent_flag=0, attributes=None):
     provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     parent = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(parent_flag))
     context = set_span_in_context(NonRecordingSpan(parent))
     for name in names:
-        provider.get_tracer("t").start_span(name, context=context).end()
+        provider.get_tracer("t").start_span(name, context, attributes=attributes).end()
     return [span.name for span in exporter.get_finished_spans()]
 
 
 def test_compiles_are_kept_where_the_request_was_not_sampled():
-    assert sampled(CompileSampler(), "GET /x", "torch.compile") == ["torch.compile"]
+    name = "torch.compile LlamaModel"
+    assert sampled(CompileSampler(), name, attributes=COMPILE) == [name]
+    assert sampled(CompileSampler(), "GET /x", "compilespan.warmup") == ["compilespan.warmup"]
+    # By attribute, not by name.
+    assert sampled(CompileSampler(), name) == []
     assert sampled(CompileSampler(), "GET /x", parent_flag=1) == ["GET /x"]
 
 

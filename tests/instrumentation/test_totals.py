@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from compilespan.records import CompileRecord, GraphBreak
-from compilespan.totals import IntervalUnion, TotalsBuilder, TotalsRow, bounded_name
+from compilespan.ledger.intervals import MAX_INTERVALS, IntervalUnion
+from compilespan.ledger.records import CompileRecord, GraphBreak
+from compilespan.ledger.totals import TotalsBuilder, TotalsRow
+from compilespan.semconv import bounded
 from support import RECORD, record
 
 
@@ -34,28 +36,63 @@ def test_unions_of_two_processes_add_up_to_the_union_of_all_their_intervals():
     assert first.total_ns == length(intervals)
 
 
-def test_a_union_keeps_bounded_memory_and_never_overstates():
+def test_the_union_of_two_long_unions_is_exact():
+    """Two of 6,000 intervals each, the second between the gaps of the first."""
+    first, second = IntervalUnion(), IntervalUnion()
+    for index in range(6_000):
+        first.add(10 * index, 10 * index + 3)
+        second.add(10 * index + 5, 10 * index + 7)
+    first.update(second)
+    assert first.total_ns == 30_000
+    first.update(second)
+    assert first.total_ns == 30_000
+
+
+def test_a_union_keeps_bounded_memory_and_is_at_most_the_time_that_passed():
     union = IntervalUnion()
-    for index in range(20_000):
-        union.add(10 * index, 10 * index + 3)
-    union.add(0, 50)  # reaches back behind what is remembered
-    assert union.total_ns == 20_000 * 3
-    assert len(union._starts) <= 4096
+    count = 3 * MAX_INTERVALS
+    for index in range(count):
+        union.add(10 * index, 10 * index + 3 + index % 2)
+        assert len(union._starts) <= MAX_INTERVALS
+    covered = count * 3 + count // 2
+    assert covered <= union.total_ns <= 10 * count
+    before_ns = union.total_ns
+    union.add(0, 10 * count)
+    assert union.total_ns == 10 * count >= before_ns
 
 
-def test_encoder_and_language_model_add_up_to_the_total():
+def test_order_does_not_matter_to_a_union():
+    draw = random.Random(4)
+    intervals = [
+        (start, start + draw.randrange(1, 40)) for start in draw.choices(range(9999), k=400)
+    ]
+    lengths = set()
+    for _ in range(5):
+        draw.shuffle(intervals)
+        union = IntervalUnion()
+        for interval in intervals:
+            union.add(*interval)
+        lengths.add(union.total_ns)
+    assert lengths == {length(intervals)}
+
+
+def test_the_components_add_up_to_the_total():
     builder = TotalsBuilder()
-    builder.add(record(is_encoder=True, start_ns=0))
+    builder.add(record(component="encoder", start_ns=0))
+    builder.add(record(component="other", start_ns=20_000_000_000))
     builder.add(record(start_ns=1_000_000_000))
     builder.add(record(start_ns=5_000_000_000, outcome="failed", error_type="ValueError"))
     builder.add(record(start_ns=9_000_000_000, kind="load", cache_misses=0, graphs=0))
     totals = builder.build()
     for field in dataclasses.fields(TotalsRow):
         if field.name not in ("wall_s", "longest_s"):
-            parts = getattr(totals.encoder, field.name), getattr(totals.language_model, field.name)
-            assert sum(parts) == getattr(totals.total, field.name), field.name
-    assert totals.total.compile_s == 4.0
-    assert totals.total.wall_s == 7.0  # two overlap by a second
+            rows = (totals.encoder, totals.language_model, totals.other)
+            assert sum(getattr(row, field.name) for row in rows) == getattr(
+                totals.total, field.name
+            ), field.name
+    assert totals.total.compile_s == 6.0
+    assert totals.other.compile_s == 2.0
+    assert totals.total.wall_s == 9.0  # two overlap by a second
 
 
 def test_failed_seconds_are_apart_from_compile_seconds():
@@ -101,7 +138,7 @@ def test_sums_of_another_builder_are_added_as_if_its_records_were():
         record(
             start_ns=draw.randrange(10**10),
             duration_ns=draw.randrange(10**9),
-            is_encoder=draw.random() < 0.5,
+            component=draw.choice(["encoder", "language_model", "other"]),
             pid=draw.randrange(3),
             name=draw.choice("abc"),
         )
@@ -117,8 +154,8 @@ def test_sums_of_another_builder_are_added_as_if_its_records_were():
 
 def test_names_are_bounded():
     known = {str(index) for index in range(64)}
-    assert bounded_name("5", known) == "5"
-    assert bounded_name("new", known) == "_other"
+    assert bounded("5", known) == "5"
+    assert bounded("new", known) == "_other"
 
 
 def test_a_record_survives_json():

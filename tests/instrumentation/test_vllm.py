@@ -10,11 +10,9 @@ import pytest
 import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
 from compilespan.dynamo import GraphWatch
-from compilespan.monitor import Monitor
-from compilespan.telemetry import active_telemetry
-from compilespan.unit import Unit
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import Window
 from compilespan.vllm import activation
-from compilespan.window import Window
 
 
 @pytest.fixture(autouse=True)
@@ -54,18 +52,20 @@ def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, cap
 
 
 def test_a_tentative_monitor_that_fails_leaves_nothing(exported):
-    unit = Unit("backbone", "aot_load", kind="load", said=False, tentative=True)
-    window = Window(Monitor(unit, active_telemetry()))
-    assert get_ledger().in_progress() == ()
+    unit = Unit("backbone", "aot_load", kind="load", stated="language_model", tentative=True)
+    window = Window(unit)
+    window.__enter__()
+    assert get_ledger().active.now() == ()
     window.close(error=FileNotFoundError("no artefact"))
     assert get_ledger().records() == ()
     assert exported.spans == []
-    assert get_ledger().in_progress() == ()
+    assert get_ledger().active.now() == ()
 
 
 def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
-    unit = Unit("backbone", "aot_load", kind="load", said=True, tentative=True)
-    window = Window(Monitor(unit, active_telemetry()))
+    unit = Unit("backbone", "aot_load", kind="load", stated="encoder", tentative=True)
+    window = Window(unit)
+    window.__enter__()
     window.monitor.add_event("torch.compile.nested", {"torch.compile.name": "Model"})
     window.close()
     (span,), (record,) = exported.compiles, get_ledger().records()

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from compilespan import get_ledger, monitor_torch_compile
-from compilespan.journal import open_journal
+from compilespan.journal.writer import open_journal
 from serving import Model
 
 

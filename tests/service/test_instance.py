@@ -20,8 +20,8 @@ from serving import Model
 WORKER = """
 import sys
 from compilespan import mark_ready, monitor_torch_compile
-from compilespan.journal import open_journal
-from compilespan.startup import Startup
+from compilespan.journal.writer import open_journal
+from compilespan.telemetry.startup import Startup
 
 open_journal()
 Startup().begin()

@@ -34,7 +34,7 @@ def value(client, name, **labels):
 def test_every_metric_of_the_schema_is_there_with_the_names_prometheus_gives_them(serve):
     client = serve(Model(sizes=range(1, 12)))
     client.post("/warmup?wait=60")
-    get_ledger().note_dropped("journal", 2)
+    get_ledger().followers.note_dropped("journal", 2)
     found = families(client)
     for metric in METRICS:
         name = metric["metric_name"].replace(".", "_")
@@ -48,7 +48,7 @@ def test_the_numbers_are_those_of_the_totals(serve):
     client = serve(Model())
     client.post("/warmup?wait=60")
     for _ in range(2):  # a second scrape counts nothing again
-        total = client.get("/totals").json()["language_model"]
+        total = client.get("/totals").json()["other"]
         count = value(client, "torch_compile_duration_seconds_count", is_encoder="false")
         assert count == total["compiles"] == 3
         assert value(client, "torch_compile_duration_seconds_sum") == pytest.approx(

@@ -6,7 +6,8 @@ import itertools
 
 import jsonschema
 
-from compilespan.records import CompileBegun, CompileEvent
+from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.records import CompileEvent
 from compilespan_service.perfetto import TracedProcess, trace
 from serving import Model
 from support import record
@@ -59,7 +60,7 @@ def test_a_track_for_each_component_and_for_each_thread_of_it():
         record(name="llama", thread_id=1, start_ns=2 * SECOND, duration_ns=SECOND),
         record(name="draft", thread_id=2, start_ns=2 * SECOND, duration_ns=3 * SECOND),
     ]
-    begun = CompileBegun(1, "late", False, 5 * SECOND, 0)
+    begun = CompileBegun(1, "late", "other", 5 * SECOND, 0)
     document = trace([TracedProcess(7, records, [begun])])
     jsonschema.validate(document, FORMAT)
     names = {
@@ -74,7 +75,8 @@ def test_a_track_for_each_component_and_for_each_thread_of_it():
         "draft": "language model, thread 2",
     }
     assert slices["draft"][1]["dur"] == 3e6
-    assert [event["name"] for event in by_phase(document, "B")] == ["late"]
+    (late,) = by_phase(document, "B")
+    assert (late["name"], names[late["tid"]]) == ("late", "other")
 
 
 def test_events_are_instants_inside_the_slice_of_their_compile():

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from compilespan import get_ledger, monitor_torch_compile
-from compilespan.journal import open_journal
+from compilespan.journal.writer import open_journal
 from serving import Model
 
 COLUMNS = {
@@ -44,6 +44,7 @@ def test_totals_have_the_rows_and_columns_of_the_contract(serve):
         "versions",
         "encoder",
         "language_model",
+        "other",
         "total",
         "by_phase",
         "by_name",
@@ -55,7 +56,7 @@ def test_totals_have_the_rows_and_columns_of_the_contract(serve):
         rows += totals[key].values()
     assert all(set(row) == COLUMNS for row in rows)
     assert set(totals["scope"]) == {"kind", "instance", "processes", "complete"}
-    assert totals["ready_after_s"] == get_ledger().ready_after_s
+    assert totals["ready_after_s"] == get_ledger().readiness.after_s
     assert totals["versions"]["torch"].startswith("2.")
     assert list(totals["by_name"]) == ["Net"]
     assert list(totals["by_phase"]) == ["warmup"]
@@ -113,6 +114,7 @@ def test_an_instance_of_several_processes_is_added_up(serve, tmp_path):
 
 def test_a_journal_that_cannot_be_read_makes_them_incomplete(serve, tmp_path):
     journal = open_journal(tmp_path)
+    assert journal.flush()
     lines = journal.path.read_text().replace(f'"pid":{os.getpid()}', '"pid":1')
     (tmp_path / "99990101T000000-test-instance-1.jsonl").write_text(lines + "nonsense\n")
     totals = serve(Model()).get("/totals").json()

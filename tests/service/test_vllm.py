@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from compilespan import get_ledger
-from compilespan.journal import open_journal
+from compilespan.journal.writer import open_journal
 from compilespan_service.vllm import CompileRoutes, _picture, _reachable
 
 

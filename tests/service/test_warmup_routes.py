@@ -299,8 +299,8 @@ def test_on_start_warms_by_itself(serve):
 def test_the_job_span_is_the_parent_of_its_items(serve, instrumented):
     client = serve(Model(sizes=(1,)))
     job = client.post("/warmup?wait=60").json()
-    (warmup,) = instrumented.named("warmup")
-    (item,) = instrumented.named("warmup.item")
+    (warmup,) = instrumented.named("compilespan.warmup")
+    (item,) = instrumented.named("compilespan.warmup.item")
     assert item.parent.span_id == warmup.context.span_id
     assert dict(warmup.attributes) == {
         "compilespan.job.id": job["id"],

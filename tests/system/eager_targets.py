@@ -200,7 +200,7 @@ def serves():
     module = run_on(net("eager", dynamic=False))
 
     def request():
-        while get_ledger().ready_after_s is None:
+        while get_ledger().readiness.after_s is None:
             time.sleep(0.05)
         tracer = trace.get_tracer("a web framework's instrumentation")
         with tracer.start_as_current_span("POST /generate", kind=SpanKind.SERVER):

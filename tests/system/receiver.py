@@ -66,7 +66,7 @@ class Received:
     metric_requests: list[Any] = field(default_factory=list)
 
     def named(self, name):
-        return [span for span in self.spans if span.name == name]
+        return [span for span in self.spans if span.name.split(" ")[0] == name or span.name == name]
 
     def points(self, name):
         return list(self.metrics.get(name, {}).values())

@@ -142,11 +142,11 @@ def test_a_signal_ends_streams_spans_and_the_job(hold, how, tmp_path):
     (compiled,) = received.named("torch.compile")
     assert compiled.attributes["torch.compile.outcome"] == "failed"
     assert compiled.attributes["error.type"].endswith("InterruptedCompile")
-    (warmup,) = received.named("warmup")
+    (warmup,) = received.named("compilespan.warmup")
     assert warmup.attributes["compilespan.job.state"] == "cancelled"
-    (item,) = received.named("warmup.item")
+    (item,) = received.named("compilespan.warmup.item")
     assert item.attributes["compilespan.item.state"] == "failed"
-    (startup,) = received.named("startup")
+    (startup,) = received.named("compilespan.startup")
     assert startup.attributes["compilespan.startup.outcome"] == "shutdown"
     with held(hold, "--state-dir", str(state)) as server:
         earlier = server.client.get("/history").json()[1]

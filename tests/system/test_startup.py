@@ -24,7 +24,7 @@ def test_process_start_to_ready_is_one_trace_under_the_launchers():
             ready_after_s = server.client.get("/totals").json()["ready_after_s"]
             server.stop()
         received = receiver.received
-    (startup,) = received.named("startup")
+    (startup,) = received.named("compilespan.startup")
     assert startup.trace_id == TRACE_ID
     assert startup.parent_id == "b7ad6b7169203331"
     assert startup.attributes["compilespan.startup.outcome"] == "ready"
@@ -32,7 +32,8 @@ def test_process_start_to_ready_is_one_trace_under_the_launchers():
     assert abs(startup.start_ns - before_ns) < 500_000_000
     assert (startup.end_ns - startup.start_ns) / 1e9 == pytest.approx(ready_after_s, abs=0.001)
     children = {
-        name: received.named(name)[0] for name in ("startup.import", "startup.load", "warmup")
+        name: received.named(f"compilespan.{name}")[0]
+        for name in ("startup.import", "startup.load", "warmup")
     }
     for child in children.values():
         assert child.parent_id == startup.span_id
@@ -61,7 +62,7 @@ def test_a_start_that_died_is_reported_by_the_next_with_its_own_ids(tmp_path):
             instance = server.client.get("/totals").json()["scope"]["instance"]
             time.sleep(2.5)
             server.stop(signal.SIGKILL)
-        exported_by_the_dead = receiver.received.named("startup")
+        exported_by_the_dead = receiver.received.named("compilespan.startup")
         for _ in range(2):  # once, not by each of the next
             with Server(
                 "eager_targets:slow", *arguments, "--warmup", "on-request", env=env
@@ -73,7 +74,7 @@ def test_a_start_that_died_is_reported_by_the_next_with_its_own_ids(tmp_path):
     assert exported_by_the_dead == []
     (report,) = [
         span
-        for span in received.named("startup")
+        for span in received.named("compilespan.startup")
         if span.attributes["compilespan.startup.outcome"] == "died"
     ]
     assert report.attributes["compilespan.instance.id"] == instance
@@ -85,7 +86,9 @@ def test_a_start_that_died_is_reported_by_the_next_with_its_own_ids(tmp_path):
     assert event.attributes["torch.compile.name"] == "Net"
     assert 1 <= (report.end_ns - event.time_ns) / 1e9 < 10
     # What the dead process did export hangs under the span that was reported for it.
-    imported = [s for s in received.named("startup.import") if s.parent_id == report.span_id]
+    imported = [
+        s for s in received.named("compilespan.startup.import") if s.parent_id == report.span_id
+    ]
     assert len(imported) == 1
     told = next(start for start in history if start["instance"] == instance)
     assert told["ended"] == "killed"
@@ -99,8 +102,8 @@ def test_a_start_whose_models_cannot_be_loaded_ends_failed():
             server.wait_for(lambda: server.client.get("/startupz").status_code == 200)
             server.stop()
         received = receiver.received
-    (startup,) = received.named("startup")
+    (startup,) = received.named("compilespan.startup")
     assert startup.attributes["compilespan.startup.outcome"] == "failed"
     assert startup.status == 2
-    (imported,) = received.named("startup.import")
+    (imported,) = received.named("compilespan.startup.import")
     assert imported.attributes["error.type"] == "ValueError"

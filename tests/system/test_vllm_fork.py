@@ -28,7 +28,7 @@ def compile_as(name):
 
 def work():
     assert get_ledger().records() == ()
-    assert get_ledger().phase == "warmup"
+    assert get_ledger().readiness.phase == "warmup"
     compile_as("in the worker")
     # As vLLM's stock mode does, which no monitor of its own surrounds.
     torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.zeros(1, 2))
@@ -39,7 +39,7 @@ worker.join()
 assert worker.exitcode == 0
 compile_as("in the first process")
 get_ledger().mark_ready()
-from compilespan.telemetry import active_telemetry
+from compilespan.telemetry.telemetry import active_telemetry
 active_telemetry().flush(5)
 """
 
@@ -67,7 +67,7 @@ def test_a_forked_worker_has_providers_of_its_own(tmp_path):
     first, worker = spans["in the first process"], spans["in the worker"]
     assert first.resource["service.instance.id"] != worker.resource["service.instance.id"]
     assert first.resource["compilespan.instance.id"] == worker.resource["compilespan.instance.id"]
-    (startup,) = received.named("startup")
+    (startup,) = received.named("compilespan.startup")
     assert first.trace_id == worker.trace_id == startup.trace_id
     assert first.parent_id == worker.parent_id == startup.span_id
     assert spans["Linear"].attributes["torch.compile.trigger"] == "dynamo"

@@ -89,10 +89,10 @@ def test_totals_of_all_processes(served):
 
 def test_the_start_is_one_trace_from_the_server_to_its_worker(served, collector):
     deadline = time.monotonic() + 20
-    while not collector.received.named("startup"):
+    while not collector.received.named("compilespan.startup"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    (startup,) = collector.received.named("startup")
+    (startup,) = collector.received.named("compilespan.startup")
     assert startup.attributes["compilespan.startup.outcome"] == "ready"
     compiled = {
         span.attributes["torch.compile.name"]: span

@@ -13,8 +13,8 @@ import pytest
 from receiver import Receiver
 from vllm_start import HERE, PYTHON, environment
 
-from compilespan.starts import StateDirectory
-from compilespan.totals import TotalsBuilder
+from compilespan.journal.directory import StateDirectory
+from compilespan.ledger.totals import TotalsBuilder
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -115,9 +115,8 @@ def test_vllms_own_spans_stay_whole_in_the_same_trace_and_run_prints_the_table(
     table = done.stderr[done.stderr.index("compilespan ·") :]
     assert "backbone" in table
     assert "loads" in table
-    (startup,) = [span for span in spans if span.name == "startup"]
-    ours = {"startup", "torch.compile"}
-    theirs = [span for span in spans if span.name not in ours]
+    (startup,) = [span for span in spans if span.name == "compilespan.startup"]
+    theirs = [span for span in spans if not span.name.startswith(("compilespan.", "torch.compile"))]
     assert len({span.name for span in theirs}) >= 3, {span.name for span in theirs}
     assert {span.trace_id for span in theirs} == {startup.trace_id}
     (loaded,) = [span for span in spans if span.name == "torch.compile"]
@@ -219,7 +218,7 @@ def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start
     assert following.received.named("torch.compile") == []  # mode NONE
     (died,) = [
         span
-        for span in following.received.named("startup")
+        for span in following.received.named("compilespan.startup")
         if span.attributes["compilespan.startup.outcome"] == "died"
     ]
     assert died.status == 2

@@ -35,7 +35,7 @@ class Start:
     def startup(self):
         (span,) = [
             span
-            for span in self.received.named("startup")
+            for span in self.received.named("compilespan.startup")
             if span.attributes["compilespan.startup.outcome"] != "died"
         ]
         return span

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compilespan.components import EncoderNames, marked_as
+from compilespan import semconv
+from compilespan.components.marks import attributes_of
 from compilespan.dynamo import frames
-from compilespan.unit import Unit
-from compilespan.window import Around, closed, opened
+from compilespan.dynamo.subject import subject_at
+from compilespan.faults import contained
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import Window, around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+    from compilespan.components.chain import ComponentNames
     from compilespan.dynamo.graphs import GraphWatch
     from compilespan.dynamo.owners import OwnerMemory
     from compilespan.semconv import Kind, Trigger
-
-_logger = logging.getLogger("compilespan")
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -26,7 +30,7 @@ Kwargs = dict[str, Any]
 class Calls:
     """Opens a window around a call; one that lies in another window is that one's event."""
 
-    def __init__(self, names: EncoderNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
+    def __init__(self, names: ComponentNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
         self._graphs = graphs
         self._names = names
         self._owners = owners
@@ -49,17 +53,31 @@ class Calls:
         """``AOTCompiledFunction.deserialize``: what every load of an AOT artefact calls."""
         return self._around(wrapped, args, kwargs, "aot_load", "load", "aot_compiled_function")
 
+    def load_aoti(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
+        """``_load_aoti``: what every load of an AOTInductor package calls, once per model."""
+        return self._around(wrapped, args, kwargs, "aot_load", "load", _package_name(args, kwargs))
+
+    def install_precompiled(
+        self, wrapped: Callable[..., Any], package: Any, args: Args, kwargs: Kwargs
+    ) -> Any:
+        """``CompilePackage.install``: loads what ``caching_precompile`` stored."""
+        compiled = attributes_of(package)
+        if not any(_is_loadable(entry) for entry in (compiled.get("_codes") or {}).values()):
+            return wrapped(*args, **kwargs)
+        given = compiled.get("_innermost_fn")
+        return self._around(wrapped, args, kwargs, "aot_load", "load", "precompiled", given)
+
     def cudagraph_recording(self, recording: Any, compile_id: str) -> Any:
         """Return ``recording``, a context manager, inside a window of kind ``capture``."""
         forward = self._owners.forward(compile_id)
-        return Around(
+        return around(
             recording,
             Unit(
-                forward.name if forward else "cudagraph",
+                forward.unit.name if forward else "cudagraph",
                 "cudagraph",
                 "capture",
-                said=forward.is_encoder if forward else None,
-                by_names=False,
+                stated=forward.component if forward else None,
+                named="other",
                 compile_id=compile_id,
             ),
         )
@@ -72,26 +90,30 @@ class Calls:
         trigger: Trigger,
         kind: Kind,
         name: str,
+        given: Any = None,
     ) -> Any:
-        window = None
-        if self._graphs.in_piece:  # the piece's own event says it
+        if self._graphs.in_piece:  # the piece's own event reports it
             return wrapped(*args, **kwargs)
-        try:
-            subject = frames.Subject(frames.caller(), None)
+        window: AbstractContextManager[Any] = nullcontext()
+        with contained(f"open the window of a {trigger}"):
+            subject = subject_at(frames.caller(), self._names, given=given)
             unit = Unit(
-                subject.name or name,
-                trigger,
-                kind,
-                mark=marked_as(subject.chain),
-                by_names=self._names.is_encoder(subject.class_names),
+                subject.name or name, trigger, kind, stated=subject.marked, named=subject.named
             )
-            window = opened(unit)
-        except Exception:
-            _logger.debug("compilespan: a %s went unseen", trigger, exc_info=True)
-        try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            closed(window, error, "failed")
-            raise
-        closed(window, None, "ok")
-        return result
+            window = Window(unit)
+        with window:
+            return wrapped(*args, **kwargs)
+
+
+def _package_name(args: Args, kwargs: Kwargs) -> str:
+    """Return the model's name in its package, else the name of the file."""
+    file, name = (*args, None, None)[:2]
+    name = kwargs.get("model_name", name)
+    if isinstance(name, str) and name != "model":
+        return semconv.name(name)
+    path = kwargs.get("file", file)
+    return semconv.name(Path(path).stem) if isinstance(path, (str, Path)) else "aoti_package"
+
+
+def _is_loadable(entry: Any) -> bool:
+    return bool(getattr(entry, "guarded_codes", None)) and not getattr(entry, "bypassed", False)

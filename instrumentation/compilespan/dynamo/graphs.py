@@ -1,26 +1,25 @@
 """Graph events: one for each graph module handed to AOTAutograd, else to the backend.
 
-The cache results are overheard: Dynamo's event logger gets an instant event for each lookup. Of
+The cache results come from Dynamo's event logger, which gets an instant event for each lookup. Of
 its metadata only the key is copied, for it also holds times (rule 3).
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from compilespan import scope, semconv
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.monitor.surroundings import current_adopter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.util.types import AttributeValue
 
-_logger = logging.getLogger("compilespan")
-
 _RESULTS = {"hit": "hit", "miss": "miss", "bypass": "bypass", "disabled": "bypass"}
-# Of several lookups in one graph the least that was saved counts.
+# If a graph is looked up several times, the worst result is reported.
 _WORST = ("bypass", "miss", "hit")
 _CALLS = ("call_function", "call_method", "call_module")
 
@@ -33,13 +32,10 @@ class Graph:
         self._noted: dict[str, AttributeValue] = {}
         self._autograd: str | None = None
         self._fx: list[str] = []
-        try:
+        with contained("count the nodes of a graph"):
             operations = [node.op for node in getattr(module, "gm", module).graph.nodes]
-        except Exception:
-            _logger.debug("compilespan: a graph cannot be counted", exc_info=True)
-            return
-        self._attributes[semconv.OP_COUNT] = sum(op in _CALLS for op in operations)
-        self._attributes[semconv.NODE_COUNT] = len(operations)
+            self._attributes[semconv.OP_COUNT] = sum(op in _CALLS for op in operations)
+            self._attributes[semconv.NODE_COUNT] = len(operations)
 
     def looked_up(self, cache: str, result: str, key: object) -> None:
         """Note a cache lookup: ``cache`` is ``autograd`` or ``fx``."""
@@ -53,7 +49,7 @@ class Graph:
             self._attributes[semconv.CACHE_KEY] = key
 
     def note(self, attributes: dict[str, AttributeValue]) -> None:
-        """Take attributes that somebody else knows better."""
+        """Set attributes that the backend itself knows; they outweigh ours."""
         self._noted = attributes
 
     @property
@@ -79,7 +75,7 @@ class GraphWatch(threading.local):
         self._open: list[Graph] = []
         self._pieces = 0
         self.seen = 0
-        """How many graph events this thread has told; tells whether one came from inside."""
+        """Graph events that this thread has reported; shows whether one came from inside."""
 
     def begin(self, module: Any) -> Graph:
         """A graph is handed over; lookups from now on are its own."""
@@ -87,15 +83,15 @@ class GraphWatch(threading.local):
         self._open.append(graph)
         return graph
 
-    def end(self, graph: Graph, *, tell: bool = True) -> None:
-        """It came back; tell the monitor that surrounds it."""
+    def end(self, graph: Graph, *, report: bool = True) -> None:
+        """It came back; report it to the monitor that surrounds it."""
         if graph in self._open:
             del self._open[self._open.index(graph) :]
-        monitor = scope.current().monitor
-        if self._pieces:  # inside a piece, which tells of itself
+        monitor = current_adopter()
+        if self._pieces:  # inside a piece, which is reported as a whole
             if self._open and graph.result is not None:
                 self._open[-1].looked_up("fx", graph.result, None)
-        elif tell and monitor is not None:
+        elif report and monitor is not None:
             self.seen += 1
             monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
 
@@ -118,7 +114,7 @@ class GraphWatch(threading.local):
 
     @property
     def in_piece(self) -> bool:
-        """Whether a backend's own piece is being compiled, which is told as a whole."""
+        """Whether a backend's own piece is being compiled, which is reported as a whole."""
         return self._pieces > 0
 
     def around_piece(
@@ -138,8 +134,8 @@ class GraphWatch(threading.local):
             kwargs: Of ``wrapped``.
             module: The graph module.
             attributes: What the backend knows beforehand: index, count, range.
-            cache_result: Asked when the piece is through, with what was overheard of torch. One
-                that fails has none.
+            cache_result: Called when the piece is compiled, with torch's own result. A piece that
+                fails has none.
         """
         graph = self.begin(module)
         graph.note(attributes)
@@ -151,10 +147,8 @@ class GraphWatch(threading.local):
             self.end(graph)
             raise
         self._pieces -= 1
-        try:
+        with contained("find out the cache result of a piece"):
             graph.note({**attributes, semconv.CACHE_RESULT: cache_result(graph.result)})
-        except Exception:
-            _logger.debug("compilespan: the cache result of a piece is unknown", exc_info=True)
         self.end(graph)
         return result
 
@@ -167,4 +161,4 @@ class GraphWatch(threading.local):
         try:
             return wrapped(*args, **kwargs)
         finally:
-            self.end(graph, tell=self.seen == seen)
+            self.end(graph, report=self.seen == seen)

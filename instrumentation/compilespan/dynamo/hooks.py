@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from compilespan import scope, semconv
+from compilespan.dynamo import private
 from compilespan.dynamo.calls import Calls
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.dynamo.owners import OwnerMemory
+from compilespan.dynamo.patches import Group, Patches
 from compilespan.dynamo.windows import Windows
-from compilespan.patches import Patches
+from compilespan.faults import contained
 
 if TYPE_CHECKING:
-    from compilespan.components import EncoderNames
-
-_logger = logging.getLogger("compilespan")
+    from compilespan.components.chain import ComponentNames
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -29,75 +27,74 @@ class DynamoHooks:
     Each calls the wrapped function with its arguments untouched and raises what it raises.
     """
 
-    def __init__(self, names: EncoderNames) -> None:
+    def __init__(self, names: ComponentNames) -> None:
         self._patches = Patches()
         owners = OwnerMemory()
         self.graphs = GraphWatch()
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
 
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """What is patched: a group is put in place as a whole or not at all."""
+        return (
+            # A window that is opened must be closed: both, or neither.
+            {private.METRICS_ENTER: self._enter, private.METRICS_EXIT: self._exit},
+            {private.CALLBACKS: self._announce},
+            {private.AOT_AUTOGRAD: self._aot_graph},
+            {private.AOT_AUTOGRAD_COMMON: self._aot_graph},
+            {private.BACKEND_CALL: self._backend_graph},
+            {private.DDP_BUCKET: self._bucket_graph},
+            {private.SUBGRAPH: self._graph_break},
+            {private.EXPLANATION: self._explanation},
+            {private.CACHE_LOOKUP: self._instant},
+            {private.STANDALONE: self._calls.standalone_compile},
+            {private.LOAD_ARTIFACTS: self._calls.load_cache_artifacts},
+            {private.POPULATE_CACHES: self._calls.load_cache_artifacts},
+            {private.AOT_LOAD: self._calls.load_aot_compiled},
+            {private.AOTI_LOAD: self._calls.load_aoti},
+            {private.PRECOMPILED: self._calls.install_precompiled},
+        )
+
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
-        output_graph = "torch._dynamo.output_graph"
-        self._patches.apply(
-            (
-                # A window that is opened must be closed: both, or neither.
-                (
-                    "torch._dynamo.metrics_context",
-                    {
-                        "MetricsContext.__enter__": self._enter,
-                        "MetricsContext.__exit__": self._exit,
-                    },
-                ),
-                (
-                    "torch._dynamo.callback",
-                    {"CompilationCallbackHandler.install_callbacks": self._announce},
-                ),
-                ("torch._functorch.aot_autograd", {"aot_module_simplified": self._aot_graph}),
-                ("torch._dynamo.backends.common", {"aot_module_simplified": self._aot_graph}),
-                (output_graph, {"OutputGraph.call_user_compiler": self._backend_graph}),
-                (output_graph, {"OutputGraph.compile_subgraph": self._graph_break}),
-                ("torch._dynamo.utils", {"ChromiumEventLogger.log_instant_event": self._instant}),
-                (
-                    "torch._inductor.standalone_compile",
-                    {"standalone_compile": self._calls.standalone_compile},
-                ),
-                ("torch.compiler", {"load_cache_artifacts": self._calls.load_cache_artifacts}),
-                (
-                    "torch.compiler._cache",
-                    {"CacheArtifactManager.populate_caches": self._calls.load_cache_artifacts},
-                ),
-                (
-                    "torch._dynamo.aot_compile",
-                    {"AOTCompiledFunction.deserialize": self._calls.load_aot_compiled},
-                ),
-            )
-        )
+        self._patches.apply(*self.groups)
 
     def uninstall(self) -> None:
         """Put every patched object back."""
         self._patches.restore()
 
     def _enter(self, wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        if self._patches.is_active:
+        if not self._patches.is_active:
+            return wrapped(*args, **kwargs)
+        depth = self._windows.depth + 1
+        try:
             self._windows.enter(instance)
-        return wrapped(*args, **kwargs)
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            # Torch did not enter, so it will not leave: an interrupt arrived in our code.
+            self._windows.leave(depth, error)
+            raise
 
     def _exit(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        depth = self._windows.depth
+        error = args[1] if len(args) > 1 else None
         try:
             return wrapped(*args, **kwargs)
         finally:
-            self._windows.leave(args[1] if len(args) > 1 else None)
+            try:
+                self._windows.leave(depth, error)
+            except BaseException:  # an interrupt, too
+                self._windows.leave(depth, error)
+                raise
 
     def _announce(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         announced = wrapped(*args, **kwargs)
-        try:
+        with contained("record what Dynamo announced"):
             self._windows.announced()
             trigger, compile_id = args if len(args) == 2 else kwargs.values()  # noqa: PLR2004
             if trigger.name == "CUDAGRAPH_RECORDING":
-                return self._calls.cudagraph_recording(announced, compile_id)
-        except Exception:
-            _logger.debug("compilespan: an announcement went unheard", exc_info=True)
+                return self._calls.cudagraph_recording(announced, str(compile_id))
         return announced
 
     def _aot_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -110,30 +107,27 @@ class DynamoHooks:
         return self.graphs.around_backend(wrapped, args, kwargs)
 
     def _instant(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        try:
+        with contained("record a cache lookup"):
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
             self.graphs.instant(str(name), metadata)
-        except Exception:
-            _logger.debug("compilespan: a cache lookup went unheard", exc_info=True)
+        return wrapped(*args, **kwargs)
+
+    def _bucket_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        return self.graphs.around_backend(wrapped, args, kwargs)
+
+    def _explanation(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        with contained("record why Dynamo ends a graph"):
+            error = kwargs.get("exc") or next(
+                (each for each in args if isinstance(each, BaseException)), None
+            )
+            if error is not None:
+                self._windows.explained(error)
         return wrapped(*args, **kwargs)
 
     def _graph_break(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        try:
+        with contained("record a graph break"):
             reason = args[1] if len(args) > 1 else kwargs.get("reason")
-            monitor = scope.current().monitor
-            if monitor is not None and getattr(reason, "graph_break", False):
-                monitor.add_event(semconv.EVENT_GRAPH_BREAK, _break_attributes(reason))
-        except Exception:
-            _logger.debug("compilespan: a graph break went unheard", exc_info=True)
+            if getattr(reason, "graph_break", False):
+                self._windows.broke(reason)
         return wrapped(*args, **kwargs)
-
-
-def _break_attributes(reason: Any) -> dict[str, str | int]:
-    stack = getattr(reason, "user_stack", None) or []
-    where = stack[-1] if stack else None
-    return {
-        semconv.GRAPH_BREAK_REASON: semconv.cut(str(reason.reason)),
-        semconv.CODE_FILE_PATH: str(getattr(where, "filename", "")),
-        semconv.CODE_LINE_NUMBER: int(getattr(where, "lineno", 0) or 0),
-    }

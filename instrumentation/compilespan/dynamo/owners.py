@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from compilespan.process import ForkSafeLock
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import CodeType
 
-    from opentelemetry.util.types import AttributeValue
+    from compilespan.monitor.unit import Unit
+    from compilespan.semconv import Component
 
 _MAX_FORWARDS = 4096
 
@@ -21,9 +22,8 @@ _MAX_FORWARDS = 4096
 class Forward:
     """What a lazy backward needs to know of its forward."""
 
-    name: str
-    is_encoder: bool | None
-    attributes: Mapping[str, AttributeValue]
+    unit: Unit
+    component: Component | None
 
 
 class OwnerMemory:
@@ -31,15 +31,17 @@ class OwnerMemory:
 
     def __init__(self) -> None:
         # A weak reference's callback may run in the middle of anything, hence reentrant.
-        self._lock = threading.RLock()
-        self._frames: dict[int, tuple[Any, set[tuple[str, int, str]]]] = {}
+        self._lock = ForkSafeLock()
+        # By the code's value: a resume function of another break on the same line differs in it,
+        # the same one after a reset does not.
+        self._frames: dict[int, tuple[Any, weakref.WeakSet[CodeType]]] = {}
         self._forwards: OrderedDict[str, Forward] = OrderedDict()
 
     def compiled_before(self, owner: Any, code: CodeType) -> bool:
         """Whether this owner compiled this frame before."""
         with self._lock:
             known = self._frames.get(id(owner))
-            return known is not None and known[0]() is owner and _key(code) in known[1]
+            return known is not None and known[0]() is owner and code in known[1]
 
     def compiled(self, owner: Any, code: CodeType) -> None:
         """Remember that this owner compiled this frame."""
@@ -51,11 +53,12 @@ class OwnerMemory:
                     reference = weakref.ref(owner, lambda _: self._frames.pop(identity, None))
                 except TypeError:  # takes no weak references: never a recompile for us
                     return
-                known = self._frames[identity] = (reference, set())
-            known[1].add(_key(code))
+                known = self._frames[identity] = (reference, weakref.WeakSet())
+            known[1].add(code)
 
-    def remember(self, compile_id: str, forward: Forward) -> None:
+    def remember(self, forward: Forward) -> None:
         """Remember a forward for the backward that may come."""
+        compile_id = forward.unit.compile_id or ""
         with self._lock:
             self._forwards[compile_id] = forward
             self._forwards.move_to_end(compile_id)
@@ -66,7 +69,3 @@ class OwnerMemory:
         """Return the forward with this compile id."""
         with self._lock:
             return self._forwards.get(compile_id)
-
-
-def _key(code: CodeType) -> tuple[str, int, str]:
-    return code.co_filename, code.co_firstlineno, code.co_name

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
-from compilespan.components import EncoderNames, marked_as
-from compilespan.dynamo import frames
+from compilespan.dynamo import breaks, frames, naming
 from compilespan.dynamo.owners import Forward, OwnerMemory
-from compilespan.ledger import get_ledger
-from compilespan.monitor import Monitor
-from compilespan.reasons import reason_class
-from compilespan.telemetry import active_telemetry
-from compilespan.unit import Unit
-from compilespan.window import Window
+from compilespan.dynamo.subject import Subject, subject_at
+from compilespan.faults import contained
+from compilespan.monitor.surroundings import current_adopter
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import Window
+from compilespan.reasons import limit_advice, reason_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
+    from compilespan.components.chain import ComponentNames
     from compilespan.dynamo.graphs import Graph, GraphWatch
     from compilespan.semconv import Kind, Outcome, Trigger
-
-_logger = logging.getLogger("compilespan")
 
 # The function that enters the metrics context tells what begins; `_compile` is the usual one.
 _BY_CALLER: dict[str, tuple[Trigger, Kind]] = {
     "get_or_compile": ("lazy_backward", "compile"),
+    "_backward_impl": ("lazy_backward", "compile"),
     "aot_compile_fullgraph": ("aot_compile", "compile"),
     "compile_fx_aot": ("aot_compile", "compile"),
     "deserialize": ("aot_load", "load"),
     "inner": ("export", "compile"),
 }
+_GIVEN = ("model", "model_", "mod", "fn")
+"""Locals in which those functions hold what they compile."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -45,75 +44,110 @@ class Open:
 
     window: Window
     trigger: Trigger
-    metrics: Any
     graphs_before: int
+    metrics: Any = None
     code: CodeType | None = None
     owner: Callable[[], Any] = lambda: None
     one_graph: bool = False
     is_recompile: bool = False
+    last_break: str = ""
+    """Reason of the graph break that was reported last."""
     own_graph: Graph | None = None
-    """A graph that is told at the end, if none was told from inside."""
+    """A graph that is reported at the end, if none was reported from inside."""
 
 
 class Windows(threading.local):
     """The windows that are open in this thread, innermost last."""
 
-    def __init__(self, names: EncoderNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
+    def __init__(self, names: ComponentNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
         self._names = names
         self._owners = owners
         self._graphs = graphs
         self._open: list[Open | None] = []
+        self._explanation: breaks.Attributes | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many windows are open, those included that failed to open."""
+        return len(self._open)
 
     def enter(self, metrics: Any) -> None:
-        """A metrics context was entered. Never raises; `leave` is its twin in any case."""
-        opened = None
-        try:
+        """A metrics context is about to be entered; `leave` is the twin of this in any case."""
+        self._open.append(None)
+        with contained("open the window of a compile"):
             opened = self._begin(frames.caller(), metrics)
-        except Exception:
-            _logger.debug("compilespan: a compile went unseen", exc_info=True)
-        self._open.append(opened)
+            # Known before it is entered: an interrupt then finds what it has to close.
+            self._open[-1] = opened
+            opened.window.__enter__()
+            self._remember(opened)
 
-    def leave(self, error: BaseException | None) -> None:
-        """It was left, by ``error`` if there is one. Never raises."""
-        opened = self._open.pop() if self._open else None
-        if opened is None:
+    def leave(self, depth: int, error: BaseException | None) -> None:
+        """Leave the window at this depth, by ``error`` if there is one.
+
+        Can be called again if an interrupt left it halfway.
+        """
+        if len(self._open) < depth:
             return
-        outcome: Outcome | None = None
+        opened = self._open[depth - 1]
+        if opened is not None:
+            self._close(opened, error)
+        del self._open[depth - 1 :]
+
+    def _close(self, opened: Open, error: BaseException | None) -> None:
+        outcome: Outcome = "failed" if error is not None else "ok"
+        skip_reason: str | None = None
         try:
-            outcome = self._conclude(opened, error)
-        except Exception:
-            _logger.debug("compilespan: lost what a compile came to", exc_info=True)
-        self._graphs.seen = opened.graphs_before  # a nested compile's graphs are not its outer's
-        try:
+            with contained("find out how a compile ended"):
+                outcome, skip_reason = self._conclude(opened, error)
+            self._graphs.seen = opened.graphs_before  # a nested compile's are not its outer's
+        finally:
             opened.window.close(
-                outcome=outcome or ("failed" if error is not None else "ok"),
-                error=error if outcome != "skipped" else None,
+                outcome=outcome,
+                error=error if outcome == "failed" else None,
+                skip_reason=skip_reason,
             )
-        except Exception:
-            _logger.debug("compilespan: lost a compile", exc_info=True)
 
     def captured(self, graph_module: Any) -> bool:
         """Whether a graph that Dynamo hands to its "backend" is only captured for later.
 
         An ahead-of-time compile captures first and calls the real backend afterwards, outside
-        Dynamo's frame; its graph is told then, or at the end where AOTAutograd saw none.
+        Dynamo's frame; its graph is reported then, or at the end if AOTAutograd saw none.
         """
         opened = self._open[-1] if self._open else None
-        if opened is None or opened.trigger != "aot_compile":
+        if opened is None or opened.trigger not in ("aot_compile", "export"):
             return False
         opened.own_graph = self._graphs.begin(graph_module)
         return True
+
+    def explained(self, error: BaseException) -> None:
+        """Dynamo is about to end a graph because of ``error``, whose text says more than it will.
+
+        Jumps and steps that Dynamo cannot trace are reported without an explanation.
+        """
+        self._explanation = breaks.attributes_of_error(error)
+
+    def broke(self, reason: Any) -> None:
+        """Dynamo ended a graph, and goes on behind the break."""
+        explanation, self._explanation = self._explanation, None
+        attributes = breaks.attributes_of_reason(reason)
+        if explanation and semconv.GRAPH_BREAK_LINK not in attributes:
+            attributes = explanation
+        if self._open and (opened := self._open[-1]) is not None:
+            opened.last_break = str(attributes[semconv.GRAPH_BREAK_REASON])
+        monitor = current_adopter()
+        if monitor is not None:
+            monitor.add_event(semconv.EVENT_GRAPH_BREAK, attributes)
 
     def announced(self) -> None:
         """Dynamo is about to compile what it announced: by now it knows why it does so again."""
         opened = self._open[-1] if self._open else None
         if opened is not None and opened.is_recompile:
-            opened.is_recompile = False  # told once
+            opened.is_recompile = False  # reported once
             reason = str(_metric(opened.metrics, "recompile_reason") or "compiled after a reset")
             opened.window.monitor.add_event(
                 semconv.EVENT_RECOMPILE,
                 {
-                    semconv.RECOMPILE_REASON: semconv.cut(reason),
+                    semconv.RECOMPILE_REASON: reason,
                     semconv.RECOMPILE_REASON_CLASS: reason_class(reason),
                 },
             )
@@ -122,116 +156,110 @@ class Windows(threading.local):
         caller = frame.f_code.co_name
         trigger, kind = _BY_CALLER.get(caller, ("dynamo", "compile"))
         if caller == "_compile":
-            return self._begin_frame(frame, metrics)
+            return self._frame(frame, metrics)
         if trigger == "lazy_backward":
-            return self._begin_backward(frame, metrics)
-        handed_in = (frames.local(frame, name) for name in ("model", "mod", "fn"))
+            return self._backward(frame)
+        handed_in = (frames.local(frame, name) for name in _GIVEN)
         given = next((each for each in handed_in if each is not None), None)
-        subject = frames.Subject(frame, given=given)
+        subject = subject_at(frame, self._names, given=given)
         unit = Unit(
-            subject.name or caller,
-            trigger,
-            kind,
-            mark=marked_as(subject.chain),
-            by_names=self._names.is_encoder(subject.class_names),
+            subject.name or caller, trigger, kind, stated=subject.marked, named=subject.named
         )
-        return self._opened(unit, metrics)
+        return Open(Window(unit), trigger, self._graphs.seen, metrics)
 
-    def _begin_frame(self, frame: FrameType, metrics: Any) -> Open:
+    def _frame(self, frame: FrameType, metrics: Any) -> Open:
         code: CodeType = frames.local(frame, "code")
-        compiled_self = (frames.local(frame, "locals") or {}).get("self")
-        compile_id = str(frames.local(frame, "compile_id"))
-        subject = frames.Subject(frame, compiled_self)
-        attributes = frames.code_attributes(code)
-        attributes[semconv.BACKEND] = frames.backend_name(frames.local(frame, "compiler_fn"))
+        values = frames.local(frame, "locals") or {}
+        subject = subject_at(frame, self._names, naming.instance_of(code, values))
+        module_name = str((frames.local(frame, "globals") or {}).get("__name__", ""))
+        function, file, line = naming.source_of(subject.owner, code, module_name)
+        attributes = naming.code_attributes(function, file, line)
+        attributes[semconv.BACKEND] = naming.backend_name(frames.local(frame, "compiler_fn"))
         unit = Unit(
-            subject.name or code.co_name,
+            subject.name or semconv.name(code.co_name),
             "dynamo",
-            mark=marked_as(subject.chain),
-            by_names=self._names.is_encoder(subject.class_names),
-            compile_id=compile_id,
+            stated=subject.marked,
+            named=subject.named,
+            compile_id=str(frames.local(frame, "compile_id")),
+            file=file,
+            line=line,
             attributes=attributes,
         )
-        opened = self._opened(unit, metrics)
-        opened.code = code
-        opened.one_graph = bool(frames.local(frame, "one_graph"))
-        opened.is_recompile = self._owners.compiled_before(subject.owner, code)
-        opened.owner = _weakly(subject.owner)
-        monitor = opened.window.monitor
-        self._owners.remember(
-            compile_id,
-            Forward(unit.name, unit.by_names if monitor.word is None else monitor.word, attributes),
+        return Open(
+            Window(unit),
+            "dynamo",
+            self._graphs.seen,
+            metrics,
+            code=code,
+            owner=_weakly(subject),
+            one_graph=bool(frames.local(frame, "one_graph")),
+            is_recompile=self._owners.compiled_before(subject.owner, code),
         )
-        return opened
 
-    def _begin_backward(self, frame: FrameType, metrics: Any) -> Open:
+    def _backward(self, frame: FrameType) -> Open:
         saved = frames.local(frame, "saved_compile_context")
         compile_id = str(getattr(saved, "compile_id", None))
-        forward = self._owners.forward(compile_id) or Forward("backward", None, {})
-        unit = Unit(
-            forward.name,
-            "lazy_backward",
-            said=forward.is_encoder,
-            by_names=False,
+        forward = self._owners.forward(compile_id) or Forward(Unit("backward", "dynamo"), None)
+        unit = dataclasses.replace(
+            forward.unit,
+            trigger="lazy_backward",
+            stated=forward.component,
             compile_id=compile_id,
-            attributes=forward.attributes,
         )
-        opened = self._opened(unit, metrics)
+        opened = Open(Window(unit), "lazy_backward", self._graphs.seen)
         opened.own_graph = self._graphs.begin(frames.local(frame, "bw_module"))
         return opened
 
-    def _opened(self, unit: Unit, metrics: Any) -> Open:
-        window = Window(Monitor(unit, active_telemetry()))
-        return Open(window, unit.trigger, metrics, self._graphs.seen)
+    def _remember(self, opened: Open) -> None:
+        monitor = opened.window.monitor
+        if opened.code is not None:
+            self._owners.remember(Forward(monitor.unit, monitor.component))
 
-    def _conclude(self, opened: Open, error: BaseException | None) -> Outcome:
+    def _conclude(self, opened: Open, error: BaseException | None) -> tuple[Outcome, str | None]:
         if opened.own_graph is not None:
             seen = self._graphs.seen != opened.graphs_before
-            self._graphs.end(opened.own_graph, tell=not seen)
+            self._graphs.end(opened.own_graph, report=not seen)
         if error is not None:
-            if _over_the_limit(error) and opened.code is not None:
-                get_ledger().give_up(opened.code)
-                reason = str(_metric(opened.metrics, "recompile_reason") or "")
-                opened.window.monitor.add_event(
-                    semconv.EVENT_RECOMPILE_LIMIT, {semconv.RECOMPILE_REASON: semconv.cut(reason)}
-                )
-            return "skipped" if _gives_back(opened, error) else "failed"
+            return self._conclude_error(opened, error)
         owner = opened.owner()
         if owner is not None and opened.code is not None:
             self._owners.compiled(owner, opened.code)
         graphs = self._graphs.seen - opened.graphs_before
         if opened.trigger == "dynamo" and not (graphs or _metric(opened.metrics, "graph_op_count")):
-            return "skipped"
-        return "ok"
+            why = breaks.skip_reason_of(frames.local(frames.caller(), "guarded_code"))
+            return ("ok", None) if why is None else ("skipped", why)
+        return "ok", None
 
-
-def _over_the_limit(error: BaseException) -> bool:
-    """Whether Dynamo gave the frame up because it recompiled too often."""
-    return type(error).__name__ in ("FailOnRecompileLimitHit", "RecompileLimitExceeded") or (
-        "recompile limit" in str(getattr(error, "gb_type", ""))
-    )
-
-
-def _gives_back(opened: Open, error: BaseException) -> bool:
-    """Whether Dynamo goes on in eager after this exception (torch/_dynamo/convert_frame.py)."""
-    exceptions = sys.modules.get("torch._dynamo.exc")
-    soft = tuple(
-        found
-        for name in ("Unsupported", "UserError")
-        if isinstance(found := getattr(exceptions, name, None), type)
-    )
-    if opened.trigger != "dynamo" or opened.one_graph or not isinstance(error, soft):
-        return False
-    box = frames.local(frames.caller(), "convert_frame_box")
-    return not getattr(box, "error_on_graph_break", None)
+    def _conclude_error(self, opened: Open, error: BaseException) -> tuple[Outcome, str | None]:
+        monitor = opened.window.monitor
+        given_back = opened.trigger == "dynamo" and breaks.gives_back(
+            error, one_graph=opened.one_graph
+        )
+        if breaks.is_over_the_limit(error) and opened.code is not None:
+            reason = str(_metric(opened.metrics, "recompile_reason") or "")
+            monitor.add_event(
+                semconv.EVENT_RECOMPILE_LIMIT,
+                {
+                    semconv.RECOMPILE_REASON: reason,
+                    semconv.RECOMPILE_REASON_CLASS: reason_class(reason),
+                },
+            )
+            return ("skipped", limit_advice(reason)) if given_back else ("failed", None)
+        if not given_back:
+            return "failed", None
+        attributes = breaks.attributes_of_error(error)
+        reason = str(attributes[semconv.GRAPH_BREAK_REASON])
+        if reason != opened.last_break:  # some end the graph first, and give the frame back then
+            monitor.add_event(semconv.EVENT_GRAPH_BREAK, attributes)
+        return "skipped", reason
 
 
 def _metric(metrics: Any, name: str) -> Any:
     return (getattr(metrics, "_metrics", None) or {}).get(name)
 
 
-def _weakly(owner: Any) -> Callable[[], Any]:
+def _weakly(subject: Subject) -> Callable[[], Any]:
     try:
-        return weakref.ref(owner)
+        return weakref.ref(subject.owner)
     except TypeError:
         return lambda: None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,17 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
 
 from compilespan import semconv
-from compilespan.ids import reused
-from compilespan.starts import ProcessJournal, StateDirectory, append
-from compilespan.telemetry import active_telemetry
+from compilespan.faults import contained
+from compilespan.journal.directory import StateDirectory
+from compilespan.journal.reader import ProcessJournal, append
+from compilespan.telemetry.ids import reused
+from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from opentelemetry.util.types import AttributeValue
 
-_logger = logging.getLogger("compilespan")
 _DAY_NS = 24 * 3600 * 10**9
 
 
@@ -32,12 +32,10 @@ def report_deaths(directory: Path) -> int:
     """
     count = 0
     for process in StateDirectory(directory).processes():
-        try:
+        with contained(f"report the death of {process.path.name}"):
             if _is_news(process) and append(process, "reported"):
                 _report(process)
                 count += 1
-        except Exception:
-            _logger.debug("compilespan: %s is not reported", process.path, exc_info=True)
     return count
 
 
@@ -59,7 +57,7 @@ def _report(process: ProcessJournal) -> None:
     if startup["parent_id"]:
         parent = trace.set_span_in_context(_remote(trace_id, int(startup["parent_id"], 16)), parent)
     telemetry = active_telemetry()
-    telemetry.repair_ids()
+    telemetry.prepare()
     with reused(trace_id, span_id):
         span = telemetry.tracer.start_span(
             semconv.SPAN_STARTUP,
@@ -74,6 +72,7 @@ def _report(process: ProcessJournal) -> None:
     for begun in process.interrupted:
         attributes: dict[str, AttributeValue] = {
             semconv.IS_ENCODER: begun.is_encoder,
+            semconv.COMPONENT: begun.component,
             semconv.NAME: begun.name,
             semconv.GRAPH_COUNT: begun.graphs,
         }

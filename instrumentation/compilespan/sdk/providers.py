@@ -21,10 +21,11 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resou
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from compilespan import propagation, semconv
-from compilespan.flushing import at_once
-from compilespan.ids import SystemRandomIdGenerator
+from compilespan import semconv
+from compilespan.process import instance_id
 from compilespan.sdk.sampler import CompileSampler, create_sampler
+from compilespan.telemetry.flushing import at_once
+from compilespan.telemetry.ids import SystemRandomIdGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ def service_resource(service_name: str = "compilespan") -> Resource:
     ``service.instance.id`` is the process's: metric streams of two processes must not mix.
     ``compilespan.instance.id`` is what all processes of this start share.
     """
-    instance = propagation.instance_id()
+    instance = instance_id()
     attributes: dict[str, str | int] = {
         SERVICE_INSTANCE_ID: f"{instance}-{os.getpid()}",
         semconv.INSTANCE: instance,

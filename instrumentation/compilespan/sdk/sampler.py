@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
-_OURS = frozenset(
-    {
-        *(semconv.SPAN_COMPILE, semconv.SPAN_WARMUP, semconv.SPAN_WARMUP_ITEM),
-        *(semconv.SPAN_STARTUP, semconv.SPAN_STARTUP_IMPORT, semconv.SPAN_STARTUP_LOAD),
-    }
-)
+_OURS = (semconv.SPAN_WARMUP, semconv.SPAN_STARTUP)
 
 
 class CompileSampler(Sampler):
@@ -48,7 +43,7 @@ class CompileSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide on one span."""
-        if name in _OURS:
+        if name.startswith(_OURS) or semconv.TRIGGER in (attributes or {}):
             parent = get_current_span(parent_context).get_span_context()
             return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, parent.trace_state)
         return self._delegate.should_sample(

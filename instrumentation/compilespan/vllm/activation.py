@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compilespan.startup import Startup
-    from compilespan.telemetry import Telemetry
+    from compilespan.telemetry.startup import Startup
+    from compilespan.telemetry.telemetry import Telemetry
 
 _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -48,11 +48,11 @@ class Process:
     def take_part(self) -> None:
         """Instrument torch and vLLM; open the ``startup`` span in the first process."""
         from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415
-        from compilespan.journal import open_journal  # noqa: PLC0415
-        from compilespan.ledger import get_ledger  # noqa: PLC0415
-        from compilespan.startup import Startup  # noqa: PLC0415
-        from compilespan.state import temporary_directory  # noqa: PLC0415
-        from compilespan.telemetry import use_telemetry  # noqa: PLC0415
+        from compilespan.journal.directory import temporary_directory  # noqa: PLC0415
+        from compilespan.journal.writer import open_journal  # noqa: PLC0415
+        from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415
+        from compilespan.telemetry.startup import Startup  # noqa: PLC0415
+        from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
         from compilespan.vllm.engine import Engine  # noqa: PLC0415
         from compilespan.vllm.monitors import Monitors  # noqa: PLC0415
 
@@ -62,9 +62,8 @@ class Process:
         use_telemetry(_private_telemetry)
         ledger = get_ledger()
         # What compiles before the engine is ready is vLLM's profiling and warmup runs.
-        ledger.phase_before_ready = "warmup"
-        prepare = ledger.on_first_begin
-        ledger.on_first_begin = lambda: (prepare and prepare(), ledger.subscribe(_flush))
+        ledger.readiness.before = "warmup"
+        ledger.before_first.append(lambda: ledger.subscribe(_flush))
         startup: Startup | None = None
         if self.is_first:
             if not os.environ.get("COMPILESPAN_STATE_DIR"):
@@ -83,7 +82,7 @@ def _private_telemetry() -> Telemetry:
     The global ones are vLLM's: it sets them itself, and OpenTelemetry refuses a second set.
     """
     from compilespan.instrumentor import event_channel  # noqa: PLC0415
-    from compilespan.telemetry import Telemetry  # noqa: PLC0415
+    from compilespan.telemetry.telemetry import Telemetry  # noqa: PLC0415
 
     try:
         from compilespan.sdk import configure  # noqa: PLC0415
@@ -100,6 +99,6 @@ def _private_telemetry() -> Telemetry:
 
 def _flush(_: object) -> None:
     """Export after each compile, in the subscription's thread: workers end without a word."""
-    from compilespan.telemetry import active_telemetry  # noqa: PLC0415
+    from compilespan.telemetry.telemetry import active_telemetry  # noqa: PLC0415
 
     active_telemetry().flush(_FLUSH_S)

@@ -8,23 +8,22 @@ process has said that it is ready.
 from __future__ import annotations
 
 import atexit
-import logging
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from compilespan.ledger import get_ledger, mark_ready
-from compilespan.patches import Patches
-from compilespan.telemetry import active_telemetry
+from compilespan.dynamo import private
+from compilespan.dynamo.patches import Patches
+from compilespan.faults import contained
+from compilespan.ledger.ledger import get_ledger, mark_ready
+from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compilespan.startup import Startup
+    from compilespan.telemetry.startup import Startup
 
 _FLUSH_S = 3.0
-
-_logger = logging.getLogger("compilespan")
 
 
 class Engine:
@@ -37,23 +36,16 @@ class Engine:
     def install(self) -> None:
         """Patch what says that it is ready."""
         Patches().apply(
-            (
-                ("vllm.v1.worker.gpu_worker", {"Worker.compile_or_warm_up_model": self._ready}),
-                ("vllm.v1.worker.cpu_worker", {"CPUWorker.compile_or_warm_up_model": self._ready}),
-                (
-                    "vllm.v1.engine.core_client",
-                    {"EngineCoreClient.make_client": self._started},
-                ),
-                (
-                    "vllm.v1.engine.core_client",
-                    {"EngineCoreClient.make_async_mp_client": self._started},
-                ),
-            )
+            {private.VLLM_GPU_READY: self._ready},
+            {private.VLLM_CPU_READY: self._ready},
+            {private.VLLM_CLIENT: self._started},
+            {private.VLLM_ASYNC_CLIENT: self._started},
         )
 
     def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
-        _quietly(mark_ready)
+        with contained("note that a vLLM worker is ready"):
+            mark_ready()
         return result
 
     def _started(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
@@ -62,13 +54,14 @@ class Engine:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
             if startup is not None:
-                why = f"{type(error).__name__}: {error}"
-                _quietly(lambda: startup.end("failed", why))
+                with contained("end the span of the start"):
+                    startup.end("failed", f"{type(error).__name__}: {error}")
                 _flush()
             raise
         if startup is not None:
-            _quietly(mark_ready)
-            # Only now, when the children are there: a thread that imports or exports while the
+            with contained("note that vLLM's engine is ready"):
+                mark_ready()
+            # Only now, after the children were started: a thread that imports or exports while the
             # process forks leaves them locks that nobody gives back.
             threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
             atexit.register(_flush)  # a program that ends at once
@@ -76,14 +69,16 @@ class Engine:
 
 
 def _report() -> None:
-    """Export the start, and tell of earlier ones that died."""
+    """Export the start, and report earlier ones that died."""
     _flush()
-    _quietly(_report_deaths)
+    with contained("report starts that died"):
+        _report_deaths()
     _flush()
 
 
 def _flush() -> None:
-    _quietly(lambda: active_telemetry().flush(_FLUSH_S))
+    with contained("flush"):
+        active_telemetry().flush(_FLUSH_S)
 
 
 def _report_deaths() -> None:
@@ -92,10 +87,3 @@ def _report_deaths() -> None:
     from compilespan.sdk.deaths import report_deaths  # noqa: PLC0415  # needs the SDK
 
     report_deaths(journal.directory)
-
-
-def _quietly(call: Callable[[], object]) -> None:
-    try:
-        call()
-    except Exception:
-        _logger.debug("compilespan: vLLM's readiness is not told", exc_info=True)

@@ -8,14 +8,15 @@ The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its
 from __future__ import annotations
 
 import inspect
-import logging
-import sys
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
-from compilespan.patches import Patches
-from compilespan.unit import Unit
-from compilespan.window import Around
+from compilespan.components.marks import stated
+from compilespan.dynamo import private
+from compilespan.dynamo.patches import Patches
+from compilespan.faults import contained
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.dynamo.graphs import GraphWatch
-
-_logger = logging.getLogger("compilespan")
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -39,53 +38,49 @@ class Monitors:
     def install(self) -> None:
         """Patch them."""
         Patches().apply(
-            (
-                ("vllm.compilation.monitor", {"monitor_torch_compile": self._monitor}),
-                ("vllm.compilation.decorators", {"monitor_torch_compile": self._monitor}),
-                ("vllm.compilation.backends", {"CompilerManager.compile": self._piece}),
-            )
+            {private.VLLM_MONITOR: self._monitor},
+            {private.VLLM_MONITOR_BOUND: self._monitor},
+            {private.VLLM_PIECE: self._piece},
         )
 
     def _monitor(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
         theirs = wrapped(*args, **kwargs)
-        try:
-            return Around(theirs, _unit(wrapped, args, kwargs))
-        except Exception:
-            _logger.debug("compilespan: a vLLM compile goes unseen", exc_info=True)
-            return theirs
+        with contained("take over a monitor of vLLM"):
+            return around(theirs, _unit(wrapped, args, kwargs))
+        return theirs
 
     def _piece(self, wrapped: Callable[..., Any], manager: Any, args: Args, kwargs: Kwargs) -> Any:
-        try:
-            told = inspect.signature(wrapped).bind(*args, **kwargs)
-            told.apply_defaults()
-            given = told.arguments
-            attributes = _attributes(given)
+        given: dict[str, Any] = {}
+        with contained("read the arguments of a graph of vLLM"):
+            given = _bound(wrapped, args, kwargs)
             before = _counts(manager)
-        except Exception:
-            _logger.debug("compilespan: a vLLM graph goes uncounted", exc_info=True)
+        if not given:
             return wrapped(*args, **kwargs)
-
         return self._graphs.around_piece(
             wrapped,
             args,
             kwargs,
             given.get("graph"),
-            attributes,
-            lambda overheard: _cache_result(manager, before, _counts(manager), overheard),
+            _attributes(given),
+            lambda torchs: _cache_result(manager, before, _counts(manager), torchs),
         )
 
 
+def _bound(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> dict[str, Any]:
+    bound = inspect.signature(wrapped).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
 def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
-    told = inspect.signature(wrapped).bind(*args, **kwargs)
-    told.apply_defaults()
-    given = told.arguments
-    is_encoder, tag = bool(given.get("is_encoder")), str(given.get("tag") or "")
-    name = tag or "torch.compile"
+    given = _bound(wrapped, args, kwargs)
+    component = stated(is_encoder=bool(given.get("is_encoder")))
+    name = semconv.name(given.get("tag") or "torch.compile")
     if given.get("announce_start", True):
-        return Unit(name, "explicit", kind=None, said=is_encoder)
+        return Unit(name, "explicit", kind=None, stated=component)
     # The probe for an AOT artefact: vLLM opens it before every first compile, and a missing file
     # leaves it as an exception. Only one that finds something is a load.
-    return Unit(name, "aot_load", kind="load", said=is_encoder, tentative=True)
+    return Unit(name, "aot_load", kind="load", stated=component, tentative=True)
 
 
 def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
@@ -102,8 +97,8 @@ def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
 
 
 def _counts(manager: Any) -> tuple[int, int]:
-    """How many graphs vLLM compiled, and how many distinct ones it has in hand."""
-    counter = getattr(sys.modules.get("vllm.compilation.counter"), "compilation_counter", None)
+    """Return how many graphs vLLM compiled, and how many distinct ones it has in hand."""
+    counter = private.VLLM_COUNTER.found()
     compiled = getattr(counter, "num_inductor_compiles", 0) + getattr(
         counter, "num_eager_compiles", 0
     )
@@ -111,9 +106,9 @@ def _counts(manager: Any) -> tuple[int, int]:
 
 
 def _cache_result(
-    manager: Any, before: tuple[int, int], after: tuple[int, int], overheard: str | None
+    manager: Any, before: tuple[int, int], after: tuple[int, int], torchs: str | None
 ) -> str:
-    """Return what vLLM's own cache had to say, else what was overheard of torch's.
+    """Return the result of vLLM's own cache, else that of torch's.
 
     A compile that leaves no new artefact was broken off: the graph is the twin of an earlier one.
     """
@@ -121,4 +116,4 @@ def _cache_result(
         return "hit"
     if getattr(manager, "disable_cache", False):
         return "bypass"
-    return overheard or "miss"
+    return torchs or "miss"

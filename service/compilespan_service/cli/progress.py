@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from compilespan import get_ledger
-from compilespan.starts import StateDirectory
-from compilespan_service.cli.tables import ENCODER, LANGUAGE_MODEL, cost_table, duration
+from compilespan.journal.directory import StateDirectory
+from compilespan_service.cli.tables import STYLES, cost_table, duration, worded
 from compilespan_service.lifecycle import ProcessState
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Progress:
                 live.update(line())
 
     def _loading_line(self) -> Text:
-        age_s = time.time() - get_ledger().since_ns / 1e9
+        age_s = time.time() - get_ledger().readiness.since_ns / 1e9
         return Text(f"  loading the models, {duration(age_s)}")
 
     def _warming_line(self, job: Job) -> Text:
@@ -108,13 +108,12 @@ class Progress:
         planned = job.planned or []
         done = sum(item.state not in ("pending", "running") for _, item in planned)
         line.append(f" · {done} of {len(planned)} shapes run")
-        for begun in get_ledger().in_progress():
-            age_s = (time.perf_counter_ns() - begun.started_ns) / 1e9
-            kind, style = (
-                ("encoder", ENCODER) if begun.is_encoder else ("language model", LANGUAGE_MODEL)
+        for begun in get_ledger().active.now():
+            line.append("\n    ● ", style=STYLES[begun.component])
+            line.append(
+                f"{begun.name} ({worded(begun.component)}) "
+                f"compiling for {duration(begun.elapsed_s)}"
             )
-            line.append("\n    ● ", style=style)
-            line.append(f"{begun.name} ({kind}) compiling for {duration(age_s)}")
             if begun.graphs:
                 line.append(f", {begun.graphs} graphs through")
         return line
@@ -124,7 +123,7 @@ class Progress:
         row = totals.total
         cached = row.cache_hits == row.graphs and row.graphs > 0
         start = "[green]warm start[/]" if cached else "cold start"
-        ready_after_s = get_ledger().ready_after_s
+        ready_after_s = get_ledger().readiness.after_s
         if job.state == "succeeded" and ready_after_s is not None:
             mark = f"[green]●[/] ready after {duration(ready_after_s)}"
         else:

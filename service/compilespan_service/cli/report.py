@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.text import Text
 
-from compilespan.starts import StateDirectory
-from compilespan.totals import TotalsBuilder
-from compilespan_service.cli.tables import duration, name_table
+from compilespan.journal.directory import StateDirectory
+from compilespan.ledger.totals import TotalsBuilder
+from compilespan.reasons import guard, limit_advice
+from compilespan_service.cli.tables import duration, name_table, worded
 from compilespan_service.perfetto import TracedProcess, trace
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compilespan import CompileRecord
-    from compilespan.starts import Begun, ProcessJournal
+    from compilespan.journal.reader import Begun, ProcessJournal
+    from compilespan.ledger.records import GraphBreak
 
 _MAX_LINES = 12
 
@@ -47,7 +48,7 @@ class Report:
         if not active:
             return None
         oldest = min(active, key=lambda begun: begun.start_ns)
-        kind = "encoder" if oldest.is_encoder else "not an encoder"
+        kind = worded(oldest.component)
         line = f" compilespan: {oldest.name} ({kind}) compiling for {duration(_age_s(oldest))}"
         if oldest.graphs:
             line += f", {oldest.graphs} graphs through"
@@ -71,8 +72,8 @@ class Report:
                 f"of that compiling {duration(totals.total.wall_s)}",
             )
         )
-        encoders = {record.name for record in records if record.is_encoder}
-        console.print(name_table(totals, encoders))
+        components = {record.name: record.component for record in records}
+        console.print(name_table(totals, components))
         self._print_notes(console, records)
         for process, begun in cut_off:
             console.print(
@@ -145,20 +146,22 @@ class Report:
         notes = Counter[str]()
         for record in records:
             if record.is_recompile:
-                reason = _guard(record.recompile_reason or "")
+                reason = guard(record.recompile_reason or "")
                 under = f" under {escape(record.request)}" if record.request else ""
                 notes[
                     f"[bold]↻[/] {escape(record.name)} compiled again{under}: {escape(reason)}"
                 ] += 1
             if record.recompile_limit_hit:
-                notes[
-                    f"[red]✕[/] {escape(record.name)} hit the recompile limit: "
-                    "shapes that are new run eager from here on"
-                ] += 1
+                advised = limit_advice(record.recompile_reason)
+                notes[f"[red]✕[/] {escape(record.name)}: {escape(advised)}"] += 1
             for broken in record.graph_breaks:
-                where = escape(f"{broken.file}:{broken.line}")
-                why = escape(_explained(broken.reason))
-                notes[f"[bold]▾[/] graph break at {where}: {why}"] += 1
+                notes[_break_note(broken, skipped=record.outcome == "skipped")] += 1
+            if record.skip_reason and not record.graph_breaks and not record.recompile_limit_hit:
+                where = f" at {record.file}:{record.line}" if record.file else ""
+                notes[
+                    f"[bold]○[/] {escape(record.name)} runs eager{escape(where)}: "
+                    f"{escape(record.skip_reason)}"
+                ] += 1
             if record.outcome == "failed":
                 notes[f"[red]✕[/] {escape(record.name)} failed: {record.error_type}"] += 1
         for note, times in notes.most_common(_MAX_LINES):
@@ -174,15 +177,12 @@ def _records(processes: list[ProcessJournal]) -> list[CompileRecord]:
     )
 
 
-def _guard(reason: str) -> str:
-    """Return the guard that failed, without Dynamo's compile id and source comment."""
-    return re.sub(r"^\d+/\d+: ", "", reason).split("  #")[0]
-
-
-def _explained(reason: str) -> str:
-    """Return the line of a graph break's reason that explains it."""
-    found = re.search(r"Explanation: (.+)", reason)
-    return found[1] if found else reason.partition("\n")[0]
+def _break_note(broken: GraphBreak, *, skipped: bool) -> str:
+    what = "[bold]○[/] runs eager because of" if skipped else "[bold]▾[/] graph break at"
+    note = f"{what} {escape(f'{broken.file}:{broken.line}')}: {escape(broken.reason)}"
+    if broken.hint:
+        note += f" {escape(broken.hint)}"
+    return note + (f" {escape(broken.link)}" if broken.link else "")
 
 
 def _age_s(begun: Begun) -> float:

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from compilespan.propagation import INSTANCE_ID
+from compilespan.process import INSTANCE_ID
 from compilespan_service.cli.report import Report
 from compilespan_service.cli.statusline import StatusLine
 

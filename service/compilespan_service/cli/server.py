@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from compilespan import get_ledger
+from compilespan.journal.directory import discard
 from compilespan.sdk import Providers, configure
-from compilespan.state import discard
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
 from compilespan_service.security import TokenError, is_loopback, own_names, token_digest

@@ -8,14 +8,21 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from compilespan.ledger.totals import TotalsRow
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from compilespan import CompileTotals
-    from compilespan.totals import TotalsRow
+    from compilespan.semconv import Component
 
 _MINUTE_S = 60
-ENCODER, LANGUAGE_MODEL = "#0d9488", "#6366f1"
+STYLES: dict[Component, str] = {
+    "encoder": "#0d9488",
+    "language_model": "#6366f1",
+    "other": "#c026d3",
+}
+"""Colours of the components, as on the page."""
 
 
 def duration(seconds: float) -> str:
@@ -38,22 +45,32 @@ _ONLY_WHERE_THERE_ARE_ANY = ("loads", "captures", "skipped", "failed")
 
 
 def cost_table(totals: CompileTotals) -> Table:
-    """Return what compiling cost, a row for each component."""
+    """Return what compiling cost, a row for each component that has one."""
     table = _table(totals)
-    _row(table, totals, "encoder", totals.encoder, ENCODER)
-    _row(table, totals, "language model", totals.language_model, LANGUAGE_MODEL)
+    for component, style in STYLES.items():
+        row: TotalsRow = getattr(totals, component)
+        if row != TotalsRow():
+            _row(table, totals, worded(component), row, style)
     _row(table, totals, "total", totals.total, "bold")
     return table
 
 
-def name_table(totals: CompileTotals, encoders: Collection[str]) -> Table:
-    """Return what compiling cost, a row for each name, the dearest first."""
-    table = _table(totals, "encoder")
-    dearest = sorted(totals.by_name.items(), key=lambda item: -item[1].wall_s)
-    for name, row in dearest:
-        is_encoder = name in encoders
-        style = ENCODER if is_encoder else LANGUAGE_MODEL
-        _row(table, totals, name, row, style, "yes" if is_encoder else "no")
+def worded(component: Component) -> str:
+    """Return a component in words."""
+    return component.replace("_", " ")
+
+
+def name_table(totals: CompileTotals, components: Mapping[str, Component]) -> Table:
+    """Return what compiling cost, a row for each name, most expensive first.
+
+    Args:
+        totals: The sums.
+        components: By name.
+    """
+    table = _table(totals, "component")
+    for name, row in sorted(totals.by_name.items(), key=lambda item: -item[1].wall_s):
+        component = components.get(name, "other")
+        _row(table, totals, name, row, STYLES[component], worded(component))
     _row(table, totals, "total", totals.total, "bold", "")
     return table
 

@@ -24,12 +24,15 @@ export function day(iso) {
   return new Date(iso).toLocaleString([], { dateStyle: "short", timeStyle: "short", hour12: false });
 }
 
-export function component(isEncoder) {
-  return isEncoder ? "encoder" : "language model";
+/** The components, as the totals have them; a colour of style.css for each. */
+export const COMPONENTS = ["encoder", "language_model", "other"];
+
+export function worded(component) {
+  return component.replaceAll("_", " ");
 }
 
-export function componentClass(isEncoder) {
-  return isEncoder ? "encoder" : "language-model";
+export function componentClass(component) {
+  return component.replaceAll("_", "-");
 }
 
 /** Dynamo's guard, without its compile id and the source comment. */

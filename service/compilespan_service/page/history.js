@@ -1,7 +1,7 @@
 // Earlier starts as columns, and what was compiled while serving.
 
 import { byId, element, table } from "./dom.js";
-import { clock, day, duration, guard } from "./format.js";
+import { COMPONENTS, clock, componentClass, day, duration, guard, worded } from "./format.js";
 
 const SHOWN = 12;
 
@@ -19,26 +19,24 @@ export function showStarts(starts) {
     ["started", (start) => day(start.started_at)],
     ["cache", (start) => start.cache],
     ["ready after", (start) => duration(start.ready_after_s), true],
-    ["encoder", (start) => duration(start.encoder.compile_s), true],
-    ["language model", (start) => duration(start.language_model.compile_s), true],
+    ...COMPONENTS.filter((each) => starts.some((start) => start[each].compile_s))
+      .map((each) => [worded(each), (start) => duration(start[each].compile_s), true]),
     ["cache hits", (start) => `${start.total.cache_hits} of ${start.total.graphs}`, true],
     ["torch", (start) => start.versions.torch],
     ["ended", (start) => start.ended],
   ], starts));
 }
 
-const seconds = (start) => start.encoder.compile_s + start.language_model.compile_s;
+const seconds = (start) => start.total.compile_s;
 
 function row(start, longest) {
   const item = element("li", {},
     element("time", { datetime: start.started_at }, day(start.started_at)),
     element("span", {}, `${start.cache === "none" ? "" : start.cache} ${duration(seconds(start))}`));
   const column = element("span", { class: "column", "aria-hidden": "true" });
-  for (const [kind, value] of [
-    ["encoder", start.encoder.compile_s], ["language-model", start.language_model.compile_s],
-  ]) {
-    const part = element("span", { class: kind });
-    part.style.width = `${(value / longest) * 100}%`;
+  for (const component of COMPONENTS) {
+    const part = element("span", { class: componentClass(component) });
+    part.style.width = `${(start[component].compile_s / longest) * 100}%`;
     column.append(part);
   }
   item.append(column);

@@ -2,7 +2,7 @@
 
 import { Problem, Unauthorized, download, events, hasToken, json, useToken } from "./api.js";
 import { byId, element } from "./dom.js";
-import { component, componentClass, day } from "./format.js";
+import { componentClass, day, worded } from "./format.js";
 import { showServing, showStarts } from "./history.js";
 import { showAbout, showNumbers, showReadiness } from "./summary.js";
 import { drawTimeline, spanOf } from "./timeline.js";
@@ -132,9 +132,9 @@ function goingOn(begun, inside) {
   return {
     key: `live-${begun.key ?? begun.started_at}`, name: begun.name, row: begun.name,
     start: Date.parse(begun.started_at), end: null,
-    kinds: [componentClass(begun.is_encoder)], events: inside,
+    kinds: [componentClass(begun.component)], events: inside,
     attributes: {
-      component: component(begun.is_encoder), outcome: "still compiling",
+      component: worded(begun.component), outcome: "still compiling",
       graphs: begun.graphs ?? inside.filter((e) => e.name === "torch.compile.graph").length,
     },
   };

@@ -1,7 +1,7 @@
 // The head of the page: who this is, whether it is ready, what compiling cost.
 
 import { byId } from "./dom.js";
-import { count, duration } from "./format.js";
+import { COMPONENTS, componentClass, count, duration, worded } from "./format.js";
 
 export function showAbout(totals, targets, device) {
   const parts = [targets.join(", "), `instance ${totals.scope.instance.slice(0, 8)}`];
@@ -31,11 +31,14 @@ export function showReadiness(health, ready, totals, job) {
 }
 
 export function showNumbers(totals) {
-  const encoder = totals.encoder.compile_s;
-  const model = totals.language_model.compile_s;
   const row = totals.total;
-  set("encoder", duration(encoder), encoder);
-  set("language-model", duration(model), model);
+  const shown = COMPONENTS.filter((each) => !isEmpty(totals[each]));
+  for (const component of COMPONENTS) {
+    const seconds = totals[component].compile_s;
+    set(componentClass(component), duration(seconds), seconds);
+    byId(componentClass(component)).parentElement.hidden = shown.length > 0
+      ? !shown.includes(component) : component === "other";
+  }
   const asked = row.cache_hits + row.cache_misses + row.cache_bypasses;
   set("cache", asked ? `${row.cache_hits} of ${count(row.graphs, "graph", "graphs")}`
     : row.graphs ? "no cache" : "–", row.cache_hits);
@@ -43,15 +46,21 @@ export function showNumbers(totals) {
   const serving = totals.by_phase.serving;
   set("serving-count", count(serving ? serving.recompiles : 0, "recompile", "recompiles"),
     serving ? serving.compile_s : 0);
-  const sum = encoder + model;
-  const percent = sum ? Math.round((encoder / sum) * 100) : 0;
-  const [left, right] = byId("share").children;
-  left.style.width = sum ? `${(encoder / sum) * 100}%` : "0";
-  right.style.width = sum ? `${(model / sum) * 100}%` : "0";
-  const text = sum ? `${percent} % encoder, ${100 - percent} % language model`
+  const sum = COMPONENTS.reduce((seconds, each) => seconds + totals[each].compile_s, 0);
+  COMPONENTS.forEach((each, index) => {
+    byId("share").children[index].style.width
+      = sum ? `${(totals[each].compile_s / sum) * 100}%` : "0";
+  });
+  const text = sum
+    ? shown.map((each) => `${Math.round((totals[each].compile_s / sum) * 100)} % ${worded(each)}`)
+      .join(", ")
     : "nothing was compiled yet";
   byId("share").setAttribute("aria-label", text);
   byId("share-text").textContent = text;
+}
+
+function isEmpty(row) {
+  return Object.values(row).every((value) => value === 0);
 }
 
 function set(id, text, exact) {

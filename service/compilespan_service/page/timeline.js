@@ -1,7 +1,7 @@
 // The timeline: one SVG on a true time axis. Bars are compiles, marks are their events.
 
 import { byId, element, svg, table } from "./dom.js";
-import { component, componentClass, duration, guard } from "./format.js";
+import { componentClass, duration, guard, worded } from "./format.js";
 
 const ROW = 30;
 const BAR = 16;
@@ -146,7 +146,7 @@ function drawTable(title, spans, from, to) {
 /** The record of a compile, as /compiles has it, as a span. */
 export function spanOf(record) {
   const start = Date.parse(record.started_at);
-  const kinds = [componentClass(record.is_encoder)];
+  const kinds = [componentClass(record.component)];
   if (record.kind === "load") kinds.push("load");
   if (record.outcome !== "ok") kinds.push(record.outcome);
   return {
@@ -158,7 +158,7 @@ export function spanOf(record) {
     kinds,
     events: record.events,
     attributes: {
-      component: component(record.is_encoder),
+      component: worded(record.component),
       seconds: record.duration_s,
       kind: record.kind,
       trigger: record.trigger,
@@ -168,6 +168,8 @@ export function spanOf(record) {
       graphs: record.graphs,
       cache: record.cache_result,
       request: record.request,
+      skipped: record.skip_reason,
+      at: record.file ? `${record.file}:${record.line}` : null,
       "recompiled because": guard(record.recompile_reason),
       process: record.pid,
       trace: record.trace_id,

@@ -31,8 +31,8 @@ def routes(runner: Runner) -> APIRouter:
         warming = job is not None and job.state in ("running", "cancelling")
         return schemas.Health(
             state=runner.lifecycle.state.value,
-            phase="warmup" if warming else ledger.phase,
-            elapsed_s=max(0.0, (time.time_ns() - ledger.since_ns) / 1e9),
+            phase="warmup" if warming else ledger.readiness.phase,
+            elapsed_s=max(0.0, (time.time_ns() - ledger.readiness.since_ns) / 1e9),
             detail=without_paths(runner.lifecycle.detail or detail or "") or None,
         )
 

@@ -7,18 +7,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compilespan import records
-from compilespan.semconv import CacheResult, Kind, Outcome, Phase
+from compilespan.ledger import records
+from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase
 from compilespan_service.schemas import examples
 from compilespan_service.schemas.moments import moment
 
 
 class GraphBreak(BaseModel):
-    """Where Dynamo had to end a graph."""
+    """Where Dynamo had to end a graph, or to give a frame back."""
 
     reason: str
-    file: str
+    file: Annotated[str, Field(description="Of the innermost line of the user's code.")]
     line: int
+    hint: Annotated[str, Field(description="What Dynamo suggests; empty if nothing.")]
+    link: Annotated[str, Field(description="torch's page about it; empty if there is none.")]
+    inner_file: Annotated[str, Field(description="Of the innermost line of all.")]
+    inner_line: int
 
 
 class CompileEvent(BaseModel):
@@ -41,6 +45,7 @@ class Compile(BaseModel):
 
     name: str
     is_encoder: bool
+    component: Component
     kind: Kind
     trigger: str
     phase: Phase
@@ -59,6 +64,11 @@ class Compile(BaseModel):
     request: Annotated[
         str | None, Field(description="Method and route of the request that waited for it.")
     ]
+    skip_reason: Annotated[
+        str | None, Field(description="Why Dynamo gave the frame back to eager.")
+    ]
+    file: Annotated[str | None, Field(description="Source file of the compiled frame.")]
+    line: int | None
     graph_breaks: list[GraphBreak]
     events: list[CompileEvent]
     compile_ids: list[str]
@@ -86,6 +96,7 @@ class Begin(BaseModel):
     key: int
     name: str
     is_encoder: bool
+    component: Component
     started_at: dt.datetime
 
 

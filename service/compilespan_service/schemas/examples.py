@@ -23,7 +23,12 @@ def _row(seconds: float, compiles: int, recompiles: int = 0) -> dict[str, Any]:
 
 
 _ENCODER, _LANGUAGE_MODEL, _TOTAL = _row(16.75, 1), _row(18.25, 2, 1), _row(35.0, 3, 1)
-_COMPONENTS = {"encoder": _ENCODER, "language_model": _LANGUAGE_MODEL, "total": _TOTAL}
+_COMPONENTS = {
+    "encoder": _ENCODER,
+    "language_model": _LANGUAGE_MODEL,
+    "other": _NOTHING,
+    "total": _TOTAL,
+}
 _VERSIONS = {"python": "3.11.7", "torch": "2.13.0"}
 
 TOTALS: dict[str, Any] = {
@@ -68,6 +73,7 @@ JOB: dict[str, Any] = {
 COMPILE: dict[str, Any] = {
     "name": "LlamaModel",
     "is_encoder": False,
+    "component": "language_model",
     "kind": "compile",
     "trigger": "dynamo",
     "phase": "serving",
@@ -84,6 +90,9 @@ COMPILE: dict[str, Any] = {
     "recompile_reason": "1/0: tensor 'input_ids' size mismatch at index 1. expected 16, actual 17",
     "recompile_limit_hit": False,
     "request": "POST /generate",
+    "skip_reason": None,
+    "file": "/srv/models/llama.py",
+    "line": 27,
     "graph_breaks": [],
     "events": [
         {
@@ -113,6 +122,7 @@ START: dict[str, Any] = {
         {
             "name": "LlamaModel",
             "is_encoder": False,
+            "component": "language_model",
             "pid": 4242,
             "started_at": _AT,
             "elapsed_s": 412.0,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compilespan.semconv import Component
 from compilespan_service.schemas import examples
 from compilespan_service.schemas.totals import ComponentRows
 
@@ -16,6 +17,7 @@ class Interrupted(BaseModel):
 
     name: str
     is_encoder: bool
+    component: Component
     pid: int
     started_at: dt.datetime
     elapsed_s: Annotated[float, Field(description="Until the process's last sign of life.")]

@@ -8,21 +8,28 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
-from compilespan.totals import TotalsRow
+from compilespan.ledger.totals import TotalsRow
+from compilespan.semconv import Component
 from compilespan_service.schemas import examples
 
 
 class ComponentRows(BaseModel):
-    """Encoder and language model, and what they add up to."""
+    """Encoder, language model and everything else, and what they add up to."""
 
     encoder: TotalsRow
     language_model: TotalsRow
+    other: TotalsRow
     total: TotalsRow
 
     @classmethod
     def of(cls, totals: CompileTotals) -> ComponentRows:
         """Take the rows of a ledger or a warmup."""
-        return cls(encoder=totals.encoder, language_model=totals.language_model, total=totals.total)
+        return cls(
+            encoder=totals.encoder,
+            language_model=totals.language_model,
+            other=totals.other,
+            total=totals.total,
+        )
 
 
 class InProgress(BaseModel):
@@ -30,6 +37,7 @@ class InProgress(BaseModel):
 
     name: str
     is_encoder: bool
+    component: Component
     started_at: dt.datetime
     elapsed_s: float
     graphs: int

@@ -1,0 +1,113 @@
+"""What the attribute says under which a module hangs in the one that encloses it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from compilespan.components.class_names import any_of, component_of_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compilespan.semconv import Component
+
+_SENSE = "(?:vision|visual|image|video|audio|speech|sound|asr|protein)"
+_TEXT = (
+    "(?:text|question|query|context|ctx|passage|prompt|conditioning|tokenizer|timestamp|memory"
+    "|geometry|sam)"
+)
+_OTHER = any_of(
+    r"""
+    (?:\w+_)?(?:vae|vq_?model|vocoder|unet|dit|codec|hifigan|bigvgan)(?:_model)?
+    (?:token|code)2wav\w* (?:mask|pixel|detr|image|video|acoustic)_decoder detr_encoder
+    memory_attention decode_head (?:diffusion|flow)_(?:head|model) generation_(?:aligner|head)
+    """
+)
+_LANGUAGE = any_of(
+    r"""
+    language_model llm lm (?:lm|llm)_(?:head|model) thinker talker code_predictor
+    (?:text|token|language|llm)_(?:decoder\w*|lm) speech_decoder_model
+    """
+)
+_TOWER = "tower|trunk|model|encoder|backbone|branch|transformer|tokenizer|head|neck|extractor"
+_ADAPTER = r"proj\w*|adapt[eo]r|merger|resampler|connector|embed\w*"
+_ENCODER = any_of(
+    rf"""
+    {_SENSE} vit vpm apm (?:\w+_)?{_SENSE}_(?:{_TOWER}|{_ADAPTER})(?:_model)?
+    embed_{_SENSE} {_SENSE}_to_text_\w+ (?:\w+_)?{_TEXT}_encoder(?:_\d+|_model)?
+    text_(?:tower|backbone|projection) language_projection (?:\w+_)?enc_to_dec_proj
+    diarization_model
+    """
+)
+# Between the tower and the language model.
+_KIND = "multi_?modal|mm|modality|encoder|prompt|semantic|layerwise|spatial"
+_BRIDGE = any_of(
+    rf"""
+    (?:(?:{_KIND})_)?(?:projectors?|connector|aligner|resampler|merger)(?:_model)?
+    q_?former abstractor perceiver_resampler
+    """
+)
+_WORDS: tuple[tuple[re.Pattern[str], Component], ...] = (
+    (_OTHER, "other"),
+    (_LANGUAGE, "language_model"),
+    (_ENCODER, "encoder"),
+    (_BRIDGE, "encoder"),
+)
+# Two towers beside each other: no generation.
+_TWINS = ("text_projection", "visual_projection")
+_HEADS = ("lm_head", "proj_out")
+
+
+def component_of_attribute(name: str, siblings: Mapping[str, str]) -> Component | None:
+    """Return what an attribute says; ``None`` if it says nothing.
+
+    Args:
+        name: Of the attribute. ``encoder``, ``decoder`` and ``text_model`` say something only
+            beside others.
+        siblings: Class names of all parts of the enclosing module, by attribute.
+    """
+    for pattern, component in _WORDS:
+        if pattern.fullmatch(name):
+            return component
+    others = [each for each in siblings if each != name]
+    if name == "decoder" and any(re.fullmatch(r"(?:\w+_)?encoder", other) for other in others):
+        return "language_model"
+    if name == "encoder" and "decoder" in others:
+        return "encoder"
+    if name == "proj_out" and "model" in others:  # Whisper's head
+        return "language_model"
+    return _text_model(others) if name == "text_model" else None
+
+
+def _text_model(others: list[str]) -> Component | None:
+    """A text tower beside a projection of its own; a language model beside one of vision."""
+    if any(other in _TWINS for other in others):
+        return "encoder"
+    generates = ("lm_head", "vqmodel")
+    if any(
+        _BRIDGE.fullmatch(other) or _ENCODER.fullmatch(other) or other in generates
+        for other in others
+    ):
+        return "language_model"
+    return None
+
+
+def is_weak(name: str) -> bool:
+    """Whether class names around it may outweigh what an attribute says."""
+    return name in ("encoder", "decoder", "text_model") or _BRIDGE.fullmatch(name) is not None
+
+
+def component_of_composite(parts: Mapping[str, str]) -> Component | None:
+    """Return ``language_model`` for a composite that has one; ``None`` if it is no composite.
+
+    Args:
+        parts: Class names of a module's own parts, by attribute.
+    """
+    said: set[Component | None] = set()
+    for name, class_name in parts.items():
+        if name not in _HEADS:
+            own = component_of_class(class_name) if name == "text_model" else None
+            said.add(own or component_of_attribute(name, parts))
+    is_composite = "language_model" in said and len(said - {None}) > 1
+    return "language_model" if is_composite else None

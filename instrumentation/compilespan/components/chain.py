@@ -1,0 +1,129 @@
+"""What the names say of a module, from itself outwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from compilespan.components.attributes import (
+    component_of_attribute,
+    component_of_composite,
+    is_weak,
+)
+from compilespan.components.class_names import (
+    COMPOSITE,
+    WHOLE_ENCODER,
+    WHOLE_OTHER,
+    component_of_class,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from compilespan.semconv import Component
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Link:
+    """A module of the chain from the compiled one outwards.
+
+    Attributes:
+        class_name: Of the module.
+        attribute: Under which it hangs in the next module of the chain; empty if it is not known.
+        parts: Class names of its own parts, by attribute.
+    """
+
+    class_name: str
+    attribute: str = ""
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class ComponentNames:
+    """Names of attributes and classes, with the user's own patterns in front."""
+
+    def __init__(self, patterns: Sequence[str] = ()) -> None:
+        """Compile ``patterns``.
+
+        Args:
+            patterns: Regular expressions of encoders, searched in class names, case ignored.
+
+        Raises:
+            ValueError: A pattern is not a regular expression.
+        """
+        try:
+            self._own = [re.compile(pattern, re.IGNORECASE) for pattern in patterns]
+        except re.error as error:
+            msg = (
+                f"encoder pattern {error.pattern!r} is not a regular expression: {error}; "
+                "give comma-separated expressions that are searched in class names, e.g. 'Tower'"
+            )
+            raise ValueError(msg) from error
+
+    def component(self, chain: Sequence[Link], layers: Sequence[str] = ()) -> Component:
+        """Return the component of a compiled module.
+
+        Args:
+            chain: The module and those that enclose it, innermost first.
+            layers: Class names of what the module contains.
+        """
+        if not chain:
+            return "other"
+        if self._is_own(chain[0].class_name):
+            return "encoder"
+        return (
+            _of_wholes(chain)
+            or _of_attributes(chain, weak=False)
+            or _of_attributes(chain, weak=True)
+            or component_of_composite(chain[0].parts)
+            or component_of_class(chain[0].class_name)
+            or _of_layers(layers)
+            or self._of_enclosing(chain)
+            or "other"
+        )
+
+    def _is_own(self, class_name: str) -> bool:
+        return any(pattern.search(class_name) for pattern in self._own)
+
+    def _of_enclosing(self, chain: Sequence[Link]) -> Component | None:
+        for link in chain[1:]:
+            if self._is_own(link.class_name):
+                return "encoder"
+            # A composite says nothing of its parts.
+            if not COMPOSITE.search(link.class_name) and not component_of_composite(link.parts):
+                found = component_of_class(link.class_name)
+                if found is not None:
+                    return found
+        return None
+
+
+def _of_wholes(chain: Sequence[Link]) -> Component | None:
+    """All inside a codec, VAE or diffusion network is other, whatever its parts are called."""
+    if any(WHOLE_OTHER.search(link.class_name) for link in chain):
+        return "other"
+    if any(WHOLE_ENCODER.search(link.class_name) for link in chain):
+        return "encoder"
+    return None
+
+
+def _of_attributes(chain: Sequence[Link], *, weak: bool) -> Component | None:
+    for link, outer in itertools.pairwise(chain):
+        if not link.attribute or is_weak(link.attribute) is not weak:
+            continue
+        found = component_of_attribute(link.attribute, outer.parts)
+        if found is None:
+            continue
+        if not weak:
+            return found
+        own, around = component_of_class(link.class_name), component_of_class(outer.class_name)
+        if "other" in (own, around):
+            return "other"
+        return own if link.attribute == "text_model" and own is not None else found
+    return None
+
+
+def _of_layers(layers: Sequence[str]) -> Component | None:
+    said = {component_of_class(layer) for layer in layers}
+    order: tuple[Component, ...] = ("language_model", "encoder", "other")
+    return next((component for component in order if component in said), None)

@@ -1,0 +1,125 @@
+"""What the program itself states: marks on modules, and ``is_encoder`` arguments."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from compilespan.semconv import Component
+
+_MARK = "_compilespan_is_encoder"
+_MAX_WRAPPERS = 32
+# Modules that contain the one that they wrap.
+_CONTAINERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+M = TypeVar("M")
+
+
+def stated(*, is_encoder: bool | None) -> Component | None:
+    """Return the component that an ``is_encoder`` argument states; ``None`` for ``None``.
+
+    Who says ``False`` knows what it is instead: a language model.
+    """
+    if is_encoder is None:
+        return None
+    return "encoder" if is_encoder else "language_model"
+
+
+def mark_component(module: M, *, is_encoder: bool) -> M:
+    """State whether what ``module`` compiles belongs to an encoder or to a language model.
+
+    The mark outweighs names and surrounding monitors, and holds for modules inside that have no
+    mark of their own. It is copied and pickled with the module.
+
+    Args:
+        module: A ``torch.nn.Module``, or a function. A wrapper marks what it wraps: a compiled
+            module, a bound method of a module, ``torch.no_grad()(module.forward)``.
+        is_encoder: ``True`` for an encoder, ``False`` for a language model.
+
+    Returns:
+        ``module`` itself, so that the call can stand around a constructor.
+
+    Raises:
+        TypeError: ``module`` takes no attributes.
+    """
+    marked = unwrapped(module, lambda _: True)
+    try:
+        object.__setattr__(marked, _MARK, bool(is_encoder))
+    except (AttributeError, TypeError) as error:
+        msg = (
+            f"mark_component: {type(module).__name__!r} takes no attributes; "
+            "mark the nn.Module or the function that torch.compile was given"
+        )
+        raise TypeError(msg) from error
+    return module
+
+
+def marked_as(owners: Iterable[Any]) -> Component | None:
+    """Return what the nearest mark on ``owners`` (innermost first) states, if there is any."""
+    for owner in owners:
+        mark = attributes_of(owner).get(_MARK)
+        if mark is not None:
+            return stated(is_encoder=bool(mark))
+    return None
+
+
+def module_class() -> type:
+    """Return ``torch.nn.Module``; a class without instances if torch is not imported."""
+    found = sys.modules.get("torch.nn.modules.module")
+    return getattr(found, "Module", None) or _Nothing
+
+
+class _Nothing:
+    pass
+
+
+def is_module(value: Any) -> bool:
+    """Whether this is a module; asks its class only, since ``isinstance`` may run its code."""
+    return issubclass(type(value), module_class())
+
+
+def attributes_of(value: Any) -> Mapping[str, Any]:
+    """Return the attributes that an object itself has, without running code of its class."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except (AttributeError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def unwrapped(value: Any, sees_through: Callable[[FunctionType], bool]) -> Any:
+    """Return what was wrapped: the module of a bound method or container, a partial's function.
+
+    Nothing of the program is executed: a module's ``__getattr__`` may raise.
+
+    Args:
+        value: A module, a function, anything that can be called.
+        sees_through: Whether to go on to what this function wraps (its ``__wrapped__``).
+    """
+    for _ in range(_MAX_WRAPPERS):
+        inner = None
+        kind = type(value)
+        if kind is MethodType:
+            inner = value.__self__ if is_module(value.__self__) else value.__func__
+        elif issubclass(kind, functools.partial):
+            inner = functools.partial.func.__get__(value)  # type: ignore[attr-defined]
+        elif kind is FunctionType and sees_through(value):
+            inner = value.__dict__.get("__wrapped__")
+        elif is_module(value):
+            parts = attributes_of(value).get("_modules") or {}
+            names = (*_CONTAINERS, "module") if is_parallel(kind) else _CONTAINERS
+            inner = next((parts[name] for name in names if parts.get(name) is not None), None)
+        if inner is None:
+            return value
+        value = inner
+    return value
+
+
+def is_parallel(cls: type) -> bool:
+    """Whether a class is one of torch's own around a module: DDP, DataParallel."""
+    return cls.__module__.startswith("torch.nn.parallel.")

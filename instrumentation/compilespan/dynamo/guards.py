@@ -1,0 +1,71 @@
+"""The hook that counts guarded calls of compiled code.
+
+Dynamo calls one hook of the process for each guarded frame: with ``True`` when it enters compiled
+code, with ``False`` when nothing that is compiled fits. An exception in the hook ends the process,
+and in a Python function a signal handler may raise at any moment. So the hook consists of
+functions written in C only: it executes no bytecode.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from typing import TYPE_CHECKING, Any
+
+from compilespan.dynamo.private import GUARD_HOOK
+from compilespan.monitor.surroundings import UNSEEN, Surroundings, surroundings_here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class GuardHook:
+    """Installs the hook, and puts back what was there."""
+
+    def __init__(self) -> None:
+        self._ours: Any = None
+        self._theirs: Any = None
+
+    @staticmethod
+    def install_function() -> Callable[[Any], Any] | None:
+        """Return torch's function that sets the hook and returns the previous one."""
+        found: Callable[[Any], Any] | None = GUARD_HOOK.found()
+        return found
+
+    def install(self) -> None:
+        """Count from now on; a hook that is there is called as before, and its answer counts."""
+        set_hook = self.install_function()
+        if set_hook is not None:
+            self._theirs = set_hook(None)
+            self._ours = _counting(self._theirs)
+            set_hook(self._ours)
+
+    def remove(self) -> None:
+        """Put the previous hook back, unless somebody else installed one meanwhile."""
+        set_hook = self.install_function()
+        if set_hook is not None and self._ours is not None:
+            found = set_hook(self._theirs)
+            if found is not self._ours:
+                set_hook(found)
+        self._ours = self._theirs = None
+
+
+def _counting(theirs: Any) -> Any:
+    """Return a hook that counts, and answers what ``theirs`` answers."""
+    answers = {hit: _answers(hit=hit, theirs=theirs) for hit in (True, False)}
+    # Torch asks the object that is returned for its truth, which takes the next answer.
+    truths = {
+        hit: type("Answer", (), {"__bool__": answer.__next__})() for hit, answer in answers.items()
+    }
+    return truths.__getitem__
+
+
+def _answers(*, hit: bool, theirs: Any) -> Iterator[bool]:
+    """Yield the answer to one call after another; taking an answer counts the call."""
+    nobody = Surroundings(seen=UNSEEN)
+    here = map(surroundings_here, itertools.repeat(nobody))
+    counter = operator.attrgetter("seen.hits" if hit else "seen.misses")
+    counts = map(next, map(counter, here))
+    calls = itertools.repeat(hit)
+    answers = calls if theirs is None else map(theirs, calls)
+    return map(bool, map(operator.itemgetter(1), zip(counts, answers)))  # noqa: B905  # endless

@@ -1,0 +1,175 @@
+"""The register of every private name of torch and vLLM that is used, and what is lost without it.
+
+A name that the installed version lacks costs what it provided and one line of the log, nothing
+else. `get_ledger().missing()` returns the names that were looked for and not found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from typing import Any
+
+from compilespan.ledger.ledger import get_ledger
+
+_logger = logging.getLogger("compilespan")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Private:
+    """A private name of somebody else's.
+
+    Attributes:
+        module: The module that has it.
+        path: The attribute in that module, dotted for a member of a class.
+        lost: What the telemetry lacks without it.
+    """
+
+    module: str
+    path: str
+    lost: str
+
+    @property
+    def name(self) -> str:
+        """The whole name."""
+        return f"{self.module}.{self.path}"
+
+    def found(self) -> Any:
+        """Return the object, ``None`` if its module is not imported or does not have it."""
+        found: Any = sys.modules.get(self.module)
+        if found is None:
+            return None
+        for attribute in self.path.split("."):
+            found = getattr(found, attribute, None)
+        if found is None:
+            self.note_missing()
+        return found
+
+    def note_missing(self, why: object = "no such name") -> None:
+        """Log that it is not there, once, and note it in the ledger."""
+        ledger = get_ledger()
+        if self.name not in ledger.missing():
+            ledger.note_missing(self.name, self.lost)
+            _logger.debug(
+                "compilespan: %s cannot be used in this version (%s): %s are not recorded",
+                self.name,
+                why,
+                self.lost,
+            )
+
+
+_FRAMES = "compiles of frames and lazy backwards"
+METRICS_ENTER = Private("torch._dynamo.metrics_context", "MetricsContext.__enter__", _FRAMES)
+METRICS_EXIT = Private("torch._dynamo.metrics_context", "MetricsContext.__exit__", _FRAMES)
+CALLBACKS = Private(
+    "torch._dynamo.callback",
+    "CompilationCallbackHandler.install_callbacks",
+    "reasons of recompiles, and cudagraph recordings",
+)
+AOT_AUTOGRAD = Private(
+    "torch._functorch.aot_autograd", "aot_module_simplified", "graphs of AOTAutograd"
+)
+AOT_AUTOGRAD_COMMON = Private(
+    "torch._dynamo.backends.common", "aot_module_simplified", "graphs of AOTAutograd"
+)
+BACKEND_CALL = Private(
+    "torch._dynamo.output_graph",
+    "OutputGraph.call_user_compiler",
+    "graphs of backends without AOTAutograd",
+)
+DDP_BUCKET = Private(
+    "torch._dynamo.backends.distributed",
+    "SubmodCompiler.compile_submod",
+    "graphs of each bucket of DDP",
+)
+SUBGRAPH = Private("torch._dynamo.output_graph", "OutputGraph.compile_subgraph", "graph breaks")
+EXPLANATION = Private(
+    "torch._dynamo.symbolic_convert",
+    "InstructionTranslatorBase.log_graph_break",
+    "hints and links of graph breaks at jumps",
+)
+CACHE_LOOKUP = Private(
+    "torch._dynamo.utils", "ChromiumEventLogger.log_instant_event", "cache results and keys"
+)
+STANDALONE = Private(
+    "torch._inductor.standalone_compile", "standalone_compile", "standalone compiles"
+)
+LOAD_ARTIFACTS = Private("torch.compiler", "load_cache_artifacts", "loads of cache artefacts")
+POPULATE_CACHES = Private(
+    "torch.compiler._cache", "CacheArtifactManager.populate_caches", "loads of cache artefacts"
+)
+AOT_LOAD = Private(
+    "torch._dynamo.aot_compile", "AOTCompiledFunction.deserialize", "loads of AOT artefacts"
+)
+AOT_CALL = Private(
+    "torch._dynamo.aot_compile",
+    "AOTCompiledFunction.__call__",
+    "calls of AOT artefacts in a verify pass",
+)
+AOTI_LOAD = Private(
+    "torch.export.pt2_archive._package", "_load_aoti", "loads of AOTInductor packages"
+)
+AOTI_CALL = Private(
+    "torch.export.pt2_archive._package",
+    "AOTICompiledModel.__call__",
+    "calls of AOTInductor packages in a verify pass",
+)
+STANDALONE_CALL = Private(
+    "torch._inductor.standalone_compile",
+    "CompiledArtifact.__call__",
+    "calls of standalone artefacts in a verify pass",
+)
+PRECOMPILED = Private(
+    "torch._dynamo.package", "CompilePackage.install", "loads with caching_precompile"
+)
+COMPILED_AUTOGRAD = Private(
+    "torch._dynamo.compiled_autograd",
+    "AutogradCompilerInstance.proxy_call_aot_backward",
+    "names of compiled autograd",
+)
+GUARD_HOOK = Private(
+    "torch._C._dynamo.eval_frame",
+    "set_guard_complete_hook",
+    "whether compiled code runs in a verify pass",
+)
+SKIP_CODE = Private(
+    "torch._dynamo.eval_frame", "skip_code", "calls of artefacts inside compiled code"
+)
+CALL_IMPL = Private("torch.nn.modules.module", "Module._call_impl", "enclosing modules")
+_GIVEN_BACK = "that a frame was skipped and did not fail"
+UNSUPPORTED = Private("torch._dynamo.exc", "Unsupported", _GIVEN_BACK)
+USER_ERROR = Private("torch._dynamo.exc", "UserError", _GIVEN_BACK)
+FRAME = Private(
+    "torch._dynamo.convert_frame", "_compile", "names, code and backends of compiled frames"
+)
+
+VLLM_MONITOR = Private(
+    "vllm.compilation.monitor", "monitor_torch_compile", "vLLM's own compile monitors"
+)
+VLLM_MONITOR_BOUND = Private(
+    "vllm.compilation.decorators", "monitor_torch_compile", "vLLM's own compile monitors"
+)
+VLLM_PIECE = Private(
+    "vllm.compilation.backends", "CompilerManager.compile", "graphs of vLLM's backend"
+)
+VLLM_COUNTER = Private(
+    "vllm.compilation.counter", "compilation_counter", "cache results of vLLM's backend"
+)
+_READY = "when a vLLM worker is ready"
+VLLM_GPU_READY = Private("vllm.v1.worker.gpu_worker", "Worker.compile_or_warm_up_model", _READY)
+VLLM_CPU_READY = Private("vllm.v1.worker.cpu_worker", "CPUWorker.compile_or_warm_up_model", _READY)
+_STARTED = "when vLLM's engine is ready"
+VLLM_CLIENT = Private("vllm.v1.engine.core_client", "EngineCoreClient.make_client", _STARTED)
+VLLM_ASYNC_CLIENT = Private(
+    "vllm.v1.engine.core_client", "EngineCoreClient.make_async_mp_client", _STARTED
+)
+
+REGISTER = tuple(value for value in list(vars().values()) if isinstance(value, Private))
+"""All of them."""
+
+FRAME_LOCALS = (
+    *("code", "locals", "globals", "compiler_fn", "one_graph", "compile_id"),
+    *("convert_frame_box", "guarded_code", "export"),
+)
+"""Locals of `FRAME` that are read."""

@@ -1,0 +1,139 @@
+"""Who compiles: the module or function, and the modules that enclose it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from compilespan import semconv
+from compilespan.components.chain import ComponentNames, Link
+from compilespan.components.marks import attributes_of, is_module, marked_as
+from compilespan.dynamo import frames, naming
+from compilespan.dynamo.private import CALL_IMPL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from compilespan.semconv import Component
+
+_MAX_LAYERS = 256
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subject:
+    """Who compiles. It keeps ``owner`` alive, so it is let go of at once.
+
+    Attributes:
+        owner: The module whose frame is compiled, else what `torch.compile` was given.
+        name: Class name of a module, qualified name of a function; empty if nobody is known.
+        marked: What the nearest mark states.
+        named: What the names say.
+    """
+
+    owner: Any
+    name: str
+    marked: Component | None
+    named: Component
+
+
+def subject_at(
+    frame: FrameType, names: ComponentNames, compiled_self: Any = None, given: Any = None
+) -> Subject:
+    """Find out who compiles at one of torch's frames.
+
+    Args:
+        frame: The frame of torch that begins to compile.
+        names: Says which component a name means.
+        compiled_self: First argument of the frame that is compiled, if it has one.
+        given: What was handed in to be compiled, if that frame has it.
+    """
+    given = naming.given_object(given)
+    chain = _Chain()
+    chain.enclose(given)
+    chain.enclose(compiled_self)
+    call_impl = getattr(CALL_IMPL.found(), "__code__", None)
+    public = ""
+    for outer in frames.outwards(frame):
+        code = outer.f_code
+        if code is call_impl:
+            chain.enclose(naming.given_object(frames.local(outer, "self")))
+        elif given is None and code.co_name == "compile_wrapper" and frames.is_torch(code):
+            given = naming.given_object(frames.local(outer, "fn"))
+            chain.enclose(given)
+            public = _public_call(outer)
+    owner = chain.modules[0] if chain.modules else given
+    name = naming.name_of(owner) if owner is not None else ""
+    if public and naming.is_torchs(owner):
+        name = public
+    return Subject(
+        owner, semconv.name(name), marked_as([*chain.modules, given]), chain.component(names)
+    )
+
+
+class _Chain:
+    """The modules around a compile, innermost first."""
+
+    def __init__(self) -> None:
+        self.modules: list[Any] = []
+
+    def enclose(self, candidate: Any) -> None:
+        """Add what encloses the others, if it is a module."""
+        if is_module(candidate) and not any(candidate is each for each in self.modules):
+            self.modules.append(candidate)
+
+    def component(self, names: ComponentNames) -> Component:
+        """Return what the names of the chain say."""
+        links = [
+            Link(naming.name_of(inner), _attribute_name(inner, outer), _part_names(inner))
+            for inner, outer in zip(self.modules, [*self.modules[1:], None], strict=False)
+        ]
+        return names.component(links, _layers(self.modules[0]) if self.modules else ())
+
+
+def _public_call(wrapper: FrameType) -> str:
+    """Return the function of torch that the program called, if torch compiled of its own accord.
+
+    Operators such as ``torch.cond`` compile a wrapper of theirs when they are called eagerly.
+    """
+    name = ""
+    for outer in frames.outwards(wrapper):
+        if not frames.is_torch(outer.f_code):
+            break
+        name = outer.f_code.co_name
+    return name
+
+
+def _parts(module: Any) -> list[tuple[str, Any]]:
+    found = list((attributes_of(module).get("_modules") or {}).items())
+    return [(name, naming.given_object(part)) for name, part in found if part is not None]
+
+
+def _part_names(module: Any) -> dict[str, str]:
+    return {name: naming.name_of(part) for name, part in _parts(module)}
+
+
+def _attribute_name(inner: Any, outer: Any) -> str:
+    """Return under which attribute of ``outer`` the part lies that is or contains ``inner``.
+
+    Two levels deep: containers such as ``ModuleList`` are never called themselves.
+    """
+    if outer is None:
+        return ""
+    parts = _parts(outer)
+    for name, part in parts:
+        if part is inner:
+            return name
+    for name, part in parts:
+        if any(nested is inner for _, nested in _parts(part)):
+            return name
+    return ""
+
+
+def _layers(module: Any) -> Sequence[str]:
+    """Return the class names of what a module contains, two levels deep and bounded."""
+    found: dict[str, None] = {}
+    for _, part in _parts(module):
+        for _, nested in [("", part), *_parts(part)][:_MAX_LAYERS]:
+            found[naming.name_of(nested)] = None
+    return list(found)

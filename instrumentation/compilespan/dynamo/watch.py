@@ -1,0 +1,89 @@
+"""Whether compiled code runs: seen while somebody watches, and at no other time (rule 7)."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from compilespan.dynamo import private
+from compilespan.dynamo.guards import GuardHook
+from compilespan.faults import contained
+from compilespan.monitor.surroundings import UNSEEN, Surroundings, surroundings_here
+from compilespan.process import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+# Artefacts are called without the guards of Dynamo, so its hook does not see them.
+_ARTEFACT_CALLS = (private.AOT_CALL, private.AOTI_CALL, private.STANDALONE_CALL)
+
+
+class CompiledCodeWatch:
+    """Counts calls of compiled code into what surrounds them.
+
+    One for the process: whoever watches first installs it, whoever ends last removes it. Counts
+    go to the surroundings of the calling context, so those who watch at once do not mix.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._watchers = 0
+        self._hook = GuardHook()
+        self._patched: list[tuple[Any, str, Any, Any]] = []
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        with self._lock:
+            self._watchers += 1
+            if self._watchers == 1:
+                self._hook.install()
+                with contained("watch the calls of artefacts"):
+                    self._patch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        with self._lock:
+            self._watchers -= 1
+            if self._watchers == 0:
+                self._hook.remove()
+                while self._patched:
+                    parent, attribute, original, ours = self._patched.pop()
+                    if vars(parent).get(attribute) is ours:
+                        setattr(parent, attribute, original)
+
+    @property
+    def sees_guards(self) -> bool:
+        """Whether this torch tells of guarded calls."""
+        return self._hook.install_function() is not None
+
+    def _patch(self) -> None:
+        skip_code = private.SKIP_CODE.found()
+        for call in _ARTEFACT_CALLS:
+            if (original := call.found()) is None:
+                continue
+            parent, attribute, _ = wrapt.resolve_path(call.module, call.path)
+            ours = _counted(original)
+            if skip_code is not None:  # inside a compiled function Dynamo would compile ours, too
+                skip_code(ours.__code__)
+            setattr(parent, attribute, ours)
+            self._patched.append((parent, attribute, original, ours))
+
+
+def _counted(original: Callable[..., Any]) -> Any:
+    nobody = Surroundings(seen=UNSEEN)
+
+    @functools.wraps(original)
+    def call(artefact: Any, *args: Any, **kwargs: Any) -> Any:
+        next(surroundings_here(nobody).seen.hits)
+        return original(artefact, *args, **kwargs)
+
+    return call
+
+
+compiled_code_watch = CompiledCodeWatch()
+"""The one of this process."""

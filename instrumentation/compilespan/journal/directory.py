@@ -1,0 +1,75 @@
+"""A state directory: all its journals; a temporary one if the operator names none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from compilespan.journal.files import first_line, journals
+from compilespan.journal.locks import is_written
+from compilespan.journal.reader import Begun, ProcessJournal
+from compilespan.process import instance_id
+
+_PREFIX = "compilespan-"
+
+_logger = logging.getLogger("compilespan")
+
+
+def temporary_directory() -> Path:
+    """Return a directory that is named after the instance, so that its processes meet there.
+
+    Only this user can write it; one of that name that is somebody else's is not taken.
+    """
+    directory = _base() / (_PREFIX + instance_id())
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == _user_id(found):
+            return directory
+    except OSError as error:
+        _logger.debug("compilespan: %s: %s", directory, error)
+    return Path(tempfile.mkdtemp(prefix=_PREFIX))
+
+
+def discard(directory: Path) -> None:
+    """Remove a temporary directory when the last process of the instance ends."""
+    ours = directory.name == _PREFIX + instance_id() and directory.parent == _base()
+    written = (is_written(path, first_line(path)) for path in journals(directory))
+    if ours and not any(written):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _base() -> Path:
+    return Path(tempfile.gettempdir())
+
+
+def _user_id(found: os.stat_result) -> int:
+    """Return this user's id; on Windows temporary directories are each user's own."""
+    return os.getuid() if hasattr(os, "getuid") else found.st_uid
+
+
+class StateDirectory:
+    """All journals of a directory, each read only once."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+        self._files: dict[Path, ProcessJournal] = {}
+
+    def processes(self, instance: str | None = None) -> list[ProcessJournal]:
+        """Return the processes that wrote here, oldest first; those of one instance if named."""
+        paths = journals(self.directory)
+        self._files = {path: self._files.get(path) or ProcessJournal(path) for path in paths}
+        found = [journal.refresh() for journal in self._files.values()]
+        return [
+            journal
+            for journal in found
+            if journal.process and instance in (None, journal.process["instance"])
+        ]
+
+    def interrupted(self) -> list[tuple[ProcessJournal, Begun]]:
+        """Return what was compiling when its process died, oldest first."""
+        return [(journal, begun) for journal in self.processes() for begun in journal.interrupted]

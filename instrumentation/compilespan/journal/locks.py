@@ -1,0 +1,88 @@
+"""Who writes a journal, and whether that process lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from compilespan.process import is_alive, now_ns
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Mapping
+    from pathlib import Path
+
+STALE_S = 24 * 3600.0
+"""A writer whose life cannot be known otherwise counts as alive for so long after its last line."""
+
+
+def lock(file: io.IOBase) -> bool | None:
+    """Take the lock that shows that a journal's process lives.
+
+    Returns:
+        ``False`` if another process has it; ``None`` if this filesystem has no locks (Lustre and
+        some NFS mounts, Windows).
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a living process holds the lock; ``None`` if this filesystem cannot say."""
+    if fcntl is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return False
+
+
+def is_written(path: Path, process: Mapping[str, Any]) -> bool:
+    """Whether the process that writes a journal lives.
+
+    Its lock decides. Without locks its process id does, on the same host; else the age of its
+    last line, so that nobody living is reported dead and no journal in use is deleted.
+
+    Args:
+        path: The journal.
+        process: Its first line; empty if it has none.
+    """
+    held = is_locked(path)
+    if held or (held is False and process.get("is_locked", True)):
+        return held
+    pid, host, ticks = (process.get(key) for key in ("pid", "host", "started_ticks"))
+    if isinstance(pid, int) and isinstance(host, str):
+        alive = is_alive(pid, host, ticks if isinstance(ticks, int) else None)
+        if alive is not None:
+            return alive
+    try:
+        return time.time() - path.stat().st_mtime < STALE_S
+    except OSError:
+        return False
+
+
+def touch(file: io.FileIO, path: Path) -> None:
+    """Renew a journal's modification time, on the clock of the records."""
+    now = now_ns()
+    with contextlib.suppress(OSError):
+        os.utime(file.fileno() if os.utime in os.supports_fd else path, ns=(now, now))

@@ -1,0 +1,219 @@
+"""The ledger's append-only file: what survives the process, and what other processes read.
+
+With a state directory each process writes JSON lines to a file of its own: who it is, each
+compile as it begins and as it ends, when it was ready, what its warmup jobs came to. Everything
+that touches the disk happens in a thread of its own, the opening included, so that a full or
+hanging disk costs telemetry and nothing else. While something compiles the file's modification
+time is renewed each second: after a kill it shows until when the compile went on.
+`compilespan.journal.reader` reads these files.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from compilespan.journal.files import SUFFIX, prune
+from compilespan.journal.locks import lock, touch
+from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.entries import Ended, Entry, Part, Ready
+from compilespan.ledger.ledger import CompileLedger, get_ledger
+from compilespan.process import device, identity, instance_id, now_ns
+from compilespan.semconv import __version__
+from compilespan.telemetry.flushing import at_end_of_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compilespan.ledger.subscription import Subscription
+
+STATE_DIR = "COMPILESPAN_STATE_DIR"
+FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+"""A file ends here with a line that says so; readers then call the totals incomplete."""
+BEAT_S = 1.0
+
+_logger = logging.getLogger("compilespan")
+
+
+class Journal:
+    """The file of this process."""
+
+    def __init__(self, directory: Path, ledger: CompileLedger) -> None:
+        """Begin to write, in a thread; a directory that cannot be written is logged once.
+
+        Args:
+            directory: Made if it does not exist.
+            ledger: Whose entries are written.
+        """
+        started = time.strftime("%Y%m%dT%H%M%S", time.gmtime(ledger.readiness.since_ns / 1e9))
+        self.directory = directory
+        self.path = directory / f"{started}-{instance_id()}-{os.getpid()}{SUFFIX}"
+        self._ledger = ledger
+        self._file: io.FileIO | None = None
+        self._graphs: dict[int, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._is_closed = self._is_full = False
+        self._has_complained = False
+        self._subscription: Subscription[Entry | tuple[str, Mapping[str, Any]]] = (
+            ledger.followers.follow(
+                self._entry,
+                signal="journal",
+                prepare=self._open,
+                idle=self._beat,
+                first=ledger.active.now,
+            )
+        )
+
+    def note(self, line_type: str, values: Mapping[str, Any]) -> None:
+        """Write a line of another type, e.g. ``job``. Does not wait."""
+        if not self._subscription.put((line_type, dict(values))):
+            self._ledger.followers.note_dropped("journal")
+
+    def close(self, reason: str, timeout_s: float = 2.0) -> None:
+        """Write what is queued and that this process ends, and why. Bounded by ``timeout_s``."""
+        if self._is_closed:
+            return
+        self.note("exit", {"reason": reason, "time_ns": now_ns()})
+        self._ledger.followers.unfollow(self._subscription, timeout_s)
+        self.abandon()
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Wait until what was recorded up to now is written; ``True`` if it is."""
+        return self._subscription.drain(timeout_s)
+
+    def abandon(self) -> None:
+        """Close the file without a line: in a forked child it is the parent's."""
+        self._is_closed = True
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _open(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._file = io.FileIO(self.path, "ab")
+            is_locked = lock(self._file)
+            self._write("process", {**_process(self._ledger), "is_locked": is_locked})
+            prune(self.directory)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            _logger.warning(
+                "compilespan: %s cannot be written (%s); totals are kept in memory only. "
+                "Free the disk, or choose another directory with %s.",
+                self.path,
+                error,
+                STATE_DIR,
+            )
+
+    def _entry(self, entry: Entry | tuple[str, Mapping[str, Any]]) -> None:
+        if isinstance(entry, CompileBegun):
+            self._graphs[entry.key] = entry.graphs
+            self._write(
+                "begin",
+                {
+                    "key": entry.key,
+                    "name": entry.name,
+                    "component": entry.component,
+                    "start_ns": entry.start_ns,
+                },
+            )
+        elif isinstance(entry, Ended):
+            self._graphs.pop(entry.key, None)
+            record = entry.record.to_json() if entry.record is not None else None
+            self._write("end", {"key": entry.key, "record": record})
+        elif isinstance(entry, Ready):
+            self._write("ready", {"time_ns": entry.time_ns, "after_s": entry.after_s})
+        elif isinstance(entry, Part):
+            self._write(
+                "startup_phase",
+                {"phase": entry.name, "seconds": entry.seconds, "start_ns": entry.start_ns},
+            )
+        else:
+            self._write(*entry)
+
+    def _beat(self) -> float | None:
+        """Write that what compiles goes on compiling; returns when to be called again."""
+        dropped = self._ledger.followers.dropped
+        if dropped != self._dropped and not self._is_full and self._file is not None:
+            self._dropped = dropped
+            for signal, count in dropped.items():
+                self._write("dropped", {"signal": signal, "count": count})
+        active = self._ledger.active.now()
+        for begun in active:
+            # Not before its "begin" was written.
+            if begun.graphs != self._graphs.get(begun.key, begun.graphs):
+                self._graphs[begun.key] = begun.graphs
+                self._write("progress", {"key": begun.key, "graphs": begun.graphs})
+        if active and self._file is not None:
+            touch(self._file, self.path)
+        return BEAT_S if active else None
+
+    def _write(self, line_type: str, values: Mapping[str, Any]) -> None:
+        file = self._file
+        if file is None or self._is_full:
+            self._ledger.followers.note_dropped("journal")
+            return
+        line = json.dumps({"type": line_type, **values}, separators=(",", ":"), default=str)
+        try:
+            if file.tell() + len(line) > MAX_BYTES:
+                self._is_full = True
+                line = '{"type":"truncated"}'
+            # One write for one line: a reader sees a torn line at most at the end.
+            file.write(line.encode() + b"\n")
+        except OSError as error:
+            self._ledger.followers.note_dropped("journal")
+            self._complain(error)
+
+
+def open_journal(directory: Path | str | None = None) -> Journal | None:
+    """Open this process's journal, unless it is open already. Does not wait for the disk.
+
+    Args:
+        directory: The state directory; defaults to that of ``COMPILESPAN_STATE_DIR``.
+
+    Returns:
+        The journal; ``None`` if no directory is named. One that cannot be written is logged:
+        telemetry never harms the program.
+    """
+    ledger = get_ledger()
+    if directory is not None:
+        # Children find it there, spawned and forked ones alike.
+        os.environ[STATE_DIR] = str(directory)
+    named = os.environ.get(STATE_DIR)
+    if named and ledger.journal is None:
+        journal = ledger.journal = Journal(Path(named), ledger)
+        # Write what is queued when the process ends by itself.
+        atexit.register(journal.close, "exit")
+        at_end_of_child(functools.partial(journal.close, "exit"))
+    return cast("Journal | None", ledger.journal)
+
+
+def _process(ledger: CompileLedger) -> dict[str, Any]:
+    versions = {"python": platform.python_version(), "compilespan": __version__}
+    for package in ("torch", "vllm", "transformers"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "format": FORMAT,
+        "instance": instance_id(),
+        "rank": os.environ.get("RANK"),
+        "started_ns": ledger.readiness.since_ns,
+        "versions": versions,
+        "device": device(),
+        **identity(),
+    }

@@ -1,0 +1,1 @@
+"""What a process compiled: records, their totals, and those who follow them."""

@@ -1,0 +1,89 @@
+"""What is compiling now."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from compilespan.process import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compilespan.semconv import Component
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompileBegun:
+    """A compile that is still going on.
+
+    Attributes:
+        key: Tells it from the others of its process.
+        name: As in `CompileRecord`.
+        component: As known at the start.
+        start_ns: Nanoseconds since the epoch.
+        started_ns: The same moment as ``time.perf_counter_ns()``.
+        graphs: Graphs that were compiled so far.
+    """
+
+    key: int
+    name: str
+    component: Component
+    start_ns: int
+    started_ns: int
+    graphs: int = 0
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is an encoder's."""
+        return self.component == "encoder"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began; valid in the process that compiles."""
+        return (time.perf_counter_ns() - self.started_ns) / 1e9
+
+
+class InterruptedCompile(Exception):  # noqa: N818  # what happened to it, not an error
+    """Stands for the end of a process in the record of what it was compiling; never raised."""
+
+
+class ActiveCompiles:
+    """The compiles of this process that have begun and not ended. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._begun: dict[int, CompileBegun] = {}
+        self._interrupts: dict[int, Callable[[], object]] = {}
+
+    def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
+        """Add one; ``interrupt`` closes its monitor when the process ends."""
+        with self._lock:
+            self._begun[begun.key] = begun
+            if interrupt is not None:
+                self._interrupts[begun.key] = interrupt
+
+    def progress(self, key: int, graphs: int) -> None:
+        """Note how many graphs of one were compiled."""
+        with self._lock:
+            if begun := self._begun.get(key):
+                self._begun[key] = dataclasses.replace(begun, graphs=graphs)
+
+    def end(self, key: int) -> bool:
+        """Remove one; ``False`` if it had ended before."""
+        with self._lock:
+            self._interrupts.pop(key, None)
+            return self._begun.pop(key, None) is not None
+
+    def now(self) -> tuple[CompileBegun, ...]:
+        """Return what is compiling, oldest first."""
+        with self._lock:
+            return tuple(self._begun.values())
+
+    def interrupt(self) -> None:
+        """Close all as failed: the process ends, and its telemetry has to be whole."""
+        with self._lock:
+            interrupts = list(self._interrupts.values())
+        for interrupt in interrupts:
+            interrupt()

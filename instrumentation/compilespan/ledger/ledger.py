@@ -1,0 +1,178 @@
+"""The one place where records are added: a process's ledger.
+
+`get_ledger` returns the only instance; a forked child finds it empty.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compilespan.faults import contained
+from compilespan.ledger.active import ActiveCompiles, CompileBegun
+from compilespan.ledger.entries import Ended, Entry, Part
+from compilespan.ledger.followers import Followers
+from compilespan.ledger.readiness import Readiness
+from compilespan.ledger.totals import CompileTotals, TotalsBuilder
+from compilespan.process import renewed_after_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from compilespan.ledger.records import CompileRecord
+
+MAX_RECORDS = 4096
+
+
+class LedgerFile(Protocol):
+    """The journal of this process, as those see it who only add lines to it."""
+
+    directory: Path
+    path: Path
+
+    def note(self, line_type: str, values: Mapping[str, Any]) -> None:
+        """Add a line. Does not wait."""
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Wait until what was recorded up to now is written."""
+
+    def close(self, reason: str, timeout_s: float = 2.0) -> None:
+        """Write what is queued, and why this process ends."""
+
+    def abandon(self) -> None:
+        """Close the file without a line: in a forked child it is the parent's."""
+
+
+class CompileLedger:
+    """Counts and keeps what its process compiled. Safe to use from any thread.
+
+    Attributes:
+        active: What is compiling now.
+        readiness: When the process began and when it was ready.
+        followers: Who follows what is published here.
+        journal: The file that this process writes, if it has one.
+        before_first: Called before the first compile of a process, forked ones too.
+    """
+
+    def __init__(self) -> None:
+        self.journal: LedgerFile | None = None
+        self.before_first: list[Callable[[], object]] = []
+        self.readiness = Readiness()
+        self._missing: dict[str, str] = {}
+        self.renew()
+        renewed_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget everything: a forked child compiled nothing yet."""
+        if self.journal is not None:
+            self.journal.abandon()
+            self.journal = None
+        self.active = ActiveCompiles()
+        self.readiness = Readiness(self.readiness.before)
+        self.followers = Followers()
+        # Reentrant: a finalizer or a signal handler may compile while we hold it.
+        self._lock = threading.RLock()
+        self._records: deque[CompileRecord] = deque(maxlen=MAX_RECORDS)
+        self._builder = TotalsBuilder()
+        self._keys = itertools.count(1)
+        self._is_prepared = False
+
+    def totals(self) -> CompileTotals:
+        """Return what this process's compiles cost so far."""
+        with self._lock:
+            return self._builder.build()
+
+    def records(self) -> tuple[CompileRecord, ...]:
+        """Return the last 4096 records, oldest first."""
+        with self._lock:
+            return tuple(self._records)
+
+    def add_totals_to(self, builder: TotalsBuilder) -> None:
+        """Add this process's sums to those of others."""
+        with self._lock:
+            builder.update(self._builder)
+
+    def subscribe(self, callback: Callable[[CompileRecord], object]) -> Callable[[], None]:
+        """Call ``callback`` with each record from now on, in a thread of its own.
+
+        The queue is bounded; records that find it full are dropped and counted.
+
+        Returns:
+            A function that ends the subscription after what is queued was delivered.
+        """
+
+        def records_only(entry: Entry) -> None:
+            if isinstance(entry, Ended) and entry.record is not None:
+                callback(entry.record)
+
+        followers = self.followers
+        subscription = followers.follow(records_only)
+        return lambda: followers.unfollow(subscription)
+
+    def prepare(self) -> int:
+        """Make ready for a compile that is about to begin; returns the key for it."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            for call in self.before_first:
+                with contained("prepare the first compile"):
+                    call()
+        return next(self._keys)
+
+    def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
+        """Note that a compile began; ``interrupt`` closes its monitor at the process's end."""
+        with self._lock:
+            self.active.begin(begun, interrupt)
+            self.followers.publish(begun)
+
+    def end(self, key: int, record: CompileRecord | None) -> None:
+        """Note that a compile is over, with its record if it leaves one. Once for each key."""
+        with self._lock:
+            if not self.active.end(key):
+                return
+            if record is not None:
+                self._records.append(record)
+                self._builder.add(record)
+            self.followers.publish(Ended(key, record))
+
+    def note_part(self, part: Part) -> None:
+        """Note how long a part of the start took."""
+        self.readiness.note(part)
+        self.followers.publish(part)
+
+    def mark_ready(self) -> None:
+        """Declare the process ready: what compiles from now on delays requests."""
+        ready = self.readiness.mark()
+        if ready is not None:
+            self.followers.publish(ready)
+
+    def missing(self) -> Mapping[str, str]:
+        """Return the private names of torch and vLLM that this version lacks.
+
+        Returns:
+            By name, e.g. ``torch._dynamo.utils.ChromiumEventLogger.log_instant_event``: what the
+            telemetry lacks without it.
+        """
+        return dict(self._missing)
+
+    def note_missing(self, name: str, lost: str) -> None:
+        """Note that a private name is not there, and what is lost without it."""
+        self._missing[name] = lost
+
+
+_ledger = CompileLedger()
+
+
+def get_ledger() -> CompileLedger:
+    """Return this process's ledger."""
+    return _ledger
+
+
+def mark_ready() -> None:
+    """Declare this process ready to serve; its phase is ``serving`` from now on.
+
+    Servers that warm up through `compilespan_service` need not call it.
+    """
+    _ledger.mark_ready()

@@ -1,0 +1,159 @@
+"""What one compile left behind: the record that every output is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase, Trigger
+
+MAX_EVENTS = 256
+"""Events kept per record; later ones are dropped. Spans follow the SDK's own limit."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GraphBreak:
+    """Where Dynamo had to end a graph, or to give a frame back, and why.
+
+    Attributes:
+        reason: Dynamo's explanation.
+        file: Of the innermost line of the user's code: outside torch, the standard library and
+            site-packages; empty if there is none.
+        line: Its number, 0 if there is none.
+        hint: What Dynamo suggests; empty if nothing.
+        link: Page of torch's documentation about this kind of break; empty if there is none.
+        inner_file: Of the innermost line of all, which may be in a library.
+        inner_line: Its number.
+    """
+
+    reason: str
+    file: str = ""
+    line: int = 0
+    hint: str = ""
+    link: str = ""
+    inner_file: str = ""
+    inner_line: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompileEvent:
+    """Something that happened inside a compile, and when; it accounts for no time (rule 3).
+
+    Attributes:
+        name: As of the span event, e.g. ``torch.compile.graph``.
+        time_ns: Nanoseconds since the epoch.
+        attributes: As of the span event, long texts cut.
+    """
+
+    name: str
+    time_ns: int
+    attributes: Mapping[str, AttributeValue]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompileRecord:
+    """One compile, load, capture or explicit block, as its monitor closed it.
+
+    Attributes:
+        name: Class of the compiled module, qualified name of a function, or what the block said.
+        is_encoder: Whether it belongs to an encoder: ``component`` is ``encoder``.
+        kind: ``compile``, ``load``, ``capture`` or ``empty``.
+        trigger: What began it, e.g. ``dynamo``.
+        phase: ``startup``, ``warmup`` or ``serving``.
+        outcome: ``ok``, ``skipped`` or ``failed`` (rule 5).
+        error_type: Qualified class of the exception; only where ``failed``.
+        start_ns: Nanoseconds since the epoch.
+        duration_ns: Nanoseconds on a monotonic clock, read once (rule 2).
+        graphs: How many graphs were handed to the backend.
+        cache_hits: How many of them came from a cache.
+        cache_misses: How many were compiled and stored.
+        cache_bypasses: How many were compiled and not stored.
+        cache_result: The one result of its graphs, ``mixed``, or ``None`` without a cache.
+        is_recompile: The same owner compiled this frame before.
+        recompile_reason: The guard that failed, as Dynamo words it.
+        graph_breaks: The first graph breaks, at most 64.
+        compile_ids: Dynamo's ids, e.g. ``("0/0",)``.
+        trace_id: Of the span, 32 hex digits; empty where there is no span.
+        span_id: Of the span, 16 hex digits; empty where there is no span.
+        pid: Process that compiled.
+        thread_id: Thread that compiled.
+        recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
+        events: What happened inside, oldest first, at most 256.
+        request: Method and route of the request that waited for it, if its server says so.
+        component: ``encoder``, ``language_model`` or ``other``.
+        skip_reason: Why Dynamo gave the frame back; only if ``skipped``.
+        file: Source file of the compiled frame, ``None`` if unknown.
+        line: First line of the compiled frame.
+    """
+
+    name: str
+    is_encoder: bool
+    kind: Kind
+    trigger: Trigger
+    phase: Phase
+    outcome: Outcome
+    error_type: str | None
+    start_ns: int
+    duration_ns: int
+    graphs: int
+    cache_hits: int
+    cache_misses: int
+    cache_bypasses: int
+    cache_result: CacheResult | None
+    is_recompile: bool
+    recompile_reason: str | None
+    graph_breaks: tuple[GraphBreak, ...]
+    compile_ids: tuple[str, ...]
+    trace_id: str
+    span_id: str
+    pid: int
+    thread_id: int
+    component: Component
+    recompile_limit_hit: bool = False
+    events: tuple[CompileEvent, ...] = ()
+    request: str | None = None
+    skip_reason: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a record that contradicts itself.
+
+        Raises:
+            ValueError: ``is_encoder`` and ``component`` say different things.
+        """
+        if self.is_encoder != (self.component == "encoder"):
+            msg = f"is_encoder={self.is_encoder} contradicts component={self.component!r}"
+            raise ValueError(msg)
+
+    @property
+    def duration_s(self) -> float:
+        """The duration in seconds: the number that every output shows."""
+        return self.duration_ns / 1e9
+
+    @property
+    def end_ns(self) -> int:
+        """End in nanoseconds since the epoch: start and monotonic duration (rule 2)."""
+        return self.start_ns + self.duration_ns
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CompileRecord:
+        """Rebuild a record; fields of a newer version are left out.
+
+        Raises:
+            TypeError: A field is missing.
+        """
+        known = {key: values[key] for key in cls.__slots__ if key in values}
+        known["graph_breaks"] = tuple(GraphBreak(**each) for each in known["graph_breaks"])
+        known["compile_ids"] = tuple(known["compile_ids"])
+        known["events"] = tuple(CompileEvent(**each) for each in known.get("events", ()))
+        return cls(**known)

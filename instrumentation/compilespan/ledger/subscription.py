@@ -1,0 +1,100 @@
+"""Hands what the ledger records to whoever listens, without ever waiting for them (rule 6)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_logger = logging.getLogger("compilespan")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Subscription(Generic[T]):
+    """A bounded queue in front of a callback that runs in a thread of its own.
+
+    `put` never blocks: when the queue is full the item is dropped. An exception of the callback
+    is logged once and ends nothing.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[[T], object],
+        *,
+        maxsize: int = 8192,
+        signal: str = "subscription",
+        prepare: Callable[[], object] | None = None,
+        idle: Callable[[], float | None] | None = None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            callback: Gets each item, one after another.
+            maxsize: Items that may wait.
+            signal: What is lost when the queue is full, as `CompileLedger.dropped` names it.
+            prepare: Called in the thread before the first item.
+            idle: Called between items; returns after how many seconds it wants to be called
+                again, ``None`` for not before the next item.
+        """
+        # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
+        self._queue: queue.SimpleQueue[T | threading.Event | None] = queue.SimpleQueue()
+        self._maxsize = maxsize
+        self._callback = callback
+        self._prepare = prepare
+        self._idle = idle
+        self._complained = False
+        self.signal = signal
+        self._thread = threading.Thread(target=self._run, name=f"compilespan-{signal}", daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> bool:
+        """Queue an item; ``False`` if it was dropped."""
+        if self._queue.qsize() >= self._maxsize:
+            return False
+        self._queue.put(item)
+        return True
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Let the thread finish what is queued; ``True`` if it did within ``timeout_s``."""
+        self._queue.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def drain(self, timeout_s: float = 2.0) -> bool:
+        """Wait until what is queued now was delivered; ``True`` if it was in time."""
+        delivered = threading.Event()
+        self._queue.put(delivered)
+        return delivered.wait(timeout_s)
+
+    def _run(self) -> None:
+        if self._prepare is not None:
+            self._call(self._prepare)
+        while True:
+            wait_s = self._call(self._idle) if self._idle is not None else None
+            try:
+                item = self._queue.get(timeout=wait_s)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, threading.Event):
+                item.set()
+            else:
+                self._call(functools.partial(self._callback, item))
+
+    def _call(self, call: Callable[[], R]) -> R | None:
+        try:
+            return call()
+        except Exception:
+            if not self._complained:
+                self._complained = True
+                _logger.warning("%s: a callback failed", self._thread.name, exc_info=True)
+            return None

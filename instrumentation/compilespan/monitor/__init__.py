@@ -1,0 +1,1 @@
+"""One compile while it goes on: its clock, what it counts, and what surrounds it."""

@@ -1,0 +1,169 @@
+"""`monitor_torch_compile`: an explicit block around code that compiles."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+
+from compilespan import semconv
+from compilespan.components.marks import stated
+from compilespan.faults import contained
+from compilespan.monitor.surroundings import current
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import Window
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from compilespan.monitor.monitor import Monitor
+    from compilespan.semconv import Kind
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_logger = logging.getLogger("compilespan")
+
+
+class monitor_torch_compile:  # noqa: N801  # used like a function, as contextlib's are
+    """Account for a block of code as one compile, whatever compiles inside it.
+
+    A context manager and a decorator (a coroutine function is awaited inside). Its duration is
+    its wall time. It adopts the compiles whose context descends from it while it is open: they
+    become its events. A block inside another open block is an event of that one. One object may
+    be entered by several threads and tasks at once: each entry is a block of its own.
+
+        with monitor_torch_compile("vision_tower", is_encoder=True) as monitor:
+            model(pixels)
+            monitor.add_event("torch.compile.graph", {"torch.compile.cache.result": "hit"})
+
+    Args:
+        name: What the record is called. Defaults to a decorated function's qualified name, and to
+            ``torch.compile`` for a block.
+        is_encoder: Whether this is an encoder's compile; ``False`` says that it is a language
+            model's. ``None`` lets what compiles inside decide.
+        kind: ``compile``, ``load``, ``capture``, ``empty``; ``None`` is decided at the end by
+            what was seen: a block in which nothing compiled is ``empty`` and counts nowhere.
+        message: Logged once at INFO when the block ends, with its seconds.
+
+    Raises:
+        TypeError: ``name`` is not a string (the decorator needs its parentheses), or the decorated
+            function is a generator: what it yields to is not its own time.
+        ValueError: ``kind`` is not one of these.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        is_encoder: bool | None = None,
+        kind: Kind | None = None,
+        message: str = "torch.compile took %.2f s in total",
+    ) -> None:
+        if name is not None and not isinstance(name, str):
+            msg = (
+                f"the name of a monitor is {name!r}, not a string; "
+                "as a decorator write @monitor_torch_compile() with parentheses"
+            )
+            raise TypeError(msg)
+        if kind is not None and kind not in _KINDS:
+            msg = f"kind is {kind!r}; use one of {', '.join(_KINDS)}, or None to let it be decided"
+            raise ValueError(msg)
+        self._name = name
+        self._is_encoder = is_encoder
+        self._kind = kind
+        self._message = message
+        self._windows: list[Window] = []
+
+    def __enter__(self) -> Monitor:
+        """Open the monitor."""
+        unit = Unit(
+            semconv.name(self._name or semconv.SPAN_COMPILE),
+            "explicit",
+            kind=self._kind,
+            stated=stated(is_encoder=self._is_encoder),
+        )
+        window = Window(unit)
+        self._windows.append(window)
+        return window.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it; the exception goes on unchanged."""
+        window = self._own_window()
+        is_own = window.monitor.is_outermost
+        window.__exit__(exc_type, error, traceback)
+        if is_own and self._message:
+            with contained("log the duration of a block"):
+                _logger.info("%s", _worded(self._message, window.monitor.duration_s))
+
+    def __call__(self, function: F) -> F:
+        """Decorate ``function``: each call is a block."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            msg = (
+                f"monitor_torch_compile cannot decorate the generator {_name_of(function)}: its "
+                "call returns at once; put `with monitor_torch_compile(...)` around what compiles"
+            )
+            raise TypeError(msg)
+
+        def block() -> monitor_torch_compile:
+            return monitor_torch_compile(
+                self._name or _name_of(function),
+                is_encoder=self._is_encoder,
+                kind=self._kind,
+                message=self._message,
+            )
+
+        if _is_coroutine_function(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with block():
+                    return await function(*args, **kwargs)
+
+            return cast("F", awaited)
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with block():
+                return function(*args, **kwargs)
+
+        return cast("F", called)
+
+    def _own_window(self) -> Window:
+        """Remove and return the window that was opened last in this context."""
+        innermost = current()
+        around = innermost.outwards() if innermost is not None else []
+        for surroundings in around:
+            for window in self._windows:
+                if window.surroundings is surroundings:
+                    self._windows.remove(window)
+                    return window
+        return self._windows.pop()  # left in another context than it was entered in
+
+
+_KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(semconv.Kind))
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004  # an object with an async __call__
+    )
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def _worded(message: str, duration_s: float) -> str:
+    try:
+        return message % duration_s
+    except (TypeError, ValueError):  # a message without a place for the number is fine too
+        return message

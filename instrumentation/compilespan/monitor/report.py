@@ -1,0 +1,107 @@
+"""The outputs of one compile: its span, the ledger, its listener, the metrics.
+
+Each output is guarded by itself, so that a span processor that raises costs the span and neither
+the histogram its point nor the ledger its record (rules 2 and 6).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.ledger import get_ledger
+from compilespan.telemetry.telemetry import Telemetry, active_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.ledger.records import CompileEvent, CompileRecord
+    from compilespan.monitor.surroundings import Place
+    from compilespan.monitor.unit import Unit
+    from compilespan.semconv import Component
+
+
+class Report:
+    """What every output knows of one compile; begun once, ended once."""
+
+    def __init__(self) -> None:
+        self.span: Span = trace.INVALID_SPAN
+        self._telemetry: Telemetry = active_telemetry()
+        self._telemetry.prepare()
+        self._place: Place | None = None
+        self._ledger = get_ledger()
+        self._key = self._ledger.prepare()
+
+    def begin(
+        self,
+        unit: Unit,
+        place: Place,
+        component: Component,
+        *,
+        started_ns: int,
+        start_ns: int,
+        interrupt: Callable[[], object],
+    ) -> None:
+        """Report that the compile began.
+
+        Args:
+            unit: What begins.
+            place: What surrounds it.
+            component: As known by now.
+            started_ns: When, as ``time.perf_counter_ns()``.
+            start_ns: The same moment in nanoseconds since the epoch.
+            interrupt: Closes its monitor when the process ends.
+        """
+        self._place = place
+        attributes: dict[str, AttributeValue] = {
+            semconv.IS_ENCODER: component == "encoder",
+            semconv.COMPONENT: component,
+            semconv.NAME: unit.name,
+            semconv.TRIGGER: unit.trigger,
+            semconv.PHASE: place.phase,
+            **unit.attributes,
+        }
+        if unit.kind is not None:
+            attributes[semconv.KIND] = unit.kind
+        with contained("start the span of a compile"):
+            self.span = self._telemetry.start_span(unit.name, start_ns, attributes, place.parent)
+        begun = CompileBegun(self._key, unit.name, component, start_ns, started_ns)
+        self._ledger.begin(begun, interrupt)
+        if place.listener is not None:
+            with contained("call a listener at the beginning of a compile"):
+                place.listener.begun(begun)
+
+    def event(self, event: CompileEvent, graphs: int) -> None:
+        """Report something that happened inside; ``graphs`` were compiled by now."""
+        with contained("add an event to the span of a compile"):
+            self._telemetry.add_event(self.span, event.name, event.attributes, event.time_ns)
+        if self._place is not None and self._place.listener is not None:
+            with contained("call a listener at an event of a compile"):
+                self._place.listener.happened(self._key, event)
+        if event.name == semconv.EVENT_GRAPH:
+            self._ledger.active.progress(self._key, graphs)
+
+    def end(self, record: CompileRecord, graph_breaks: int, error: BaseException | None) -> None:
+        """Report the record, the same to every output."""
+        try:
+            with contained("end the span of a compile"):
+                self._telemetry.end_span(self.span, record, graph_breaks, error)
+            with contained("measure a compile"):
+                context = trace.set_span_in_context(self.span)
+                self._telemetry.metrics.measure(record, context)
+        finally:
+            self._ledger.end(self._key, record)
+        if self._place is not None and self._place.listener is not None:
+            with contained("call a listener at the end of a compile"):
+                self._place.listener.ended(self._key, record)
+
+    def discard(self) -> None:
+        """Report that it is over, without a record."""
+        self._ledger.end(self._key, None)

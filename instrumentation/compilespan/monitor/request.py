@@ -1,0 +1,48 @@
+"""The request that waits for a compile, if its server says which one it serves."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.telemetry.propagation import has_ended
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def current_request() -> str | None:
+    """Return method and route of the request that is served here, e.g. ``POST /generate``.
+
+    FastAPI keeps the request in OpenTelemetry's context, below spans of its own; with other
+    instrumentations the server's span itself is current. ``None`` if there is none, or if it has
+    ended: a task that it started may live on.
+    """
+    with contained("find out the request that waits for a compile"):
+        # Only if the server imported it; before FastAPI 0.165 there is no such module.
+        fastapi: ModuleType | None = sys.modules.get("fastapi.telemetry")
+        found = _of_fastapi(fastapi) if fastapi is not None else None
+        found = found or _of_server_span()
+        return semconv.name(found) if found else None
+    return None
+
+
+def _of_fastapi(fastapi: Any) -> str | None:
+    data = fastapi.get_telemetry_data()  # None once the request has ended
+    if data is None or data.request is None:
+        return None
+    route = data.request.scope.get("route")
+    return f"{data.request.method} {route.path}" if route is not None else None
+
+
+def _of_server_span() -> str | None:
+    span = trace.get_current_span()
+    # The API's spans have neither kind nor name; the SDK's have both.
+    if getattr(span, "kind", None) is not SpanKind.SERVER or has_ended(span):
+        return None
+    return str(getattr(span, "name", "")) or None

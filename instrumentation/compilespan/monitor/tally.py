@@ -1,0 +1,189 @@
+"""What a monitor counts while it is open: graphs, cache results, breaks, nested outcomes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from compilespan import semconv
+from compilespan.ledger.records import MAX_EVENTS, CompileEvent, CompileRecord, GraphBreak
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.trace import SpanContext
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.monitor.surroundings import Place
+    from compilespan.monitor.unit import Unit
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome
+
+MAX_GRAPH_BREAKS = 64
+MAX_COMPILE_IDS = 256
+_CACHE_RESULTS: tuple[CacheResult, ...] = ("hit", "miss", "bypass")
+
+
+class Tally:
+    """Counts of one record. Not locked: the monitor that owns it is."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+        self.graph_break_count = 0
+        self.skip_reason: str | None = None
+        """Why Dynamo gave the frame back."""
+        self.events: list[CompileEvent] = []
+        self._graph_breaks: list[GraphBreak] = []
+        self._compile_ids: list[str] = []
+        self._is_recompile = False
+        self._recompile_reason: str | None = None
+        self._recompile_limit_hit = False
+        self._error_type: str | None = None
+        self._cache: dict[str, int] = dict.fromkeys(_CACHE_RESULTS, 0)
+        self._kinds: set[Kind] = set()
+        self._outcomes: set[Outcome] = set()
+        self._components: set[Component] = set()
+
+    def event(self, event: CompileEvent) -> None:
+        """Keep an event, and count it by its name."""
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
+        attributes = event.attributes
+        if event.name == semconv.EVENT_GRAPH:
+            self.graphs += 1
+            result = str(attributes.get(semconv.CACHE_RESULT))
+            if result in self._cache:
+                self._cache[result] += 1
+            self._kinds.add("compile")
+        elif event.name == semconv.EVENT_GRAPH_BREAK:
+            self.graph_break_count += 1
+            if len(self._graph_breaks) < MAX_GRAPH_BREAKS:
+                self._graph_breaks.append(_graph_break(attributes))
+        elif event.name == semconv.EVENT_RECOMPILE:
+            self._is_recompile = True
+            self._recompile_reason = str(attributes.get(semconv.RECOMPILE_REASON, ""))
+        elif event.name == semconv.EVENT_RECOMPILE_LIMIT:
+            self._recompile_limit_hit = True
+            self._recompile_reason = self._recompile_reason or str(
+                attributes.get(semconv.RECOMPILE_REASON, "")
+            )
+        elif event.name == semconv.EVENT_CUDAGRAPH:
+            self._kinds.add("capture")
+
+    def compile_id(self, compile_id: str | None) -> None:
+        """Note one of Dynamo's compile ids."""
+        if compile_id and len(self._compile_ids) < MAX_COMPILE_IDS:
+            self._compile_ids.append(compile_id)
+
+    def adopted(
+        self,
+        kind: Kind,
+        outcome: Outcome,
+        *,
+        error_type: str | None,
+        component: Component | None,
+    ) -> None:
+        """Count a compile that ended inside."""
+        self._kinds.add(kind)
+        self._error_type = error_type or self._error_type
+        self._outcomes.add(outcome)
+        if component is not None:
+            self._components.add(component)
+
+    @property
+    def cache_result(self) -> CacheResult | None:
+        """The one result of all graphs, ``mixed`` for several, ``None`` without a cache."""
+        seen = [result for result in _CACHE_RESULTS if self._cache[result]]
+        if len(seen) > 1:
+            return "mixed"
+        return seen[0] if seen else None
+
+    @property
+    def kind(self) -> Kind:
+        """What an explicit block was, from what was seen in it."""
+        kinds: tuple[Kind, ...] = ("compile", "load", "capture")
+        return next((kind for kind in kinds if kind in self._kinds), "empty")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of an explicit block that no exception left.
+
+        One compile that went well makes it ``ok``; a failure that the block itself handled counts
+        only if nothing went well.
+        """
+        if not self._outcomes or "ok" in self._outcomes:
+            return "ok"
+        return "failed" if "failed" in self._outcomes else "skipped"
+
+    @property
+    def component(self) -> Component:
+        """The component of all compiles inside; a mixture with a language model is one."""
+        if len(self._components) == 1:
+            return next(iter(self._components))
+        return "language_model" if "language_model" in self._components else "other"
+
+    def record(
+        self,
+        unit: Unit,
+        place: Place,
+        component: Component,
+        *,
+        outcome: Outcome,
+        error_type: str | None,
+        start_ns: int,
+        duration_ns: int,
+        thread_id: int,
+        span: SpanContext,
+    ) -> CompileRecord:
+        """Return the record of the compile that was counted here."""
+        return CompileRecord(
+            name=unit.name,
+            is_encoder=component == "encoder",
+            component=component,
+            kind=unit.kind or self.kind,
+            trigger=unit.trigger,
+            phase=place.phase,
+            outcome=outcome,
+            error_type=error_type or self._error_type if outcome == "failed" else None,
+            skip_reason=self.skip_reason if outcome == "skipped" else None,
+            start_ns=start_ns,
+            duration_ns=duration_ns,
+            graphs=self.graphs,
+            cache_hits=self._cache["hit"],
+            cache_misses=self._cache["miss"],
+            cache_bypasses=self._cache["bypass"],
+            cache_result=self.cache_result,
+            is_recompile=self._is_recompile,
+            recompile_reason=self._recompile_reason,
+            recompile_limit_hit=self._recompile_limit_hit,
+            graph_breaks=tuple(self._graph_breaks),
+            compile_ids=tuple(self._compile_ids),
+            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "",
+            span_id=trace.format_span_id(span.span_id) if span.is_valid else "",
+            pid=os.getpid(),
+            thread_id=thread_id,
+            events=tuple(self.events),
+            request=place.request,
+            file=unit.file,
+            line=unit.line,
+        )
+
+
+def _graph_break(attributes: Mapping[str, AttributeValue]) -> GraphBreak:
+    def text(key: str) -> str:
+        return str(attributes.get(key, ""))
+
+    def number(key: str) -> int:
+        value = text(key)
+        return int(value) if value.isdecimal() else 0
+
+    return GraphBreak(
+        reason=text(semconv.GRAPH_BREAK_REASON),
+        file=text(semconv.CODE_FILE_PATH),
+        line=number(semconv.CODE_LINE_NUMBER),
+        hint=text(semconv.GRAPH_BREAK_HINT),
+        link=text(semconv.GRAPH_BREAK_LINK),
+        inner_file=text(semconv.GRAPH_BREAK_INNER_FILE),
+        inner_line=number(semconv.GRAPH_BREAK_INNER_LINE),
+    )

@@ -1,0 +1,45 @@
+"""What is known of a compile when it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.semconv import Component, Kind, Trigger
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unit:
+    """What is known of a compile when it begins.
+
+    Attributes:
+        name: See `CompileRecord`.
+        trigger: What began it.
+        kind: ``None`` if what is seen inside decides.
+        stated: The component that a mark or the monitor's own argument states. It outweighs the
+            surroundings.
+        named: The component that names suggest; ``None`` if what is seen inside decides. The
+            surroundings outweigh it.
+        compile_id: Dynamo's id.
+        tentative: It leaves a record only if it ends without an error; until then no output
+            knows it.
+        file: Source file of the compiled frame.
+        line: First line of the compiled frame.
+        attributes: Further span attributes: backend, code.
+    """
+
+    name: str
+    trigger: Trigger
+    kind: Kind | None = "compile"
+    stated: Component | None = None
+    named: Component | None = None
+    compile_id: str | None = None
+    tentative: bool = False
+    file: str | None = None
+    line: int | None = None
+    attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What leaves through OpenTelemetry: spans, events, metrics, and where they hang."""

@@ -1,0 +1,49 @@
+"""Flushing within a bound, and at the end of processes that end without saying so."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from compilespan.faults import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CHILD_FLUSH_S = 3.0
+
+
+def at_once(calls: Sequence[Callable[[], Any]], timeout_s: float) -> bool:
+    """Make all calls at the same time; ``True`` if all came back within ``timeout_s``.
+
+    What hangs is left behind in a daemon thread, what raises is logged at DEBUG.
+    """
+    deadline = time.monotonic() + timeout_s
+    threads = [
+        threading.Thread(target=_quietly, args=(call,), daemon=True, name="compilespan-flush")
+        for call in calls
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def at_end_of_child(flush: Callable[[], object]) -> None:
+    """Call ``flush`` when this process ends, if it is a child of multiprocessing.
+
+    Such children end without ``atexit``, on which OpenTelemetry's providers rely; what they do
+    run is multiprocessing's own finalizers.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and process is not None and process.parent_process():
+        multiprocessing.Finalize(None, flush, exitpriority=5)
+
+
+def _quietly(call: Callable[[], Any]) -> None:
+    with contained("flush"):
+        call()

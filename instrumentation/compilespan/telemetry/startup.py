@@ -1,0 +1,156 @@
+"""The start of a server as a span: from the process's creation until it is ready.
+
+Its children explain the time: ``compilespan.startup.import``, ``compilespan.startup.load``, the
+warmup. What no child covers shows as a gap in the trace. The span can only be exported at its end,
+so its ids are journalled at once: a start that dies is reported by the next one
+(`compilespan.sdk.deaths`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.ledger.entries import Part
+from compilespan.ledger.ledger import get_ledger
+from compilespan.process import ForkSafeLock, epoch_ns, instance_id, now_ns
+from compilespan.telemetry.propagation import child_environment, environment_context
+from compilespan.telemetry.telemetry import active_telemetry, exception_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+StartupOutcome = Literal["ready", "failed", "shutdown", "died"]
+
+_PHASES = {"import": semconv.SPAN_STARTUP_IMPORT, "load": semconv.SPAN_STARTUP_LOAD}
+
+
+class Startup:
+    """The ``startup`` span of this process. Nothing here raises."""
+
+    def __init__(self) -> None:
+        """Know nothing yet; `begin` makes the span."""
+        self._lock = ForkSafeLock()
+        self._span: Span = trace.INVALID_SPAN
+        self._over = True
+        self._reserved_under: Context | None = None
+        self.context: Context = Context()
+        """What belongs to the start hangs here."""
+
+    def begin(self, *, deferred: bool = False) -> None:
+        """Start the span where the process began, under the ``TRACEPARENT`` of its launcher.
+
+        Args:
+            deferred: Only draw its ids now, and make it at its end. A process that still forks
+                workers must have no exporter yet: gRPC does not survive a fork.
+        """
+        parent = environment_context() or Context()
+        self.context = parent
+        with contained("begin the span of the start"):
+            self._span = _reserved(parent) if deferred else _made(parent)
+            self._reserved_under = parent if deferred else None
+            self._over = False
+            self.context = trace.set_span_in_context(self._span, parent)
+            get_ledger().readiness.on_ready = functools.partial(self.end, "ready")
+            self._journal(parent)
+
+    def hand_down(self) -> None:
+        """Leave context and instance in the environment, where children that start now find it."""
+        token = otel_context.attach(self.context)
+        try:
+            os.environ.update(child_environment())
+        finally:
+            otel_context.detach(token)
+
+    @contextmanager
+    def phase(self, name: Literal["import", "load"]) -> Iterator[None]:
+        """Account for a part of the start: a child span, and ``compilespan.startup.duration``."""
+        started_ns = time.perf_counter_ns()
+        began_ns = epoch_ns(started_ns)
+        span = active_telemetry().tracer.start_span(
+            _PHASES[name], context=self.context, start_time=began_ns
+        )
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield
+        except BaseException as error:
+            span.set_attribute(semconv.ERROR_TYPE, exception_type(error))
+            span.set_status(Status(StatusCode.ERROR, exception_type(error)))
+            raise
+        finally:
+            duration_ns = time.perf_counter_ns() - started_ns
+            span.end(end_time=began_ns + duration_ns)
+            get_ledger().note_part(Part(name, duration_ns / 1e9, began_ns))
+
+    def end(self, outcome: StartupOutcome, why: str | None = None) -> None:
+        """End it, once: ``ready`` where the ledger was told so, else with what went wrong."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+        if self._reserved_under is not None:
+            self._span = _made(self._reserved_under, self._span.get_span_context())
+        self._span.set_attribute(semconv.STARTUP_OUTCOME, outcome)
+        if outcome == "failed":
+            self._span.set_status(Status(StatusCode.ERROR, semconv.text(why or outcome)))
+        readiness = get_ledger().readiness
+        end_ns = now_ns()
+        if readiness.after_s is not None:
+            end_ns = readiness.since_ns + int(readiness.after_s * 1e9)
+        self._span.end(end_time=end_ns)
+
+    def _journal(self, parent: Context) -> None:
+        if (journal := get_ledger().journal) is None:
+            return
+        ids: dict[str, str | None] = {}  # none without a provider; the line says all the same
+        context = self._span.get_span_context()
+        if context.is_valid:
+            parent_id = trace.get_current_span(parent).get_span_context().span_id
+            ids = {
+                "trace_id": trace.format_trace_id(context.trace_id),
+                "span_id": trace.format_span_id(context.span_id),
+                "parent_id": trace.format_span_id(parent_id) if parent_id else None,
+            }
+        journal.note("startup", ids)
+
+
+def _made(parent: Context, ids: SpanContext | None = None) -> Span:
+    """Start the span; with ids that were drawn before, where there are any."""
+    telemetry = active_telemetry()
+    telemetry.prepare()
+
+    def start() -> Span:
+        return telemetry.tracer.start_span(
+            semconv.SPAN_STARTUP,
+            context=parent,
+            attributes={semconv.INSTANCE: instance_id()},
+            start_time=get_ledger().readiness.since_ns,
+        )
+
+    if ids is None or "opentelemetry.sdk.trace" not in sys.modules:
+        return start()
+    from compilespan.telemetry.ids import reused  # noqa: PLC0415  # needs the SDK
+
+    with reused(ids.trace_id, ids.span_id):
+        return start()
+
+
+def _reserved(parent: Context) -> Span:
+    """Draw the ids of a span that is to be made later."""
+    outer = trace.get_current_span(parent).get_span_context()
+    trace_id = outer.trace_id if outer.is_valid else secrets.randbits(128) or 1
+    span_id = secrets.randbits(64) or 1
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return NonRecordingSpan(SpanContext(trace_id, span_id, False, flags, outer.trace_state))

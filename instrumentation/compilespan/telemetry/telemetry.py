@@ -1,0 +1,239 @@
+"""The OpenTelemetry side of a monitor: its span, its events, and its metrics.
+
+Everything here uses the API only. Providers that are not given are the global ones, looked up
+when they are needed, so that a program may set them after it was instrumented.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Literal
+
+from opentelemetry import metrics, trace
+from opentelemetry._logs import NoOpLoggerProvider, SeverityNumber, get_logger, get_logger_provider
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.ledger.ledger import get_ledger
+from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child, at_once
+from compilespan.telemetry.metrics import CompileMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.ledger.records import CompileRecord
+    from compilespan.telemetry.propagation import Parent
+
+EventChannel = Literal["span", "log", "both"]
+
+_MAX_STACKTRACE = 16_384
+
+_logger = logging.getLogger("compilespan")
+
+
+class Telemetry:
+    """Instruments and a tracer, bound to providers."""
+
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        events: EventChannel = "span",
+    ) -> None:
+        self._tracer_provider = tracer_provider
+        self._meter_provider = meter_provider
+        self._logger_provider = logger_provider
+        self.tracer = trace.get_tracer(semconv.SCOPE, semconv.__version__, tracer_provider)
+        self._logger = get_logger(semconv.SCOPE, semconv.__version__, logger_provider)
+        self._span_events = events in ("span", "both")
+        self._log_events = events in ("log", "both")
+        self._repaired: object = None
+        self.metrics = CompileMetrics(
+            metrics.get_meter(semconv.SCOPE, semconv.__version__, meter_provider)
+        )
+
+    def prepare(self) -> None:
+        """Do what a span needs beforehand, so that it is not part of a measured compile."""
+        with contained("repair the ids of a tracer provider"):
+            self._repair_ids()
+
+    def start_span(
+        self, name: str, start_ns: int, attributes: Mapping[str, AttributeValue], parent: Parent
+    ) -> Span:
+        """Start the span of a compile at ``start_ns``, named after it."""
+        bounded = self.metrics.names.admit(name)
+        return self.tracer.start_span(
+            semconv.SPAN_COMPILE
+            if bounded == semconv.OTHER
+            else f"{semconv.SPAN_COMPILE} {bounded}",
+            context=parent.context,
+            kind=SpanKind.INTERNAL,
+            attributes=attributes,
+            links=parent.links,
+            start_time=start_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+    def flush(self, timeout_s: float) -> bool:
+        """Export what the providers hold, all signals at once, within ``timeout_s``."""
+        providers = (
+            self._tracer_provider or trace.get_tracer_provider(),
+            self._meter_provider or metrics.get_meter_provider(),
+            self._logger_provider or get_logger_provider(),
+        )
+        flushes = [flush for p in providers if (flush := getattr(p, "force_flush", None))]
+        return at_once(flushes, timeout_s)
+
+    def add_event(
+        self, span: Span, name: str, attributes: Mapping[str, AttributeValue], time_ns: int
+    ) -> None:
+        """Emit something that happened inside a compile, in the chosen channels.
+
+        Log-based events carry the monitor span's context explicitly: inside a backend another
+        span may be current.
+        """
+        if self._span_events:
+            span.add_event(name, attributes, timestamp=time_ns)
+        if self._log_events:
+            self._logger.emit(
+                event_name=name,
+                timestamp=time_ns,
+                severity_number=SeverityNumber.INFO,
+                attributes=dict(attributes),
+                context=trace.set_span_in_context(span),
+            )
+
+    def end_span(
+        self,
+        span: Span,
+        record: CompileRecord,
+        graph_breaks: int,
+        error: BaseException | None,
+    ) -> None:
+        """End the span where the record ends, whatever time it is by now (rule 2)."""
+        span.set_attributes(_end_attributes(record, graph_breaks))
+        if record.outcome == "failed":
+            if error is not None:
+                # As an event of ours, in the chosen channel, not through the span's own method.
+                self.add_event(span, semconv.EVENT_EXCEPTION, _exception(error), record.end_ns)
+            span.set_status(Status(StatusCode.ERROR, record.error_type))
+        dropped = getattr(span, "dropped_events", 0)
+        if isinstance(dropped, int) and dropped > 0:
+            span.set_attribute(semconv.EVENT_DROPPED, dropped)
+            get_ledger().followers.note_dropped("events", dropped)
+        span.end(end_time=record.end_ns)
+
+    def _repair_ids(self) -> None:
+        """Keep Dynamo's rewinding of ``random`` from duplicating span ids."""
+        provider = self._tracer_provider or trace.get_tracer_provider()
+        # Nobody has an SDK provider before the SDK is imported; the base install has none.
+        if provider is not self._repaired and "opentelemetry.sdk.trace" in sys.modules:
+            from compilespan.telemetry.ids import repair  # noqa: PLC0415  # needs the SDK
+
+            repair(provider)
+            self._repaired = provider
+
+
+def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        semconv.IS_ENCODER: record.is_encoder,
+        semconv.COMPONENT: record.component,
+        semconv.KIND: record.kind,
+        semconv.OUTCOME: record.outcome,
+        semconv.COMPILE_IDS: record.compile_ids,
+        semconv.GRAPH_COUNT: record.graphs,
+        semconv.GRAPH_BREAK_COUNT: graph_breaks,
+        semconv.IS_RECOMPILE: record.is_recompile,
+    }
+    if record.cache_result is not None:
+        attributes[semconv.CACHE_RESULT] = record.cache_result
+    if record.skip_reason is not None:
+        attributes[semconv.SKIP_REASON] = record.skip_reason
+    if record.error_type is not None:
+        attributes[semconv.ERROR_TYPE] = record.error_type
+    return attributes
+
+
+def exception_type(error: BaseException | type[BaseException]) -> str:
+    """Return the qualified name of an exception's class, builtins without their module."""
+    cls = error if isinstance(error, type) else type(error)
+    qualified = f"{cls.__module__}.{cls.__qualname__}"
+    return semconv.name(qualified.removeprefix("builtins."))
+
+
+def _exception(error: BaseException) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {"exception.type": exception_type(error)}
+    with contained("word an exception"):  # its __str__ is the program's
+        attributes["exception.message"] = semconv.text(error)
+        stack = "".join(traceback.format_exception(error))[-_MAX_STACKTRACE:]
+        attributes["exception.stacktrace"] = semconv.text(stack, _MAX_STACKTRACE)
+    return attributes
+
+
+_active: Telemetry | None = None
+_make: Callable[[], Telemetry] = Telemetry
+
+
+def active_telemetry() -> Telemetry:
+    """Return what the instrumentor set, else one that is bound to the global providers.
+
+    If its providers cannot be made, e.g. because an ``OTEL_*`` variable has a typo, one warning
+    says so, and there are records without spans.
+    """
+    global _active  # noqa: PLW0603  # made once, when first needed
+    if _active is None:
+        try:
+            _active = _make()
+        except Exception as error:
+            _logger.warning(
+                "compilespan: no spans and metrics are emitted: %s. "
+                "Totals are still counted. Correct the OTEL_* variables of this process.",
+                error,
+            )
+            _active = _silent()
+    return _active
+
+
+def _silent() -> Telemetry:
+    return Telemetry(NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider())
+
+
+def use_telemetry(telemetry: Telemetry | Callable[[], Telemetry] | None) -> None:
+    """Make monitors that begin from now on use these providers; ``None`` for the global ones.
+
+    A function is called when it is first needed, and again in a forked child: exporters do not
+    survive a fork.
+    """
+    global _active, _make  # noqa: PLW0603
+    _active, _make = None, Telemetry
+    if isinstance(telemetry, Telemetry):
+        _active = telemetry
+    elif telemetry is not None:
+        _make = telemetry
+
+
+def _after_fork() -> None:
+    global _active  # noqa: PLW0603
+    if _make is not Telemetry:
+        _active = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def flush_at_end_of_child() -> None:
+    """Flush when this process ends, if it is a child of multiprocessing."""
+    at_end_of_child(lambda: active_telemetry().flush(CHILD_FLUSH_S))

@@ -1,0 +1,1 @@
+"""The warmup: run each shape until nothing compiles, then prove that compiled code runs."""

@@ -1,0 +1,70 @@
+"""What compiled in the calls of a warmup, item by item."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from compilespan.ledger.totals import CompileTotals, TotalsBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from compilespan.ledger.active import CompileBegun
+    from compilespan.ledger.records import CompileEvent, CompileRecord
+    from compilespan.monitor.surroundings import Listener
+    from compilespan.warmup.plan import WarmupItem
+
+
+class Account:
+    """Counts the compiles in a warmup's surroundings for the item that runs, and passes them on.
+
+    A task that an earlier call started, such as a batching loop, compiles for the item that waits
+    for it: the one that runs.
+    """
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+        self._builder = TotalsBuilder()
+        self._item: WarmupItem | None = None
+        self._records: list[CompileRecord] = []
+        self._limits: dict[int, str | None] = {}
+
+    @property
+    def totals(self) -> CompileTotals:
+        """What all compiles cost so far."""
+        return self._builder.build()
+
+    @contextmanager
+    def of(self, item: WarmupItem) -> Iterator[list[CompileRecord]]:
+        """Count for ``item`` from now on; yields what compiles in this call."""
+        records: list[CompileRecord] = []
+        self._item, self._records = item, records
+        yield records
+        self._item = None
+
+    def limit_reason(self, item: WarmupItem) -> str | None:
+        """Return the guard at which an item hit the recompile limit, if it did."""
+        return self._limits.get(id(item))
+
+    def begun(self, begun: CompileBegun) -> None:
+        """Pass on that a compile began."""
+        if self._listener is not None:
+            self._listener.begun(begun)
+
+    def happened(self, key: int, event: CompileEvent) -> None:
+        """Pass on what happened in one."""
+        if self._listener is not None:
+            self._listener.happened(key, event)
+
+    def ended(self, key: int, record: CompileRecord) -> None:
+        """Account for a compile, and pass it on."""
+        self._builder.add(record)
+        if self._item is not None:
+            self._item.take(record)
+            if record.recompile_limit_hit:
+                self._limits[id(self._item)] = record.recompile_reason
+        if record.kind != "empty":
+            self._records.append(record)
+        if self._listener is not None:
+            self._listener.ended(key, record)

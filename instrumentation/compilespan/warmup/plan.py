@@ -1,0 +1,182 @@
+"""What a warmup is to do, and what became of it: targets, items, the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.process import now_ns
+from compilespan.telemetry.telemetry import active_telemetry, exception_type
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from compilespan.ledger.records import CompileRecord
+    from compilespan.ledger.totals import CompileTotals
+    from compilespan.semconv import CacheResult
+
+JsonScalar = str | int | float | bool | None
+Shape = Mapping[str, JsonScalar]
+ItemState = Literal[
+    "pending", "running", "warm", "eager", "unstable", "failed", "unverified", "cancelled"
+]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupTarget:
+    """One compiled model with the shapes to warm it for.
+
+    Attributes:
+        name: What people call it, unique among the targets.
+        run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
+            of serving. May be a coroutine function.
+        shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
+        load: Brings the weights; called once, before the first run.
+        executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
+        is_encoder: What its compiles are, where names would get it wrong.
+        timeout_s: Seconds that one item may take (enforced by the service).
+    """
+
+    name: str
+    run: Callable[[Shape], Any]
+    shapes: Sequence[Shape]
+    load: Callable[[], object] | None = dataclasses.field(default=None, kw_only=True)
+    executor: Executor | None = dataclasses.field(default=None, kw_only=True)
+    is_encoder: bool | None = dataclasses.field(default=None, kw_only=True)
+    timeout_s: float | None = dataclasses.field(default=None, kw_only=True)
+
+
+@dataclasses.dataclass(slots=True)
+class WarmupItem:
+    """A target and one of its shapes, and what became of it.
+
+    Attributes:
+        target: Name of the target.
+        shape: The shape.
+        state: ``warm``: compiled code ran and nothing compiled; ``eager``: it runs uncompiled;
+            ``unstable``: it compiled again although it had been run; ``failed``; ``unverified``:
+            run, and nobody could see whether compiled code ran.
+        calls: How often it was run.
+        compile_s: Seconds of compiles in its calls.
+        compiles: How many.
+        cache_result: The one cache result of its graphs, ``mixed`` for several.
+        error: What it failed of, or why it is not warm.
+        graphless: Dynamo was seen to make no graph of it.
+    """
+
+    target: str
+    shape: Shape
+    state: ItemState = "pending"
+    calls: int = 0
+    compile_s: float = 0.0
+    compiles: int = 0
+    cache_result: CacheResult | None = None
+    error: str | None = None
+    graphless: bool = False
+    _span: Span = dataclasses.field(default=trace.INVALID_SPAN, repr=False)
+    _end_ns: int | None = dataclasses.field(default=None, repr=False)
+    _error_type: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether serving this shape is expected neither to compile nor to run eager."""
+        return self.state in ("warm", "unverified")
+
+    @property
+    def label(self) -> str:
+        """The shape as one line of JSON."""
+        return json.dumps(self.shape, sort_keys=True)
+
+    def take(self, record: CompileRecord) -> None:
+        """Account for a compile of one of its calls."""
+        if record.kind == "compile" and record.outcome != "failed":
+            self.compile_s += record.duration_s
+            self.compiles += 1
+        if record.cache_result is not None:
+            same = self.cache_result in (None, record.cache_result)
+            self.cache_result = record.cache_result if same else "mixed"
+
+    def failed_by(self, error: BaseException) -> None:
+        """A call raised."""
+        self._error_type = exception_type(error)
+        self.state = "failed"
+        self.error = semconv.text(f"{self._error_type}: {error}")
+
+    def start_span(self) -> None:
+        """Begin its span; its compiles, those of the verify pass too, are its children."""
+        with contained("start the span of a warmup item"):
+            self._span = active_telemetry().tracer.start_span(
+                f"{semconv.SPAN_WARMUP_ITEM} {semconv.name(self.target)}",
+                attributes={semconv.TARGET: self.target, semconv.SHAPE: self.label},
+            )
+
+    @contextmanager
+    def span_current(self) -> Iterator[None]:
+        """Make it current for a call."""
+        with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            yield
+
+    def pause_span(self) -> None:
+        """Its first pass is over; the span will end here, once its final state is known."""
+        self._end_ns = now_ns()
+
+    def end_span(self) -> None:
+        """End it with the final state."""
+        span, self._span = self._span, trace.INVALID_SPAN
+        with contained("end the span of a warmup item"):
+            span.set_attribute(semconv.ITEM_STATE, self.state)
+            if self._error_type is not None:
+                span.set_attribute(semconv.ERROR_TYPE, self._error_type)
+                span.set_status(Status(StatusCode.ERROR, self._error_type))
+            span.end(end_time=self._end_ns)
+
+
+class Elsewhere(Protocol):
+    """A model that compiles in another process."""
+
+    def has_compiled(self) -> bool:
+        """Whether that process is known to have compiled or loaded it."""
+
+
+Plan = Sequence[tuple[WarmupTarget, WarmupItem]]
+
+
+def plan(targets: Sequence[WarmupTarget]) -> Plan:
+    """Return the items of these targets, in their order."""
+    return [(t, WarmupItem(t.name, dict(shape))) for t in targets for shape in t.shapes]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WarmupResult:
+    """What a warmup achieved.
+
+    Attributes:
+        items: In the order of the plan.
+        totals: What the compiles of its calls cost.
+        warnings: What an operator should look at although nothing failed.
+    """
+
+    items: tuple[WarmupItem, ...]
+    totals: CompileTotals
+    warnings: tuple[str, ...]
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether every item is warm, and there is one."""
+        return bool(self.items) and all(item.is_warm for item in self.items)
+
+    @property
+    def state(self) -> Literal["succeeded", "failed", "cancelled"]:
+        """``failed`` if an item failed; one that is only not warm is in `warnings`."""
+        states = {item.state for item in self.items}
+        if "failed" in states:
+            return "failed"
+        return "cancelled" if "cancelled" in states else "succeeded"

@@ -1,0 +1,133 @@
+"""The states of a warmup's items, and its span; what ends them once, from whichever thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from asyncio import CancelledError
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from compilespan import semconv
+from compilespan.faults import contained
+from compilespan.telemetry.telemetry import active_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from opentelemetry.trace import Span
+
+    from compilespan.warmup.plan import ItemState, Plan, WarmupItem
+
+_logger = logging.getLogger("compilespan")
+
+
+class Progress:
+    """Which item runs, what became of the others, and the span around all of them."""
+
+    def __init__(
+        self,
+        items: Plan,
+        on_item: Callable[[WarmupItem], object],
+        on_span: Callable[[Span], object] | None,
+        *,
+        survives_exit: bool,
+    ) -> None:
+        self._items = [item for _, item in items]
+        self._on_item = on_item
+        self._on_span = on_span
+        self._survived = (Exception, CancelledError, *([SystemExit] if survives_exit else []))
+        self._lock = threading.Lock()
+        self._running: WarmupItem | None = None
+        self._span: Span = trace.INVALID_SPAN
+        self.is_over = False
+        """Whether nothing changes an item any more."""
+
+    def __enter__(self) -> None:
+        """Start the span of the warmup, and make it current."""
+        with contained("start the span of a warmup"):
+            self._span = active_telemetry().tracer.start_span(semconv.SPAN_WARMUP)
+        if self._on_span is not None:
+            self._on_span(self._span)
+        self._current = trace.use_span(
+            self._span, record_exception=False, set_status_on_exception=False
+        )
+        self._current.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Make what was current before current again."""
+        self._current.__exit__(exc_type, error, traceback)
+
+    def settle(self, item: WarmupItem, state: ItemState, error: str | None = None) -> None:
+        """Set an item's state, unless the warmup is over."""
+        with self._lock:
+            if self.is_over:
+                return
+            item.state, item.error = state, error
+        self._on_item(item)
+
+    @contextmanager
+    def running(self, item: WarmupItem) -> Iterator[None]:
+        """Run one call of an item. An exception fails the item and ends here.
+
+        ``KeyboardInterrupt`` and ``SystemExit`` fail it and go on: the program is to end.
+        """
+        self._running = item
+        try:
+            yield
+        except self._survived as error:
+            _logger.warning("warmup of %s %s failed", item.target, item.shape, exc_info=True)
+            self._fail(item, error)
+        except BaseException as error:
+            self._fail(item, error)
+            raise
+        finally:
+            self._running = None
+
+    def end(self, state: str) -> None:
+        """End the spans; from now on nothing changes an item."""
+        with self._lock:
+            self._end(state, "an item failed" if state == "failed" else None)
+
+    def abandon(self, state: str, why: str) -> bool:
+        """End it although a call goes on; ``False`` if it was over already."""
+        with self._lock:
+            if self.is_over:
+                return False
+            for item in self._items:
+                if item is self._running:
+                    item.state, item.error = "failed", why
+                elif item.state == "pending":
+                    item.state = "cancelled"
+                else:
+                    continue
+                self._on_item(item)
+            self._end(state, why)
+        return True
+
+    def _fail(self, item: WarmupItem, error: BaseException) -> None:
+        with self._lock:
+            if not self.is_over:
+                item.failed_by(error)
+        self._on_item(item)
+
+    def _end(self, state: str, error: str | None) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        for item in self._items:
+            item.end_span()
+        with contained("end the span of a warmup"):
+            self._span.set_attribute(semconv.JOB_STATE, state)
+            if error is not None:
+                self._span.set_status(Status(StatusCode.ERROR, error))
+            self._span.end()

@@ -1,0 +1,257 @@
+"""The warmup itself: run each shape until nothing compiles any more, then prove it.
+
+No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the service's jobs.
+
+    from compilespan import WarmupTarget, warm
+
+    target = WarmupTarget("encoder", run=lambda shape: model(pixels(**shape)),
+                          shapes=[{"batch": 1}, {"batch": 8}])
+    result = warm([target])
+    assert result.is_warm, result.items
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from compilespan.components.marks import stated
+from compilespan.dynamo.watch import compiled_code_watch
+from compilespan.ledger.ledger import get_ledger
+from compilespan.monitor.surroundings import Surroundings
+from compilespan.reasons import advice, limit_advice
+from compilespan.warmup.account import Account
+from compilespan.warmup.call import call, call_watched
+from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
+from compilespan.warmup.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from opentelemetry.trace import Span
+
+    from compilespan.ledger.records import CompileRecord
+    from compilespan.ledger.totals import CompileTotals
+    from compilespan.monitor.surroundings import Listener
+    from compilespan.warmup.plan import Elsewhere, Plan, WarmupTarget
+
+OnError = Literal["stop", "continue"]
+
+MAX_CALLS = 3
+"""Calls of an item before it is called unstable."""
+
+
+def warm(
+    targets: Sequence[WarmupTarget],
+    *,
+    verify: bool = True,
+    on_error: OnError = "continue",
+    on_item: Callable[[WarmupItem], object] | None = None,
+) -> WarmupResult:
+    """Load the targets, run every shape until it compiles nothing, then verify.
+
+    Args:
+        targets: What to warm.
+        verify: Run every item once more at the end. What still compiles is ``unstable``; an item
+            in whose call no compiled code ran is ``eager``.
+        on_error: Whether the first failed item ends it; the others then stay ``pending``.
+        on_item: Called when an item's state changes, in this thread.
+
+    Returns:
+        The items in order, and what their compiles cost. Without any item it is not warm.
+    """
+    for target in targets:
+        if target.load is not None:
+            target.load()
+    return Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
+
+
+class Warmup:
+    """One run over planned items of loaded targets; what `warm` and the service's jobs use."""
+
+    def __init__(
+        self,
+        items: Plan,
+        *,
+        verify: bool = True,
+        on_error: OnError = "continue",
+        on_item: Callable[[WarmupItem], object] | None = None,
+        listener: Listener | None = None,
+        on_span: Callable[[Span], object] | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+        elsewhere: Callable[[WarmupTarget], Elsewhere | None] = lambda _: None,
+        survives_exit: bool = False,
+    ) -> None:
+        """Take a plan.
+
+        Args:
+            items: From `plan`, or some of it.
+            verify: See `warm`.
+            on_error: See `warm`.
+            on_item: See `warm`.
+            listener: Is called for the compiles of its calls, in the compiling thread.
+            on_span: Gets the span of the warmup when it begins, e.g. to name a job on it.
+            go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
+            elsewhere: Returns what a target runs in another process, if it does.
+            survives_exit: Whether ``SystemExit`` fails only its item. For a thread in which no
+                signal handler runs: there the target itself has called ``sys.exit()``.
+        """
+        self._items = items
+        self._verify_pass = verify
+        self._on_error = on_error
+        self._go_on = go_on
+        self._elsewhere = elsewhere
+        self._progress = Progress(
+            items, on_item or (lambda _: None), on_span, survives_exit=survives_exit
+        )
+        self._account = Account(listener)
+        self._surroundings = Surroundings(phase="warmup", listener=self._account)
+
+    @property
+    def totals(self) -> CompileTotals:
+        """What the compiles of its calls cost so far."""
+        return self._account.totals
+
+    def run(self) -> WarmupResult:
+        """Warm the items, one after another, in this thread or their targets' executors.
+
+        Raises:
+            KeyboardInterrupt: As do ``SystemExit`` and whatever else is not an `Exception`: the
+                program is to end, and so does the warmup.
+        """
+        items = tuple(item for _, item in self._items)
+        with self._progress, self._surroundings:
+            try:
+                self._run()
+            finally:
+                result = WarmupResult(items, self.totals, tuple(_warnings(items)))
+                self._progress.end(result.state)
+        return result
+
+    def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> bool:
+        """End it from another thread although a call goes on; ``False`` if it was over already.
+
+        The spans end now. What the call compiles later is still counted; the items stay as they
+        are: the one that runs has failed, what did not begin is cancelled.
+        """
+        return self._progress.abandon(state, why)
+
+    def _run(self) -> None:
+        progress = self._progress
+        for target, item in self._items:
+            if progress.is_over:
+                return
+            if not self._go_on():
+                progress.settle(item, "cancelled")
+                continue
+            item.start_span()
+            progress.settle(item, "running")
+            self._until_nothing_compiles(target, item)
+            item.pause_span()
+            if item.state == "failed" and self._on_error == "stop":
+                return
+        for target, item in self._items if self._verify_pass else ():
+            if item.state == "unverified" and self._go_on() and not progress.is_over:
+                self._verify(target, item)
+
+    def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
+        last: list[CompileRecord] = []
+        for _ in range(MAX_CALLS):
+            if not self._go_on():
+                self._progress.settle(item, "cancelled")
+                return
+            with self._one_call(target, item) as records:
+                call(target, item.shape)
+            if item.state == "failed":
+                return
+            if not records:
+                if last and all(record.outcome != "ok" for record in last):
+                    item.graphless = True
+                self._settle_first_pass(item, last)
+                return
+            last = records
+        if all(record.outcome != "ok" for record in last):
+            why = f"Dynamo gives it back at each call{_why(last)}"
+            self._progress.settle(item, "eager", why)
+        else:
+            why = f"compiles at each of {MAX_CALLS} calls{_why(last)}"
+            self._progress.settle(item, "unstable", why)
+
+    def _settle_first_pass(self, item: WarmupItem, last: list[CompileRecord]) -> None:
+        limits = [record for record in last if record.recompile_limit_hit]
+        if limits:
+            self._progress.settle(item, "eager", limit_advice(limits[-1].recompile_reason))
+        elif item.graphless:
+            self._progress.settle(item, "eager", f"Dynamo made no graph of it{_why(last)}")
+        else:
+            self._progress.settle(item, "unverified")
+
+    def _verify(self, target: WarmupTarget, item: WarmupItem) -> None:
+        """Settle an item by a call in which nothing may compile and compiled code has to run."""
+        hits = misses = 0
+        with self._one_call(target, item) as records:
+            hits, misses = call_watched(target, item.shape, self._surroundings)
+        if item.state == "failed":
+            return
+        elsewhere = self._elsewhere(target)
+        if records:
+            why = f"compiled again in the verify pass{_why(records)}"
+            self._progress.settle(item, "unstable", why)
+        elif elsewhere is not None:
+            self._progress.settle(item, "warm" if elsewhere.has_compiled() else "unverified")
+        elif misses:
+            self._progress.settle(item, "eager", limit_advice(self._account.limit_reason(item)))
+        elif hits:
+            self._progress.settle(item, "warm")
+        elif reason := _cannot_see():
+            self._progress.settle(item, "unverified", reason)
+        else:
+            self._progress.settle(item, "eager", _NEVER_COMPILED)
+
+    @contextmanager
+    def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[list[CompileRecord]]:
+        """Account for one call of an item; yields what compiles in it. A failure is the item's."""
+        item.calls += 1
+        self._surroundings.component = stated(is_encoder=target.is_encoder)
+        with self._account.of(item) as records, self._progress.running(item), item.span_current():
+            yield records
+
+
+_NEVER_COMPILED = (
+    "no compiled code ran: let run() call what torch.compile returned, in this process; "
+    "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off, and "
+    "a model that has a thread of its own needs the target's executor"
+)
+
+
+def _cannot_see() -> str | None:
+    """Return why compiled code may have run unseen; ``None`` if it would have been seen."""
+    if "torch" in sys.modules and not compiled_code_watch.sees_guards:
+        return "this version of torch does not tell whether compiled code runs"
+    if any(record.trigger in ("aot_load", "aot_compile") for record in get_ledger().records()):
+        return "an artefact was loaded whose calls cannot be seen"
+    return None
+
+
+def _warnings(items: Sequence[WarmupItem]) -> list[str]:
+    if not items:
+        return ["there is nothing to warm: no target has a shape"]
+    return [
+        f"{item.target} {item.label}: {item.state}, {item.error}"
+        for item in items
+        if item.state in ("eager", "unstable") or (item.state == "unverified" and item.error)
+    ]
+
+
+def _why(records: Sequence[CompileRecord]) -> str:
+    reasons = [record.recompile_reason for record in records if record.recompile_reason]
+    if reasons:
+        return f", {advice(reasons[-1])}"
+    skipped = [record for record in records if record.skip_reason]
+    if not skipped:
+        return ""
+    last = skipped[-1]
+    breaks = last.graph_breaks[-1:]
+    file, line = (breaks[0].file, breaks[0].line) if breaks else (last.file, last.line)
+    return f": {last.skip_reason}" + (f" ({file}:{line})" if file else "")
