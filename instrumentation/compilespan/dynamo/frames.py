@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-import compilespan
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
@@ -22,17 +20,17 @@ if TYPE_CHECKING:
 _MAX_FRAMES = 400
 
 
-def _folder_of(module: Any) -> str:
-    return os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep  # noqa: PTH100, PTH120
+def _folder_of(file: object) -> str:
+    return os.path.dirname(os.path.abspath(str(file))) + os.sep  # noqa: PTH100, PTH120
 
 
-_OURS = (_folder_of(compilespan), _folder_of(wrapt))
+_OURS = (_folder_of(os.path.dirname(__file__)), _folder_of(wrapt.__file__))  # noqa: PTH120
 
 
 def is_torch(code: CodeType) -> bool:
     """Whether this code belongs to the torch package itself."""
     torch = sys.modules.get("torch")
-    return torch is not None and code.co_filename.startswith(_folder_of(torch))
+    return torch is not None and code.co_filename.startswith(_folder_of(torch.__file__))
 
 
 def is_ours(file: str) -> bool:
