@@ -67,25 +67,22 @@ class DynamoHooks:
     def _enter(self, wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not self._patches.is_active:
             return wrapped(*args, **kwargs)
-        depth = self._windows.depth + 1
         try:
             self._windows.enter(instance)
             return wrapped(*args, **kwargs)
-        except BaseException as error:
+        except BaseException:
             # Torch did not enter, so it will not leave: an interrupt arrived in our code.
-            self._windows.leave(depth, error)
+            self._windows.discard_stale(instance)
             raise
 
     def _exit(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        depth = self._windows.depth
-        error = args[1] if len(args) > 1 else None
         try:
             return wrapped(*args, **kwargs)
         finally:
             try:
-                self._windows.leave(depth, error)
-            except BaseException:  # an interrupt, too
-                self._windows.leave(depth, error)
+                self._windows.leave(_error_of(args))
+            except BaseException:  # an interrupt arrived in our code
+                self._windows.leave(_error_of(args))
                 raise
 
     def _announce(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -131,3 +128,7 @@ class DynamoHooks:
             if getattr(reason, "graph_break", False):
                 self._windows.broke(reason)
         return wrapped(*args, **kwargs)
+
+
+def _error_of(args: Args) -> BaseException | None:
+    return args[1] if len(args) > 1 else None

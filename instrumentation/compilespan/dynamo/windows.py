@@ -29,13 +29,9 @@ class Windows(threading.local):
         self._open: list[Open | None] = []
         self._explanation: breaks.Attributes | None = None
 
-    @property
-    def depth(self) -> int:
-        """How many windows are open, those included that failed to open."""
-        return len(self._open)
-
     def enter(self, metrics: Any) -> None:
         """A metrics context is about to be entered; `leave` is the twin of this in any case."""
+        self.discard_stale(metrics)
         self._open.append(None)
         with contained("open the window of a compile"):
             opened = self._opener.open(frames.caller(), metrics)
@@ -44,17 +40,26 @@ class Windows(threading.local):
             opened.window.__enter__()
             self._remember(opened)
 
-    def leave(self, depth: int, error: BaseException | None) -> None:
-        """Leave the window at this depth, by ``error`` if there is one.
+    def leave(self, error: BaseException | None) -> None:
+        """Leave the innermost window, by ``error`` if there is one.
 
-        Can be called again if an interrupt left it halfway.
+        Can be called again if an interrupt left it halfway: the window is removed last.
         """
-        if len(self._open) < depth:
-            return
-        opened = self._open[depth - 1]
-        if opened is not None:
+        if self._open and (opened := self._open[-1]) is not None:
             self._close(opened, error)
-        del self._open[depth - 1 :]
+        del self._open[-1:]
+
+    def discard_stale(self, metrics: Any) -> None:
+        """Discard the windows that were not left: an interrupt came before, or torch never entered.
+
+        Args:
+            metrics: The metrics context of this thread; it knows how often it is entered.
+        """
+        level = getattr(metrics, "_level", None)
+        while isinstance(level, int) and len(self._open) > level:
+            if (stale := self._open[-1]) is not None:
+                stale.window.discard()
+            del self._open[-1:]
 
     def _close(self, opened: Open, error: BaseException | None) -> None:
         outcome: Outcome = "failed" if error is not None else "ok"

@@ -85,8 +85,12 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
             stated=stated(is_encoder=self._is_encoder),
         )
         window = Window(unit)
-        self._windows.append(window)
-        return window.__enter__()
+        try:
+            self._windows.append(window)
+            return window.__enter__()
+        except BaseException:
+            window.discard()
+            raise
 
     def __exit__(
         self,
@@ -95,9 +99,17 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         traceback: TracebackType | None,
     ) -> None:
         """Close it; the exception goes on unchanged."""
-        window = self._own_window()
+        try:
+            self._close(self._own_window(), error)
+        except BaseException:  # an interrupt arrived in our code
+            self._own_window().discard()
+            raise
+        finally:
+            self._windows = [each for each in self._windows if each.monitor.is_open]
+
+    def _close(self, window: Window, error: BaseException | None) -> None:
         is_own = window.monitor.is_outermost
-        window.__exit__(exc_type, error, traceback)
+        window.close(error=error)
         if is_own and self._message:
             with contained("log the duration of a block"):
                 _logger.info("%s", _worded(self._message, window.monitor.duration_s))
@@ -136,15 +148,14 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         return cast("F", called)
 
     def _own_window(self) -> Window:
-        """Remove and return the window that was opened last in this context."""
+        """Return the window that was opened last in this context, and is open."""
         innermost = current()
         around = innermost.outwards() if innermost is not None else []
         for surroundings in around:
             for window in self._windows:
                 if window.surroundings is surroundings:
-                    self._windows.remove(window)
                     return window
-        return self._windows.pop()  # left in another context than it was entered in
+        return self._windows[-1]  # left in another context than it was entered in
 
 
 _KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(semconv.Kind))

@@ -13,7 +13,7 @@ import itertools
 import os
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
@@ -128,8 +128,13 @@ class Surroundings:
 
     @property
     def is_open(self) -> bool:
-        """Whether they still surround: not closed, and not inherited through a fork."""
-        return not self._is_closed and self._pid == os.getpid()
+        """Whether they still surround: not closed, and not inherited through a fork.
+
+        Those of a monitor end with it, whatever interrupts its closing.
+        """
+        if self._is_closed or self._pid != os.getpid():
+            return False
+        return self.adopter is None or self.adopter.is_open
 
     def __enter__(self) -> Self:
         """Surround what begins in this context from now on."""
@@ -146,11 +151,7 @@ class Surroundings:
         self._is_closed = True
         self.listener = self.adopter = None
         self.seen = UNSEEN
-        if self._token is not None:
-            # An async generator may be finalized in another context: its own is gone.
-            with suppress(ValueError):
-                _surroundings.reset(self._token)
-            self._token = None
+        undo(self._token)
 
     def outwards(self) -> list[Surroundings]:
         """Return these and what surrounds them, innermost first, closed ones left out."""
@@ -184,9 +185,19 @@ def current_adopter() -> Adopter | None:
     """Return the innermost monitor that is open here: what happens now is its event."""
     innermost = current()
     for each in innermost.outwards() if innermost is not None else ():
-        if each.adopter is not None and each.adopter.is_open:
+        if each.adopter is not None:
             return each.adopter
     return None
+
+
+def undo(token: Token[Any] | None) -> None:
+    """Take back what was set in a context, if it can be: once, and in that context.
+
+    An async generator may be finalized in another context; its own is gone then.
+    """
+    if token is not None:
+        with suppress(ValueError, RuntimeError):
+            token.var.reset(token)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -219,7 +230,7 @@ def resolve() -> Place:
     with contained("find the parent of a compile's span"):
         parent = parent_for_compile(ready=readiness.ready is not None)
     phase: Phase = phase_of_caller() or readiness.phase
-    adopters = [s.adopter for s in around if s.adopter is not None and s.adopter.is_open]
+    adopters = [s.adopter for s in around if s.adopter is not None]
     return Place(
         component=next((s.component for s in around if s.component is not None), None),
         phase=next((s.phase for s in around if s.phase is not None), phase),

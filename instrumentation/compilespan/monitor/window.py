@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from compilespan.faults import contained
 from compilespan.monitor.monitor import Monitor
-from compilespan.monitor.surroundings import Surroundings
+from compilespan.monitor.surroundings import Surroundings, undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +46,10 @@ class Window:
                 if self.monitor.span.get_span_context().is_valid:
                     context = trace.set_span_in_context(self.monitor.span)
                     self._span_token = otel_context.attach(context)
+            return self.monitor  # noqa: TRY300  # an interrupt may arrive until the last line
         except BaseException:
-            self.close(discarded=True)
+            self.discard()
             raise
-        return self.monitor
 
     def __exit__(
         self,
@@ -66,38 +66,29 @@ class Window:
         outcome: Outcome | None = None,
         error: BaseException | None = None,
         skip_reason: str | None = None,
-        discarded: bool = False,
     ) -> None:
-        """Close the monitor first, so that its clock is read first.
-
-        Args:
-            outcome: See `Monitor.close`.
-            error: See `Monitor.close`.
-            skip_reason: See `Monitor.close`.
-            discarded: Leave no record.
-        """
+        """Close the monitor first, so that its clock is read first. See `Monitor.close`."""
         try:
-            if discarded:
-                self.monitor.discard()
-            else:
-                self.monitor.close(outcome, error, skip_reason)
-        except BaseException:
-            self.monitor.discard()
-            raise
-        finally:
+            self.monitor.close(outcome, error, skip_reason)
             self._end_surroundings()
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """End it after an interrupt arrived in our code: whatever is open of it is closed."""
+        self.monitor.discard()
+        self._end_surroundings()
 
     def _end_surroundings(self) -> None:
-        token, self._span_token = self._span_token, None
-        with contained("end what surrounds a compile"):
-            if isinstance(token, Token):
-                # OpenTelemetry's own detach logs an error for a block that is left in another
-                # context than it was entered in, as async generators do.
-                with suppress(ValueError):
-                    token.var.reset(token)
-            elif token is not None:
-                otel_context.detach(token)
         self.surroundings.__exit__(None, None, None)
+        with contained("make what was current before current again"):
+            if isinstance(self._span_token, Token):
+                # OpenTelemetry's own detach logs an error for a block that is left in another
+                # context than it was entered in.
+                undo(self._span_token)
+            elif self._span_token is not None:
+                otel_context.detach(self._span_token)
 
 
 @contextmanager
