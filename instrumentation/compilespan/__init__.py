@@ -35,4 +35,5 @@ __all__ = [
 ]
 
 # What only a process that compiles needs: its journal, and its flush at the end.
-get_ledger().before_first += [_open_journal, _flush_at_end_of_child]
+get_ledger().before_first_compile(_open_journal)
+get_ledger().before_first_compile(_flush_at_end_of_child)

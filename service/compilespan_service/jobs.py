@@ -124,6 +124,9 @@ class Job:
         )
         self.feed.put("graph" if event.name == semconv.EVENT_GRAPH else "event", told)
 
+    def adopted(self) -> None:
+        """A block around the job has the compile: there is nothing to show of it."""
+
     def ended(self, key: int, record: CompileRecord) -> None:
         """Account for a compile of this job, one that outlived it too."""
         with self._lock:

@@ -54,12 +54,11 @@ class CompileLedger:
         readiness: When the process began and when it was ready.
         followers: Who follows what is published here.
         journal: The file that this process writes, if it has one.
-        before_first: Called before the first compile of a process, forked ones too.
     """
 
     def __init__(self) -> None:
         self.journal: LedgerFile | None = None
-        self.before_first: list[Callable[[], object]] = []
+        self._before_first: list[Callable[[], object]] = []
         self.readiness = Readiness()
         self._missing: dict[str, str] = {}
         self.renew()
@@ -112,13 +111,22 @@ class CompileLedger:
         subscription = followers.follow(records_only)
         return lambda: followers.unfollow(subscription)
 
+    def before_first_compile(self, call: Callable[[], object]) -> None:
+        """Call this before the first compile of a process, forked ones too.
+
+        Now, if something compiled already; once, however often it is asked for.
+        """
+        if call not in self._before_first:
+            self._before_first.append(call)
+            if self._is_prepared:
+                _prepare(call)
+
     def prepare(self) -> int:
         """Make ready for a compile that is about to begin; returns the key for it."""
         if not self._is_prepared:
             self._is_prepared = True
-            for call in self.before_first:
-                with contained("prepare the first compile"):
-                    call()
+            for call in self._before_first:
+                _prepare(call)
         return next(self._keys)
 
     def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
@@ -160,6 +168,11 @@ class CompileLedger:
     def note_missing(self, name: str, lost: str) -> None:
         """Note that a private name is not there, and what is lost without it."""
         self._missing[name] = lost
+
+
+def _prepare(call: Callable[[], object]) -> None:
+    with contained("prepare the first compile"):
+        call()
 
 
 _ledger = CompileLedger()

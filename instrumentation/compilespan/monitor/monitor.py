@@ -210,6 +210,8 @@ class Monitor:
             kind = self.unit.kind or self._tally.kind
             component = None if kind == "empty" and self.stated is None else self.component
             if outer.adopt(kind, outcome, error_type=error_type, component=component):
+                if kind != "empty" and self._place.listener is not None:
+                    self._place.listener.adopted()
                 return
             # It outlived the block that adopted it: what lies before its end is the block's.
             self._started_ns = min(max(self._started_ns, outer.ended_ns), self.ended_ns)

@@ -45,6 +45,9 @@ class Listener(Protocol):
     def ended(self, key: int, record: CompileRecord) -> None:
         """It ended."""
 
+    def adopted(self) -> None:
+        """A compile ended as an event of a monitor around it: there is no record of it."""
+
 
 class Adopter(Protocol):
     """A monitor, as those see it that begin inside it.

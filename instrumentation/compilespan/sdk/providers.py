@@ -22,10 +22,12 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from compilespan import semconv
+from compilespan.ledger.ledger import get_ledger
 from compilespan.process import instance_id
 from compilespan.sdk.sampler import CompileSampler, create_sampler
 from compilespan.telemetry.flushing import at_once
 from compilespan.telemetry.ids import SystemRandomIdGenerator
+from compilespan.telemetry.telemetry import flush_each_compile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,6 +102,7 @@ def configure(
     logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in _exporters("logs"):
         logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    get_ledger().before_first_compile(flush_each_compile)
     if set_global:
         trace.set_tracer_provider(tracer_provider)
         metrics.set_meter_provider(meter_provider)

@@ -17,7 +17,6 @@ _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 )
 _FIRST = "COMPILESPAN_VLLM_FIRST_PID"
-_FLUSH_S = 3.0
 SERVICE_NAME = "vllm"
 
 
@@ -52,7 +51,10 @@ class Process:
         from compilespan.journal.writer import open_journal  # noqa: PLC0415
         from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415
         from compilespan.telemetry.startup import Startup  # noqa: PLC0415
-        from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
+        from compilespan.telemetry.telemetry import (  # noqa: PLC0415
+            flush_each_compile,
+            use_telemetry,
+        )
         from compilespan.vllm.engine import Engine  # noqa: PLC0415
         from compilespan.vllm.monitors import Monitors  # noqa: PLC0415
 
@@ -63,7 +65,7 @@ class Process:
         ledger = get_ledger()
         # What compiles before the engine is ready is vLLM's profiling and warmup runs.
         ledger.readiness.before = "warmup"
-        ledger.before_first.append(lambda: ledger.subscribe(_flush))
+        ledger.before_first_compile(flush_each_compile)
         startup: Startup | None = None
         if self.is_first:
             if not os.environ.get("COMPILESPAN_STATE_DIR"):
@@ -95,10 +97,3 @@ def _private_telemetry() -> Telemetry:
         providers.logger_provider,
         event_channel(None),
     )
-
-
-def _flush(_: object) -> None:
-    """Export after each compile, in the subscription's thread: workers end without a word."""
-    from compilespan.telemetry.telemetry import active_telemetry  # noqa: PLC0415
-
-    active_telemetry().flush(_FLUSH_S)

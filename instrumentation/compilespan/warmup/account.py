@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     from compilespan.warmup.plan import WarmupItem
 
 
+class Compiled:
+    """What compiled in one call.
+
+    Attributes:
+        records: Of the compiles, loads and captures.
+        adopted: How many compiles a block around the warmup took as its events.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[CompileRecord] = []
+        self.adopted = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything did."""
+        return bool(self.records or self.adopted)
+
+    @property
+    def is_graphless(self) -> bool:
+        """Whether all that compiled came to nothing."""
+        return bool(self.records) and all(record.outcome != "ok" for record in self.records)
+
+
 class Account:
     """Counts the compiles in a warmup's surroundings for the item that runs, and passes them on.
 
@@ -27,7 +49,7 @@ class Account:
         self._listener = listener
         self._builder = TotalsBuilder()
         self._item: WarmupItem | None = None
-        self._records: list[CompileRecord] = []
+        self._compiled = Compiled()
         self._limits: dict[int, str | None] = {}
 
     @property
@@ -36,11 +58,11 @@ class Account:
         return self._builder.build()
 
     @contextmanager
-    def of(self, item: WarmupItem) -> Iterator[list[CompileRecord]]:
+    def of(self, item: WarmupItem) -> Iterator[Compiled]:
         """Count for ``item`` from now on; yields what compiles in this call."""
-        records: list[CompileRecord] = []
-        self._item, self._records = item, records
-        yield records
+        compiled = Compiled()
+        self._item, self._compiled = item, compiled
+        yield compiled
         self._item = None
 
     def limit_reason(self, item: WarmupItem) -> str | None:
@@ -57,6 +79,10 @@ class Account:
         if self._listener is not None:
             self._listener.happened(key, event)
 
+    def adopted(self) -> None:
+        """Account for a compile that a block around the warmup has."""
+        self._compiled.adopted += 1
+
     def ended(self, key: int, record: CompileRecord) -> None:
         """Account for a compile, and pass it on."""
         self._builder.add(record)
@@ -65,6 +91,6 @@ class Account:
             if record.recompile_limit_hit:
                 self._limits[id(self._item)] = record.recompile_reason
         if record.kind != "empty":
-            self._records.append(record)
+            self._compiled.records.append(record)
         if self._listener is not None:
             self._listener.ended(key, record)

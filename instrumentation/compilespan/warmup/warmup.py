@@ -12,19 +12,17 @@ No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the se
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from compilespan.components.marks import stated
-from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.ledger.ledger import get_ledger
 from compilespan.monitor.surroundings import Surroundings
-from compilespan.reasons import advice, limit_advice
-from compilespan.warmup.account import Account
+from compilespan.reasons import limit_advice
+from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import call, call_watched
 from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
 from compilespan.warmup.progress import Progress
+from compilespan.warmup.wording import NEVER_COMPILED, cannot_see, warnings_of, why_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +123,7 @@ class Warmup:
             try:
                 self._run()
             finally:
-                result = WarmupResult(items, self.totals, tuple(_warnings(items)))
+                result = WarmupResult(items, self.totals, tuple(warnings_of(items)))
                 self._progress.end(result.state)
         return result
 
@@ -156,26 +154,25 @@ class Warmup:
                 self._verify(target, item)
 
     def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
-        last: list[CompileRecord] = []
+        last = Compiled()
         for _ in range(MAX_CALLS):
             if not self._go_on():
                 self._progress.settle(item, "cancelled")
                 return
-            with self._one_call(target, item) as records:
+            with self._one_call(target, item) as compiled:
                 call(target, item.shape)
             if item.state == "failed":
                 return
-            if not records:
-                if last and all(record.outcome != "ok" for record in last):
-                    item.graphless = True
-                self._settle_first_pass(item, last)
+            if not compiled:
+                item.graphless |= last.is_graphless
+                self._settle_first_pass(item, last.records)
                 return
-            last = records
-        if all(record.outcome != "ok" for record in last):
-            why = f"Dynamo gives it back at each call{_why(last)}"
+            last = compiled
+        if last.is_graphless:
+            why = f"Dynamo gives it back at each call{why_again(last.records)}"
             self._progress.settle(item, "eager", why)
         else:
-            why = f"compiles at each of {MAX_CALLS} calls{_why(last)}"
+            why = f"compiles at each of {MAX_CALLS} calls{why_again(last.records)}"
             self._progress.settle(item, "unstable", why)
 
     def _settle_first_pass(self, item: WarmupItem, last: list[CompileRecord]) -> None:
@@ -183,20 +180,20 @@ class Warmup:
         if limits:
             self._progress.settle(item, "eager", limit_advice(limits[-1].recompile_reason))
         elif item.graphless:
-            self._progress.settle(item, "eager", f"Dynamo made no graph of it{_why(last)}")
+            self._progress.settle(item, "eager", f"Dynamo made no graph of it{why_again(last)}")
         else:
             self._progress.settle(item, "unverified")
 
     def _verify(self, target: WarmupTarget, item: WarmupItem) -> None:
         """Settle an item by a call in which nothing may compile and compiled code has to run."""
         hits = misses = 0
-        with self._one_call(target, item) as records:
+        with self._one_call(target, item) as compiled:
             hits, misses = call_watched(target, item.shape, self._surroundings)
         if item.state == "failed":
             return
         elsewhere = self._elsewhere(target)
-        if records:
-            why = f"compiled again in the verify pass{_why(records)}"
+        if compiled:
+            why = f"compiled again in the verify pass{why_again(compiled.records)}"
             self._progress.settle(item, "unstable", why)
         elif elsewhere is not None:
             self._progress.settle(item, "warm" if elsewhere.has_compiled() else "unverified")
@@ -204,54 +201,15 @@ class Warmup:
             self._progress.settle(item, "eager", limit_advice(self._account.limit_reason(item)))
         elif hits:
             self._progress.settle(item, "warm")
-        elif reason := _cannot_see():
+        elif reason := cannot_see():
             self._progress.settle(item, "unverified", reason)
         else:
-            self._progress.settle(item, "eager", _NEVER_COMPILED)
+            self._progress.settle(item, "eager", NEVER_COMPILED)
 
     @contextmanager
-    def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[list[CompileRecord]]:
+    def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[Compiled]:
         """Account for one call of an item; yields what compiles in it. A failure is the item's."""
         item.calls += 1
         self._surroundings.component = stated(is_encoder=target.is_encoder)
-        with self._account.of(item) as records, self._progress.running(item), item.span_current():
-            yield records
-
-
-_NEVER_COMPILED = (
-    "no compiled code ran: let run() call what torch.compile returned, in this process; "
-    "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off, and "
-    "a model that has a thread of its own needs the target's executor"
-)
-
-
-def _cannot_see() -> str | None:
-    """Return why compiled code may have run unseen; ``None`` if it would have been seen."""
-    if "torch" in sys.modules and not compiled_code_watch.sees_guards:
-        return "this version of torch does not tell whether compiled code runs"
-    if any(record.trigger in ("aot_load", "aot_compile") for record in get_ledger().records()):
-        return "an artefact was loaded whose calls cannot be seen"
-    return None
-
-
-def _warnings(items: Sequence[WarmupItem]) -> list[str]:
-    if not items:
-        return ["there is nothing to warm: no target has a shape"]
-    return [
-        f"{item.target} {item.label}: {item.state}, {item.error}"
-        for item in items
-        if item.state in ("eager", "unstable") or (item.state == "unverified" and item.error)
-    ]
-
-
-def _why(records: Sequence[CompileRecord]) -> str:
-    reasons = [record.recompile_reason for record in records if record.recompile_reason]
-    if reasons:
-        return f", {advice(reasons[-1])}"
-    skipped = [record for record in records if record.skip_reason]
-    if not skipped:
-        return ""
-    last = skipped[-1]
-    breaks = last.graph_breaks[-1:]
-    file, line = (breaks[0].file, breaks[0].line) if breaks else (last.file, last.line)
-    return f": {last.skip_reason}" + (f" ({file}:{line})" if file else "")
+        with self._account.of(item) as compiled, self._progress.running(item), item.span_current():
+            yield compiled

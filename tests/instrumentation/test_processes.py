@@ -1,0 +1,316 @@
+"""Forks, locks that cannot be had, and clocks that jump: each process's record is true."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+import torch
+
+from compilespan import get_ledger, monitor_torch_compile
+from compilespan.journal import locks
+from compilespan.journal.directory import StateDirectory, temporary_directory
+from compilespan.journal.files import prune
+from compilespan.journal.writer import open_journal
+from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.subscription import Subscription
+from compilespan.process import ForkSafeLock, epoch_ns, identity, is_alive, now_ns
+from support import record
+
+
+def in_child(call):
+    """Fork, run ``call`` in the child, and return what it returns, as JSON."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        return json.loads(file.read() or b"null")
+
+
+class TestForks:
+    def test_a_child_that_returns_through_its_parents_block_makes_no_record_of_it(self, exported):
+        """The parent's record and span exist once."""
+        made = []
+
+        def fork_inside():
+            with monitor_torch_compile("parents", kind="compile"):
+                return os.fork()
+
+        read, write = os.pipe()
+        pid = fork_inside()
+        if pid == 0:
+            names = [record.name for record in get_ledger().records()]
+            spans = len(exported.spans)
+            os.write(write, json.dumps([names, spans]).encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        made = json.loads(os.read(read, 1000))
+        assert made == [[], 0]
+        assert [record.name for record in get_ledger().records()] == ["parents"]
+        assert len(exported.compiles) == 1
+
+    def test_a_child_that_returns_through_its_parents_compile_makes_no_record_of_it(
+        self, instrumented
+    ):
+        read, write = os.pipe()
+        pids = []
+
+        def backend(graph, _):
+            pids.append(os.fork())
+            return graph.forward
+
+        torch.compile(lambda x: x * 2, backend=backend)(torch.zeros(2))
+        if pids == [0]:
+            names = [record.name for record in get_ledger().records()]
+            spans = len(instrumented.compiles)
+            os.write(write, json.dumps([names, spans]).encode())
+            os._exit(0)
+        os.waitpid(pids[0], 0)
+        assert json.loads(os.read(read, 1000)) == [[], 0]
+        assert len(get_ledger().records()) == len(instrumented.compiles) == 1
+
+    def test_a_child_of_a_compile_makes_records_of_its_own(self, exported):
+        def childs():
+            with monitor_torch_compile("childs", kind="compile"):
+                pass
+            return [record.name for record in get_ledger().records()]
+
+        with monitor_torch_compile("parents", kind="compile"):
+            assert in_child(childs) == ["childs"]
+
+    def test_every_lock_is_free_in_a_child_whoever_held_it(self, exported):
+        """Locks of the ledger, the followers, the metrics: held by another thread at the fork."""
+        lock, held, go_on = ForkSafeLock(), threading.Event(), threading.Event()
+        ledger = get_ledger()
+
+        def hold():
+            names = ledger.followers._lock, ledger.active._lock, ledger.readiness._lock
+            with lock, ledger._lock, names[0], names[1], names[2]:
+                held.set()
+                go_on.wait(20)
+
+        thread = threading.Thread(target=hold, daemon=True)
+        thread.start()
+        assert held.wait(5)
+
+        def childs():
+            with lock, monitor_torch_compile("childs", kind="compile"):
+                pass
+            return get_ledger().totals().total.compiles
+
+        try:
+            assert in_child(childs) == 1
+        finally:
+            go_on.set()
+            thread.join()
+
+    def test_a_lock_held_by_the_forking_thread_itself_can_be_given_back(self):
+        lock = ForkSafeLock()
+
+        def childs():
+            return "free"
+
+        with lock:
+            assert in_child(childs) == "free"
+
+
+class TestClock:
+    def test_a_step_of_the_system_clock_moves_nothing(self, exported, monkeypatch):
+        before_ns = now_ns()
+        real = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 3600 * 10**9)
+        monkeypatch.setattr(time, "time", lambda: real() / 1e9 + 3600)
+        with monitor_torch_compile("a", kind="compile"):
+            pass
+        (made,) = get_ledger().records()
+        assert before_ns <= made.start_ns <= made.end_ns <= now_ns()
+        assert abs(now_ns() - real()) < 60 * 10**9
+        assert epoch_ns(time.perf_counter_ns()) - before_ns < 60 * 10**9
+
+    def test_records_that_lie_apart_never_overlap_because_the_clock_was_set_back(
+        self, exported, monkeypatch
+    ):
+        real, steps = time.time_ns, iter(range(0, 10**6, 500))
+        monkeypatch.setattr(time, "time_ns", lambda: real() - next(steps) * 10**6)
+        for _ in range(5):
+            with monitor_torch_compile("a", kind="compile"):
+                time.sleep(0.002)
+        row = get_ledger().totals().total
+        assert row.wall_s == pytest.approx(row.compile_s, abs=1e-9)
+
+
+class TestJournalOpens:
+    def test_the_first_record_does_not_contain_the_opening_of_a_slow_directory(
+        self, exported, monkeypatch, tmp_path
+    ):
+        from pathlib import Path
+
+        original = Path.mkdir
+
+        def slow(self, *args, **kwargs):
+            time.sleep(0.4)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "mkdir", slow)
+        monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path / "state"))
+        started = time.perf_counter()
+        with monitor_torch_compile("a", kind="compile"):
+            pass
+        assert time.perf_counter() - started < 0.3
+        (made,) = get_ledger().records()
+        assert made.duration_s < 0.1
+        assert get_ledger().journal.flush()
+        (process,) = StateDirectory(tmp_path / "state").processes()
+        assert [each.name for each in process.records] == ["a"]  # although it ended before
+
+    def test_nothing_of_ours_touches_the_disk_in_the_compiling_thread(
+        self, exported, monkeypatch, tmp_path
+    ):
+        monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path / "state"))
+        opened = []
+        main = threading.get_ident()
+
+        def audit(event, arguments):
+            watched = event in ("open", "os.mkdir", "os.listdir", "os.scandir", "os.rename")
+            if active and watched and threading.get_ident() == main:
+                opened.append((event, arguments))
+
+        active = True
+        sys.addaudithook(audit)
+        with monitor_torch_compile("a", kind="compile"):
+            pass
+        active = False
+        assert get_ledger().journal.flush()
+        assert opened == []
+
+
+def journal_of(directory, **process):
+    """Write a journal with a compile that has no end."""
+    path = directory / "20200101T000000-x-1.jsonl"
+    header = {"type": "process", "format": 1, "instance": "x", "started_ns": 1, **process}
+    begun = {"type": "begin", "key": 1, "name": "a", "component": "other", "start_ns": 1}
+    path.write_text(f"{json.dumps(header)}\n{json.dumps(begun)}\n")
+    return path
+
+
+@pytest.fixture(params=["no flock here", "no fcntl at all", "not held by the writer"])
+def without_locks(request, monkeypatch):
+    """Lustre and some NFS mounts; Windows; a writer that could not take the lock."""
+    if request.param == "no fcntl at all":
+        monkeypatch.setattr(locks, "fcntl", None)
+    elif request.param == "no flock here":
+
+        def flock(*_):
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+    return request.param
+
+
+class TestWithoutLocks:
+    def test_a_living_process_is_neither_dead_nor_pruned(self, without_locks, tmp_path):
+        path = journal_of(tmp_path, is_locked=None, **identity())
+        os.utime(path, (1, 1))
+        (process,) = StateDirectory(tmp_path).processes()
+        assert process.is_running
+        assert process.interrupted == ()
+        (tmp_path / "20300101T000000-x-2.jsonl").write_text("")  # a newer one: this one may go
+        prune(tmp_path, keep=1)
+        assert path.exists()
+
+    def test_a_dead_one_is_told_by_its_number(self, without_locks, tmp_path):
+        child = subprocess.Popen([sys.executable, "-c", ""])
+        child.wait(30)
+        who = {**identity(), "pid": child.pid, "started_ticks": 1}
+        journal_of(tmp_path, is_locked=None, **who)
+        (process,) = StateDirectory(tmp_path).processes()
+        assert not process.is_running
+        assert [begun.name for begun in process.interrupted] == ["a"]
+
+    def test_of_another_host_age_decides(self, without_locks, tmp_path):
+        who = {**identity(), "host": "another.example"}
+        path = journal_of(tmp_path, is_locked=None, **who)
+        assert StateDirectory(tmp_path).processes()[0].is_running
+        long_ago = time.time() - 3 * locks.STALE_S
+        os.utime(path, (long_ago, long_ago))
+        assert not StateDirectory(tmp_path).processes()[0].is_running
+
+    def test_a_journal_is_written_and_read_all_the_same(self, without_locks, tmp_path):
+        journal = open_journal(tmp_path)
+        key = get_ledger().prepare()
+        get_ledger().begin(CompileBegun(key, "a", "other", 1, 1))
+        get_ledger().end(key, record(name="a"))
+        assert journal.flush()
+        (process,) = StateDirectory(tmp_path).processes()
+        assert process.is_running
+        assert [each.name for each in process.records] == ["a"]
+
+
+def test_a_number_that_is_used_again_is_another_process():
+    me = identity()
+    assert is_alive(me["pid"], me["host"], me["started_ticks"]) is True
+    assert is_alive(me["pid"], me["host"], me["started_ticks"] + 1) is False
+    assert is_alive(me["pid"], "another.example", me["started_ticks"]) is None
+    assert me["host"] == socket.gethostname()
+
+
+def test_a_system_without_user_ids_has_a_temporary_directory(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "getuid")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert temporary_directory() == tmp_path / "compilespan-test-instance"
+
+
+def test_a_system_whose_utime_takes_no_descriptor_renews_by_the_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "supports_fd", set())
+    journal = open_journal(tmp_path)
+    assert journal.flush()
+    os.utime(journal.path, (1, 1))
+    locks.touch(journal._file, journal.path)
+    assert journal.path.stat().st_mtime > 10**9
+
+
+def test_a_subscription_whose_idle_raises_delivers_and_does_not_spin(caplog):
+    calls, got = [], []
+
+    def idle():
+        calls.append(1)
+        raise AttributeError("not on this system")
+
+    subscription = Subscription(got.append, idle=idle)
+    for number in range(3):
+        assert subscription.put(number)
+    assert subscription.drain()
+    time.sleep(0.2)
+    assert got == [0, 1, 2]
+    assert len(calls) < 10
+    assert caplog.text.count("a callback failed") == 1
+    assert subscription.close()
+
+
+def worker(_):
+    with monitor_torch_compile("in a worker", kind="compile"):
+        pass
+
+
+def test_a_pool_of_short_lived_workers_writes_every_record(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path))
+    with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+        pool.map(worker, range(4), chunksize=1)
+        pool.close()
+        pool.join()
+    names = [each.name for p in StateDirectory(tmp_path).processes() for each in p.records]
+    assert names == ["in a worker"] * 4

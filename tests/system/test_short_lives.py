@@ -1,0 +1,62 @@
+"""Processes that end as soon as their work is done: their spans arrive all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from receiver import Receiver
+
+pytestmark = pytest.mark.system
+
+PROGRAM = """
+import multiprocessing, os, sys, time
+from compilespan import monitor_torch_compile
+from compilespan.sdk import configure
+from compilespan.telemetry.telemetry import Telemetry, use_telemetry
+
+def make():
+    providers = configure(set_global=False)
+    return Telemetry(providers.tracer_provider, providers.meter_provider)
+
+use_telemetry(make)
+
+def work(number):
+    with monitor_torch_compile(f"worker {number}", kind="compile"):
+        pass
+    if sys.argv[1] == "exits hard":
+        time.sleep(0.5)  # what it compiled serves somebody
+        os._exit(0)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    if sys.argv[1] == "pool":
+        pool = context.Pool(2, maxtasksperchild=1)
+        pool.map(work, range(4), chunksize=1)
+        pool.terminate()
+    else:
+        workers = [context.Process(target=work, args=(number,)) for number in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+"""
+
+
+@pytest.mark.parametrize("how", ["pool", "exits hard"])
+def test_no_span_of_a_short_lived_worker_is_lost(tmp_path, how):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    with Receiver() as receiver:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
+        subprocess.run(
+            [sys.executable, str(program), how],
+            env={**kept, **receiver.environment()},
+            timeout=120,
+            check=True,
+        )
+        received = receiver.received
+    names = [span.attributes["torch.compile.name"] for span in received.named("torch.compile")]
+    assert sorted(names) == [f"worker {number}" for number in range(4)]
