@@ -21,7 +21,12 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 from compilespan.components.chain import ComponentNames
 from compilespan.dynamo import DynamoHooks, GraphWatch
 from compilespan.process import instance_id
-from compilespan.telemetry.telemetry import EventChannel, Telemetry, use_telemetry
+from compilespan.telemetry.telemetry import (
+    EventChannel,
+    Telemetry,
+    made_or_silent,
+    use_telemetry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -82,11 +87,13 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         return self._hooks.graphs if self._hooks is not None else GraphWatch()
 
     def _instrument(self, **kwargs: Any) -> None:
-        telemetry = Telemetry(
-            kwargs["tracer_provider"],
-            kwargs["meter_provider"],
-            kwargs["logger_provider"],
-            kwargs["events"],
+        telemetry = made_or_silent(
+            lambda: Telemetry(
+                kwargs["tracer_provider"],
+                kwargs["meter_provider"],
+                kwargs["logger_provider"],
+                kwargs["events"],
+            )
         )
         telemetry.prepare()
         use_telemetry(telemetry)

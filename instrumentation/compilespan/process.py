@@ -12,10 +12,10 @@ import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from contextlib import AbstractContextManager
 
 INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
 
@@ -72,40 +72,24 @@ def renewed_after_fork(renewable: Renewable) -> None:
     _renewables.add(renewable)
 
 
-class ForkSafeLock:
-    """A reentrant lock that a forked child finds free, whoever held it in the parent.
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    Reentrant, because a finalizer or a signal handler may compile while its thread holds it.
+
+def fork_safe_lock() -> AbstractContextManager[bool]:
+    """Return a reentrant lock that a forked child finds free, whichever other thread held it.
+
+    Reentrant, because a finalizer or a signal handler may compile while its thread holds it. A
+    lock of Python's own: an interrupt cannot arrive between taking it and entering its block.
     """
-
-    __slots__ = ("__weakref__", "_lock")
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        renewed_after_fork(self)
-
-    def renew(self) -> None:
-        """Replace the lock."""
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        """Take it."""
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give it back; a lock that a fork renewed in between is free already."""
-        try:
-            self._lock.release()
-        except RuntimeError:
-            return
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
 
 
 def _after_fork() -> None:
+    for lock in list(_locks):
+        if not lock._is_owned():  # noqa: SLF001  # as threading and logging do it
+            lock._at_fork_reinit()  # noqa: SLF001
     for renewable in list(_renewables):
         renewable.renew()
 

@@ -23,6 +23,7 @@ ReasonClass = Literal[
 ]
 
 _MAX_GUARD = 1000
+_MAX_ADVICE = 800  # with the words around it within the 1,024 characters of a reason
 # Key sets that differ only by these come from another grad mode: no_grad and inference_mode.
 _GRAD_KEYS = (
     r"DispatchKeySet\((?P<before>[^)]*?)(?:, ADInplaceOrView)?(?:, Autograd\w+)?"
@@ -136,4 +137,4 @@ def limit_advice(reason: str | None) -> str:
     raising = "or raise torch._dynamo.config.recompile_limit"
     if not reason:
         return f"{over}: serve fewer variants, {raising}"
-    return f"{over} ({advice(reason)}), {raising}"
+    return f"{over} ({advice(reason)[:_MAX_ADVICE]}), {raising}"

@@ -7,6 +7,7 @@ provider that exists for this exposition only.
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING
 
@@ -64,16 +65,26 @@ class Exposition:
         self._instance = instance
         self._jobs = jobs
         self._lock = threading.Lock()
-        collected = CollectorRegistry()
         self._registry = CollectorRegistry()
-        self._registry.register(_ExactSums(collected))
-        reader = PrometheusMetricReader(registry=collected)
-        provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
-        self._metrics = CompileMetrics(provider.get_meter(SCOPE, __version__), instance)
-        self._durations = WarmupDuration(provider)
         self._last: CompileRecord | None = None
         self._taken: dict[str, int] = {}
         self._jobs_taken: set[str] = set()
+
+    @functools.cached_property
+    def _provider(self) -> MeterProvider:
+        """The provider behind the registry, made by the first scrape: its resource may be slow."""
+        collected = CollectorRegistry()
+        self._registry.register(_ExactSums(collected))
+        reader = PrometheusMetricReader(registry=collected)
+        return MeterProvider([reader], service_resource(), shutdown_on_exit=False)
+
+    @functools.cached_property
+    def _metrics(self) -> CompileMetrics:
+        return CompileMetrics(self._provider.get_meter(SCOPE, __version__), self._instance)
+
+    @functools.cached_property
+    def _durations(self) -> WarmupDuration:
+        return WarmupDuration(self._provider)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, which the ``Accept`` header chooses."""
@@ -84,10 +95,11 @@ class Exposition:
 
     def _feed(self) -> None:
         """Take what was recorded since the last scrape, each once."""
+        measure, durations = self._metrics.measure, self._durations  # made by the first scrape
         records = get_ledger().records()
         known = next((i for i, each in enumerate(records) if each is self._last), -1)
         for record in records[known + 1 :]:
-            self._metrics.measure(record)
+            measure(record)
             self._last = record
         ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
         self._instance.flush()
@@ -95,10 +107,10 @@ class Exposition:
             for other in others:
                 new = other.record_count - self._taken.get(str(other.path), 0)
                 for record in other.records[-new:] if new else ():
-                    self._metrics.measure(record)
+                    measure(record)
                 self._taken[str(other.path)] = other.record_count
                 ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
         for job_id, elapsed_s, state in ended:
             if job_id not in self._jobs_taken:
                 self._jobs_taken.add(job_id)
-                self._durations.record(elapsed_s, state)
+                durations.record(elapsed_s, state)

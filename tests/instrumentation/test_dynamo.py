@@ -470,7 +470,7 @@ def test_private_parts_that_changed_cost_what_they_told(instrumented, monkeypatc
     if what in ("metrics", "everything"):
         monkeypatch.setattr(windows, "_metric", broken)
     if what in ("code", "everything"):
-        monkeypatch.setattr(naming, "code_attributes", broken)
+        monkeypatch.setattr(naming, "source_of", broken)
     module = torch.compile(Block(), backend="eager")
     for size in (3, 4):
         assert module(torch.ones(size)).tolist() == [2.0] * size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,14 +17,14 @@ import time
 import pytest
 import torch
 
-from compilespan import get_ledger, monitor_torch_compile
+from compilespan import WarmupTarget, get_ledger, monitor_torch_compile, warm
 from compilespan.journal import locks
 from compilespan.journal.directory import StateDirectory, temporary_directory
 from compilespan.journal.files import prune
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.subscription import Subscription
-from compilespan.process import ForkSafeLock, epoch_ns, identity, is_alive, now_ns
+from compilespan.process import epoch_ns, fork_safe_lock, identity, is_alive, now_ns
 from support import record
 
 
@@ -94,7 +96,7 @@ class TestForks:
 
     def test_every_lock_is_free_in_a_child_whoever_held_it(self, exported):
         """Locks of the ledger, the followers, the metrics: held by another thread at the fork."""
-        lock, held, go_on = ForkSafeLock(), threading.Event(), threading.Event()
+        lock, held, go_on = fork_safe_lock(), threading.Event(), threading.Event()
         ledger = get_ledger()
 
         def hold():
@@ -118,8 +120,59 @@ class TestForks:
             go_on.set()
             thread.join()
 
+    def test_an_event_added_in_a_child_of_a_busy_block_does_not_wait(self, exported):
+        over = []
+        with monitor_torch_compile("busy") as monitor:
+
+            def add():
+                while not over:
+                    monitor.add_event("e", {"a": 1})
+
+            threads = [threading.Thread(target=add, daemon=True) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for _ in range(5):
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(5)
+                    monitor.add_event("childs")
+                    os._exit(0)
+                assert os.waitpid(pid, 0)[1] == 0
+            over.append(1)
+            for thread in threads:
+                thread.join()
+
+    def test_a_child_awaits_on_a_loop_of_its_own(self, instrumented):
+        async def run(_):
+            await asyncio.sleep(0)
+            torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2))
+
+        def state():
+            return warm([WarmupTarget("net", run, [{}])], verify=False).items[0].state
+
+        async def main():
+            return state()
+
+        assert asyncio.run(main()) == "unverified"
+        assert in_child(lambda: asyncio.run(main())) == "unverified"
+        assert state() == "unverified"
+        assert in_child(state) == "unverified"
+
+    def test_a_child_that_leaves_its_parents_block_logs_nothing(self, exported, caplog):
+        caplog.set_level("INFO", "compilespan")
+
+        def fork_inside():
+            with monitor_torch_compile("parents"):
+                return os.fork()
+
+        read, write = os.pipe()
+        if fork_inside() == 0:
+            os.write(write, json.dumps([r for r in caplog.messages if "took" in r]).encode())
+            os._exit(0)
+        assert json.loads(os.read(read, 1000)) == []
+
     def test_a_lock_held_by_the_forking_thread_itself_can_be_given_back(self):
-        lock = ForkSafeLock()
+        lock = fork_safe_lock()
 
         def childs():
             return "free"
@@ -151,6 +204,18 @@ class TestClock:
                 time.sleep(0.002)
         row = get_ledger().totals().total
         assert row.wall_s == pytest.approx(row.compile_s, abs=1e-9)
+
+    def test_the_spans_of_a_warmup_are_on_the_same_clock(self, instrumented, monkeypatch):
+        real = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 5000 * 10**9)
+        model = torch.compile(lambda x: x + 1, backend="eager")
+        warm([WarmupTarget("net", lambda _: model(torch.zeros(2)), [{}])])
+        (warmup,), (item,) = (
+            instrumented.named(f"compilespan.{name}") for name in ("warmup", "warmup.item")
+        )
+        (compiled,) = instrumented.compiles
+        assert warmup.start_time <= item.start_time <= compiled.start_time
+        assert compiled.end_time <= item.end_time <= warmup.end_time
 
 
 class TestJournalOpens:

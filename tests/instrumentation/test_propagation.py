@@ -68,8 +68,9 @@ def test_a_request_that_belongs_to_another_processs_warmup_says_so(exported):
     headers = {}
     propagate.inject(headers, propagation.warmup_context())
     token = context.attach(propagate.extract(headers))
+    tracer = exported.tracer_provider.get_tracer("server")
     try:
-        with monitor_torch_compile("warmed"):
+        with tracer.start_as_current_span("POST /generate"), monitor_torch_compile("warmed"):
             pass
     finally:
         context.detach(token)

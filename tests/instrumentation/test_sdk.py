@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -159,3 +161,46 @@ def test_shutdown_is_bounded_before_a_collector_that_never_answers(configured, p
         started = time.monotonic()
         assert providers.shutdown(timeout_s=1.0) is False
         assert time.monotonic() - started < 2.0
+
+
+def test_a_detector_that_hangs_is_asked_once_and_left_out(tmp_path):
+    """In a process of its own: OpenTelemetry finds detectors by their entry points."""
+    package = tmp_path / "hanging-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(
+        "[opentelemetry_resource_detector]\nhanging = hanging:Detector\n"
+    )
+    (tmp_path / "hanging.py").write_text(
+        "import time\n"
+        "from opentelemetry.sdk.resources import ResourceDetector\n"
+        "class Detector(ResourceDetector):\n"
+        "    def detect(self):\n"
+        "        print('asked', flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    program = (
+        "import os, time\n"
+        "from compilespan.sdk import configure, service_resource\n"
+        "started = time.perf_counter()\n"
+        "for _ in range(3):\n"
+        "    configure(set_global=False)\n"
+        "resource = service_resource('mine').attributes\n"
+        "print(resource['service.name'], resource['deployment'], flush=True)\n"
+        "assert time.perf_counter() - started < 5\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "hanging",
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment=here",
+        },
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout.split() == ["asked", "mine", "here"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 
@@ -196,6 +197,83 @@ def test_baggage_of_a_warmup_ends_with_its_request(instrumented):
     kept[0].run(compile_now, 4)
     assert records()["VisionTower"].phase == "warmup"
     assert records()["LlamaModel"].phase == "serving"
+
+
+def test_baggage_without_a_request_that_is_served_says_nothing(instrumented):
+    """Without a span nobody knows when the request ended."""
+    mark_ready()
+    token = otel_context.attach(baggage.set_baggage("compilespan.phase", "warmup"))
+    try:
+        compile_now(3)
+    finally:
+        otel_context.detach(token)
+    assert records()["LlamaModel"].phase == "serving"
+
+
+def test_what_a_target_states_stays_with_the_tasks_that_it_started(instrumented):
+    """The loop of one target compiles while another target runs."""
+    loop = Batching(VisionTower())
+
+    async def vision(shape):
+        await loop.call(shape["size"])
+
+    async def language(shape):
+        compile_now(shape["size"])
+        await loop.call(shape["size"] + 10)
+
+    warm(
+        [
+            WarmupTarget("vision", vision, [{"size": 3}], is_encoder=True),
+            WarmupTarget("language", language, [{"size": 4}], is_encoder=False),
+        ],
+        verify=False,
+    )
+    towers = [record for record in get_ledger().records() if record.name == "VisionTower"]
+    assert [record.component for record in towers] == ["encoder", "encoder"]
+
+
+def test_blocks_that_are_not_left_in_reverse_order_end_each_for_itself(instrumented):
+    def generator(name, size):
+        with monitor_torch_compile(name):
+            yield
+            compile_now(size)
+            yield
+
+    first, second = generator("first", 3), generator("second", 4)
+    next(first)
+    next(second)
+    first.close()
+    next(second)
+    second.close()
+    assert [(r.name, r.kind) for r in get_ledger().records()] == [
+        ("first", "empty"),
+        ("second", "compile"),
+    ]
+
+
+def test_a_block_that_is_left_in_another_thread_is_the_one_that_was_entered(exported):
+    """As FastAPI enters and leaves dependencies: each in a thread with a copied context."""
+    block = monitor_torch_compile("dependency", kind="compile")
+
+    @contextlib.contextmanager
+    def dependency():
+        with block:
+            yield
+
+    async def request(delay_s, seconds):
+        await asyncio.sleep(delay_s)
+        around = dependency()
+        await asyncio.to_thread(around.__enter__)
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(around.__exit__, None, None, None)
+
+    async def both():
+        await asyncio.gather(request(0, 0.1), request(0.03, 0.4))
+
+    asyncio.run(both())
+    short, long = [record.duration_s for record in get_ledger().records()]
+    assert 0.09 < short < 0.25
+    assert 0.39 < long < 0.7
 
 
 def test_a_block_that_is_closed_is_no_parent_any_more(instrumented):

@@ -76,7 +76,8 @@ _OTHER = any_of(
     SENet ^Bit(?!Net)[A-Z] TimeSeries TimesFm PatchTS Autoformer Informer(?=[A-Z])
     ^Sam\d?(?:HQ|Video|Tracker|TrackerVideo|LiteText)?Model$
     ^EdgeTam(?:HQ|Video|Tracker|TrackerVideo|LiteText)?Model$ MemoryAttention DotProduct
-    JointNetwork DiffusionHead HiFi UnivNet
+    JointNetwork DiffusionHead HiFi UnivNet Diffusion(?!Gemma) Generator(?!For) Synthesi[sz]er
+    Denois CNN (?:Image|Video|Audio)(?:Classifier|Decoder)$ ^Decoder$
     """
 )
 

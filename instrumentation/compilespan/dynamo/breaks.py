@@ -59,15 +59,8 @@ def attributes_of_reason(reason: Any) -> Attributes:
     return _attributes(str(reason.reason), getattr(reason, "user_stack", None) or ())
 
 
-def skip_reason_of(made: Any) -> str | None:
-    """Return why a frame without a graph was given back; ``None`` if it was not.
-
-    Args:
-        made: What Dynamo made of the frame: without guarded code it runs as it was written. With
-            some, it has a graph break before its first operation.
-    """
-    if getattr(made, "guarded_code", None) is not None:
-        return None
+def skip_reason_of(made: Any) -> str:
+    """Return why a frame that raised nothing was given back, from what Dynamo made of it."""
     found = getattr(made, "skip_reason", None)
     return semconv.text(found.split("\n")[0]) if isinstance(found, str) and found else NO_GRAPH
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
+from compilespan.components.chain import ComponentNames, Link
 from compilespan.components.marks import attributes_of
-from compilespan.dynamo import frames
+from compilespan.dynamo import frames, naming
 from compilespan.dynamo.subject import subject_at
+from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window, around
@@ -18,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from compilespan.components.chain import ComponentNames
     from compilespan.dynamo.graphs import GraphWatch
     from compilespan.dynamo.owners import OwnerMemory
+    from compilespan.monitor.monitor import Monitor
     from compilespan.semconv import Kind, Trigger
 
 Args = tuple[Any, ...]
@@ -50,12 +54,29 @@ class Calls:
     def load_aot_compiled(
         self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs
     ) -> Any:
-        """``AOTCompiledFunction.deserialize``: what every load of an AOT artefact calls."""
-        return self._around(wrapped, args, kwargs, "aot_load", "load", "aot_compiled_function")
+        """``AOTCompiledFunction.deserialize``: what every load of an AOT artefact calls.
+
+        Only what was loaded knows its name.
+        """
+        window = self._window("aot_load", "load", "aot_compiled_function")
+        with window as monitor:
+            loaded = wrapped(*args, **kwargs)
+            if monitor is not None:
+                with contained("name what was loaded"):
+                    self._rename(monitor, loaded)
+            return loaded
 
     def load_aoti(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
-        """``_load_aoti``: what every load of an AOTInductor package calls, once per model."""
-        return self._around(wrapped, args, kwargs, "aot_load", "load", _package_name(args, kwargs))
+        """``load_package`` and ``_load_aoti``: every load of an AOTInductor package."""
+        name = _package_name(args, kwargs)
+        return self._around(wrapped, args, kwargs, "aot_load", "load", name)
+
+    def load_library(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
+        """``torch._export.aot_load``: a library whose calls cannot be seen."""
+        name = _package_name(args, kwargs)
+        loaded = self._around(wrapped, args, kwargs, "aot_load", "load", name)
+        compiled_code_watch.unseen.append(name)
+        return loaded
 
     def install_precompiled(
         self, wrapped: Callable[..., Any], package: Any, args: Args, kwargs: Kwargs
@@ -65,6 +86,7 @@ class Calls:
         if not any(_is_loadable(entry) for entry in (compiled.get("_codes") or {}).values()):
             return wrapped(*args, **kwargs)
         given = compiled.get("_innermost_fn")
+        compiled_code_watch.unseen.append(naming.name_of(naming.given_object(given)))
         return self._around(wrapped, args, kwargs, "aot_load", "load", "precompiled", given)
 
     def cudagraph_recording(self, recording: Any, compile_id: str) -> Any:
@@ -92,26 +114,54 @@ class Calls:
         name: str,
         given: Any = None,
     ) -> Any:
-        if self._graphs.in_piece:  # the piece's own event reports it
+        with self._window(trigger, kind, name, given):
             return wrapped(*args, **kwargs)
-        window: AbstractContextManager[Any] = nullcontext()
-        with contained(f"open the window of a {trigger}"):
-            subject = subject_at(frames.caller(), self._names, given=given)
-            unit = Unit(
-                subject.name or name, trigger, kind, stated=subject.marked, named=subject.named
+
+    def _window(
+        self, trigger: Trigger, kind: Kind, name: str, given: Any = None
+    ) -> AbstractContextManager[Monitor | None]:
+        if not self._graphs.in_piece:  # there the piece's own event reports it
+            with contained(f"open the window of a {trigger}"):
+                subject = subject_at(frames.caller(), self._names, given=given)
+                return Window(
+                    Unit(
+                        subject.name or name,
+                        trigger,
+                        kind,
+                        stated=subject.marked,
+                        named=subject.named,
+                        file=subject.file,
+                        line=subject.line,
+                        attributes=subject.attributes,
+                    )
+                )
+        return nullcontext()
+
+    def _rename(self, monitor: Monitor, loaded: Any) -> None:
+        code = getattr(getattr(loaded, "_artifacts", None), "original_code", None)
+        if not isinstance(code, CodeType) or frames.is_torch(code):
+            return
+        qualified = getattr(code, "co_qualname", code.co_name).rpartition("<locals>.")[2]
+        owner, _, method = qualified.rpartition(".")
+        name = semconv.name(owner if method == "forward" and owner else qualified)
+        monitor.rename(
+            dataclasses.replace(
+                monitor.unit,
+                name=name,
+                named=self._names.component([Link(name)]),
+                file=semconv.text(code.co_filename),
+                line=code.co_firstlineno,
             )
-            window = Window(unit)
-        with window:
-            return wrapped(*args, **kwargs)
+        )
 
 
 def _package_name(args: Args, kwargs: Kwargs) -> str:
     """Return the model's name in its package, else the name of the file."""
-    file, name = (*args, None, None)[:2]
-    name = kwargs.get("model_name", name)
-    if isinstance(name, str) and name != "model":
+    first, second = (*args, None, None)[:2]
+    name = kwargs.get("model_name", second)
+    if isinstance(name, str) and name not in ("model", "cpu", "cuda"):
         return semconv.name(name)
-    path = kwargs.get("file", file)
+    path = first or kwargs.get("file") or kwargs.get("path") or kwargs.get("so_path")
     return semconv.name(Path(path).stem) if isinstance(path, (str, Path)) else "aoti_package"
 
 

@@ -77,6 +77,11 @@ class GraphWatch(threading.local):
         self.seen = 0
         """Graph events that this thread has reported; shows whether one came from inside."""
 
+    def clear(self) -> None:
+        """Forget what is open: the outermost window of this thread is left."""
+        self._open.clear()
+        self._pieces = 0
+
     def begin(self, module: Any) -> Graph:
         """A graph is handed over; lookups from now on are its own."""
         graph = Graph(module)
@@ -85,6 +90,10 @@ class GraphWatch(threading.local):
 
     def end(self, graph: Graph, *, report: bool = True) -> None:
         """It came back; report it to the monitor that surrounds it."""
+        with contained("report a graph"):
+            self._end(graph, report=report)
+
+    def _end(self, graph: Graph, *, report: bool) -> None:
         if graph in self._open:
             del self._open[self._open.index(graph) :]
         monitor = current_adopter()

@@ -35,17 +35,22 @@ class GuardHook:
     def install(self) -> None:
         """Count from now on; a hook that is there is called as before, and its answer counts."""
         set_hook = self.install_function()
-        if set_hook is not None:
-            self._theirs = set_hook(None)
+        if set_hook is None:
+            return
+        self._theirs = set_hook(None)
+        try:
             self._ours = _counting(self._theirs)
             set_hook(self._ours)
+        except BaseException:  # an interrupt
+            set_hook(self._theirs)
+            raise
 
     def remove(self) -> None:
         """Put the previous hook back, unless somebody else installed one meanwhile."""
         set_hook = self.install_function()
         if set_hook is not None and self._ours is not None:
             found = set_hook(self._theirs)
-            if found is not self._ours:
+            if found is not self._ours and found is not self._theirs:
                 set_hook(found)
         self._ours = self._theirs = None
 

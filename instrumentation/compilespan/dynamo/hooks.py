@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import wrapt
+
 from compilespan.dynamo import private
 from compilespan.dynamo.calls import Calls
 from compilespan.dynamo.graphs import GraphWatch
@@ -47,22 +49,32 @@ class DynamoHooks:
             {private.DDP_BUCKET: self._bucket_graph},
             {private.SUBGRAPH: self._graph_break},
             {private.EXPLANATION: self._explanation},
+            {private.COMPILED_AUTOGRAD: self._captured_backward},
             {private.CACHE_LOOKUP: self._instant},
             {private.STANDALONE: self._calls.standalone_compile},
             {private.LOAD_ARTIFACTS: self._calls.load_cache_artifacts},
             {private.POPULATE_CACHES: self._calls.load_cache_artifacts},
             {private.AOT_LOAD: self._calls.load_aot_compiled},
+            {private.AOTI_PACKAGE: self._calls.load_aoti},
             {private.AOTI_LOAD: self._calls.load_aoti},
+            {private.AOT_LIBRARY: self._calls.load_library},
             {private.PRECOMPILED: self._calls.install_precompiled},
         )
 
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
         self._patches.apply(*self.groups)
+        wrapt.register_post_import_hook(self._skip_own_code, private.SKIP_CODE.module)
 
     def uninstall(self) -> None:
         """Put every patched object back."""
         self._patches.restore()
+
+    def _skip_own_code(self, _: Any) -> None:
+        """Keep Dynamo from compiling the one wrapper that runs inside compiled code."""
+        with contained("keep a wrapper from being compiled"):
+            if (skip_code := private.SKIP_CODE.found()) is not None:
+                skip_code(DynamoHooks._captured_backward.__code__)
 
     def _enter(self, wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not self._patches.is_active:
@@ -75,9 +87,13 @@ class DynamoHooks:
             self._windows.discard_stale(instance)
             raise
 
-    def _exit(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+    def _exit(self, wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         try:
             return wrapped(*args, **kwargs)
+        except BaseException:
+            if self._windows.are_entered(instance):  # an interrupt came before torch's own exit
+                wrapped(*args, **kwargs)
+            raise
         finally:
             try:
                 self._windows.leave(_error_of(args))
@@ -99,7 +115,10 @@ class DynamoHooks:
 
     def _backend_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         graph_module = args[0] if args else kwargs.get("gm")
-        if self._windows.captured(graph_module):
+        is_captured = False
+        with contained("record a graph that is captured"):
+            is_captured = self._windows.captured(graph_module)
+        if is_captured:
             return wrapped(*args, **kwargs)
         return self.graphs.around_backend(wrapped, args, kwargs)
 
@@ -112,6 +131,15 @@ class DynamoHooks:
 
     def _bucket_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         return self.graphs.around_backend(wrapped, args, kwargs)
+
+    def _captured_backward(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        # Runs inside compiled code: no function of ours is called, it would be compiled, too.
+        try:
+            info = args[4]._forward_cls._lazy_backward_info  # noqa: SLF001
+            self._windows.backwards.append(info.saved_compile_context.compile_id)
+        except Exception:
+            pass
+        return wrapped(*args, **kwargs)
 
     def _explanation(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         with contained("record why Dynamo ends a graph"):

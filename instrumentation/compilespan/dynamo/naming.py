@@ -6,8 +6,12 @@ statically: in the dictionaries of the object and of its classes.
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+import functools
+from contextlib import suppress
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import wrapt
 
 from compilespan import semconv
 from compilespan.components.marks import attributes_of, is_module, unwrapped
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _MAX_WRAPPERS = 32
+_WRAPT = wrapt.FunctionWrapper
+_LRU_CACHE = type(functools.lru_cache(len))
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodDescriptorType)
 # Classes that torch derives from the program's: the original is the last base.
 _DERIVED = ("torch.distributed.", "torch.nn.utils.parametrize")
 
@@ -31,6 +38,17 @@ def given_object(value: Any) -> Any:
     looked through, the program's decorators are not.
     """
     return unwrapped(value, is_torchs)
+
+
+def bound_object(value: Any) -> Any:
+    """Return the object that a method is bound to, ``None`` for anything else."""
+    for _ in range(_MAX_WRAPPERS):
+        if type(value) is MethodType:
+            return None if issubclass(type(value.__self__), type) else value.__self__
+        if not is_torchs(value):
+            return None
+        value = value.__dict__.get("__wrapped__")
+    return None
 
 
 def is_torchs(value: Any) -> bool:
@@ -45,9 +63,10 @@ def of_class(cls: type, name: str) -> Any:
 
 def name_of(value: Any) -> str:
     """Return the class name of an object, the qualified name of a function or class."""
+    value = _function_of(value)
     kind = type(value)
-    if kind is FunctionType:
-        return str(value.__qualname__)
+    if kind in _FUNCTIONS:
+        return str(value.__qualname__).removeprefix("_VariableFunctionsClass.")
     if issubclass(kind, type):
         return class_name(value)
     return class_name(kind)
@@ -68,32 +87,78 @@ def _is_derived(cls: type) -> bool:
     return cls.__name__ != base and cls.__name__.endswith(base)
 
 
-def source_of(owner: Any, code: CodeType, module_name: str) -> tuple[str, str, int]:
-    """Return function name, file and first line of what a person would look up.
+class Source(NamedTuple):
+    """What a person would look up: the function, its file and first line."""
+
+    function: str
+    file: str
+    line: int
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """The same as attributes of a span."""
+        return {
+            semconv.CODE_FUNCTION_NAME: self.function,
+            semconv.CODE_FILE_PATH: self.file,
+            semconv.CODE_LINE_NUMBER: self.line,
+        }
+
+
+def source_of(owner: Any, code: CodeType | None = None, module_name: str = "") -> Source | None:
+    """Return what a person would look up of something that compiles.
 
     Dynamo may compile a decorator's wrapper, or torch's, in place of the ``forward`` that the
     class defines; then that ``forward`` is meant.
 
     Args:
-        owner: The module or function that compiles.
-        code: What Dynamo compiles.
+        owner: The module, function or other callable that compiles.
+        code: What Dynamo compiles, if it is known.
         module_name: Where that code was defined.
     """
-    function = _forward_of(owner) if is_module(owner) else owner
+    function = _function_of(_called(owner))
     around: list[CodeType] = []
     while type(function) is FunctionType and len(around) < _MAX_WRAPPERS:
         around.append(function.__code__)
-        inner = function.__dict__.get("__wrapped__")
+        inner = _wrapped_by(function)
         if inner is None:
             break
         function = _function_of(inner)
-    is_wrapper = frames.is_torch(code) or code in around[:-1]
-    qualified = getattr(code, "co_qualname", code.co_name)
-    if type(function) is FunctionType and (is_wrapper or code == function.__code__):
-        code, qualified = function.__code__, function.__qualname__
-        module_name = str(function.__module__)
-    prefix = f"{module_name}." if module_name else ""
-    return semconv.name(prefix + qualified), semconv.text(code.co_filename), code.co_firstlineno
+    found = function if type(function) is FunctionType else None
+    is_wrapper = code is None or frames.is_torch(code) or code in around[:-1]
+    if found is not None and (is_wrapper or code == found.__code__):
+        return _source(found.__code__, found.__qualname__, found.__module__)
+    if code is None:
+        return None
+    return _source(code, getattr(code, "co_qualname", code.co_name), module_name)
+
+
+def _source(code: CodeType, qualified: str, module_name: object) -> Source:
+    prefix = f"{module_name}." if isinstance(module_name, str) and module_name else ""
+    file = semconv.text(code.co_filename)
+    return Source(semconv.name(prefix + qualified), file, code.co_firstlineno)
+
+
+def _called(owner: Any) -> Any:
+    """Return what runs when ``owner`` is called: a module's forward, an object's ``__call__``."""
+    if is_module(owner):
+        own = attributes_of(owner).get("forward")
+        return own if own is not None else of_class(type(owner), "forward")
+    if type(owner) in (FunctionType, MethodType) or issubclass(type(owner), type):
+        return owner
+    return of_class(type(owner), "__call__") or owner
+
+
+def _wrapped_by(function: Any) -> Any:
+    """Return the function that a decorator wrapped: marked by functools, else in its closure."""
+    marked = function.__dict__.get("__wrapped__")
+    if marked is not None or function.__name__ == "forward":
+        return marked
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # an empty cell
+            held = _function_of(cell.cell_contents)
+            if type(held) is FunctionType and held.__name__ == "forward":
+                return held
+    return None
 
 
 def instance_of(code: CodeType, values: Mapping[str, Any]) -> Any:
@@ -107,15 +172,6 @@ def instance_of(code: CodeType, values: Mapping[str, Any]) -> Any:
         return value
     method = _function_of(of_class(type(value), code.co_name))
     return value if type(method) is FunctionType and method.__code__ == code else None
-
-
-def code_attributes(function: str, file: str, line: int) -> dict[str, AttributeValue]:
-    """Return the span attributes of the code that is compiled."""
-    return {
-        semconv.CODE_FUNCTION_NAME: function,
-        semconv.CODE_FILE_PATH: file,
-        semconv.CODE_LINE_NUMBER: line,
-    }
 
 
 def backend_name(compiler: Any) -> str:
@@ -135,11 +191,14 @@ def backend_name(compiler: Any) -> str:
     return semconv.name(name if isinstance(name, str) else name_of(compiler))
 
 
-def _forward_of(module: Any) -> Any:
-    own = attributes_of(module).get("forward")
-    return _function_of(own if own is not None else of_class(type(module), "forward"))
-
-
 def _function_of(value: Any) -> Any:
-    """Return the function of a bound, static or class method."""
-    return value.__func__ if isinstance(value, (MethodType, staticmethod, classmethod)) else value
+    """Return the function of a bound, static or class method, or below a wrapt wrapper."""
+    for _ in range(_MAX_WRAPPERS):
+        kind = type(value)
+        if kind in (MethodType, staticmethod, classmethod):
+            value = value.__func__
+        elif issubclass(kind, _WRAPT) or kind is _LRU_CACHE:
+            value = value.__wrapped__
+        else:
+            break
+    return value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
 from compilespan.dynamo import frames, naming
-from compilespan.dynamo.owners import Forward, OwnerMemory
+from compilespan.dynamo.owners import Forward, FrameKey, OwnerMemory
 from compilespan.dynamo.subject import Subject, subject_at
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
@@ -16,6 +17,8 @@ from compilespan.monitor.window import Window
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
+
+    from opentelemetry.util.types import AttributeValue
 
     from compilespan.components.chain import ComponentNames
     from compilespan.dynamo.graphs import Graph, GraphWatch
@@ -30,6 +33,7 @@ _BY_CALLER: dict[str, tuple[Trigger, Kind]] = {
     "deserialize": ("aot_load", "load"),
     "inner": ("export", "compile"),
 }
+_MAX_CAPTURED = 256
 _GIVEN = ("model", "model_", "mod", "fn")
 """Locals in which those functions hold what they compile."""
 
@@ -42,7 +46,7 @@ class Open:
     trigger: Trigger
     graphs_before: int
     metrics: Any = None
-    code: CodeType | None = None
+    frame: FrameKey | None = None
     owner: Callable[[], Any] = lambda: None
     one_graph: bool = False
     is_recompile: bool = False
@@ -59,6 +63,8 @@ class Opener:
         self._names = names
         self._owners = owners
         self._graphs = graphs
+        self.backwards: deque[Any] = deque(maxlen=_MAX_CAPTURED)
+        """Compile ids of the forwards whose backwards compiled autograd captured last."""
 
     def open(self, frame: FrameType, metrics: Any) -> Open:
         """Return the window of what torch begins in ``frame``, not entered yet."""
@@ -72,7 +78,14 @@ class Opener:
         given = next((each for each in handed_in if each is not None), None)
         subject = subject_at(frame, self._names, given=given)
         unit = Unit(
-            subject.name or caller, trigger, kind, stated=subject.marked, named=subject.named
+            subject.name or caller,
+            trigger,
+            kind,
+            stated=subject.marked,
+            named=subject.named,
+            file=subject.file,
+            line=subject.line,
+            attributes=subject.attributes,
         )
         return Open(Window(unit), trigger, self._graphs.seen, metrics)
 
@@ -81,28 +94,49 @@ class Opener:
         values = frames.local(frame, "locals") or {}
         subject = subject_at(frame, self._names, naming.instance_of(code, values))
         module_name = str((frames.local(frame, "globals") or {}).get("__name__", ""))
-        function, file, line = naming.source_of(subject.owner, code, module_name)
-        attributes = naming.code_attributes(function, file, line)
+        source = naming.source_of(subject.owner, code, module_name)
+        attributes = dict(source.attributes) if source is not None else {}
         attributes[semconv.BACKEND] = naming.backend_name(frames.local(frame, "compiler_fn"))
+        trigger: Trigger = "export" if frames.local(frame, "export") else "dynamo"
         unit = Unit(
             subject.name or semconv.name(code.co_name),
-            "dynamo",
+            trigger,
             stated=subject.marked,
             named=subject.named,
             compile_id=str(frames.local(frame, "compile_id")),
-            file=file,
-            line=line,
+            file=source.file if source is not None else None,
+            line=source.line if source is not None else None,
             attributes=attributes,
         )
+        if str(unit.compile_id).startswith("!"):
+            unit = self._of_compiled_autograd(unit)
+        key = FrameKey(code, frames.local(frame, "closure"))
         return Open(
             Window(unit),
-            "dynamo",
+            trigger,
             self._graphs.seen,
             metrics,
-            code=code,
+            frame=key,
             owner=_weakly(subject),
             one_graph=bool(frames.local(frame, "one_graph")),
-            is_recompile=self._owners.compiled_before(subject.owner, code),
+            is_recompile=self._owners.compiled_before(subject.identity, key),
+        )
+
+    def _of_compiled_autograd(self, unit: Unit) -> Unit:
+        """Name a backward that compiled autograd captured after the forwards that it belongs to."""
+        ids = list(dict.fromkeys(str(each) for each in self.backwards))
+        self.backwards.clear()
+        forwards = [each for each in map(self._owners.forward, ids) if each is not None]
+        if not forwards:
+            return dataclasses.replace(unit, name="backward")
+        components = {each.component for each in forwards}
+        return dataclasses.replace(
+            unit,
+            name=forwards[0].unit.name,
+            stated=components.pop() if len(components) == 1 else unit.stated,
+            file=forwards[0].unit.file,
+            line=forwards[0].unit.line,
+            attributes={**unit.attributes, **_code(forwards[0].unit)},
         )
 
     def _backward(self, frame: FrameType) -> Open:
@@ -122,6 +156,10 @@ class Opener:
 
 def _weakly(subject: Subject) -> Callable[[], Any]:
     try:
-        return weakref.ref(subject.owner)
+        return weakref.ref(subject.identity)
     except TypeError:
         return lambda: None
+
+
+def _code(unit: Unit) -> dict[str, AttributeValue]:
+    return {key: value for key, value in unit.attributes.items() if key.startswith("code.")}

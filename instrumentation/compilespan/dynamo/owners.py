@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from compilespan.semconv import Component
 
 _MAX_FORWARDS = 4096
+_MAX_CLOSURES = 256
+
+_Frames: TypeAlias = "weakref.WeakKeyDictionary[CodeType, set[tuple[int, ...]]]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,24 +29,36 @@ class Forward:
     component: Component | None
 
 
+class FrameKey:
+    """A frame that Dynamo compiles: its code and its closure.
+
+    Code counts by its value: a resume function of another break on the same line differs in it,
+    the same one after a reset does not. Two closures of one function are two frames.
+    """
+
+    def __init__(self, code: CodeType, closure: Any) -> None:
+        self.code = code
+        self.cells = tuple(id(cell) for cell in closure or ())
+
+
 class OwnerMemory:
     """Frames by owner, and forwards by compile id; both bounded, both weak."""
 
     def __init__(self) -> None:
         # A weak reference's callback may run in the middle of anything, hence reentrant.
-        self._lock = ForkSafeLock()
-        # By the code's value: a resume function of another break on the same line differs in it,
-        # the same one after a reset does not.
-        self._frames: dict[int, tuple[Any, weakref.WeakSet[CodeType]]] = {}
+        self._lock = fork_safe_lock()
+        self._frames: dict[int, tuple[Any, _Frames]] = {}
         self._forwards: OrderedDict[str, Forward] = OrderedDict()
 
-    def compiled_before(self, owner: Any, code: CodeType) -> bool:
+    def compiled_before(self, owner: Any, frame: FrameKey) -> bool:
         """Whether this owner compiled this frame before."""
         with self._lock:
             known = self._frames.get(id(owner))
-            return known is not None and known[0]() is owner and code in known[1]
+            if known is None or known[0]() is not owner:
+                return False
+            return frame.cells in known[1].get(frame.code, ())
 
-    def compiled(self, owner: Any, code: CodeType) -> None:
+    def compiled(self, owner: Any, frame: FrameKey) -> None:
         """Remember that this owner compiled this frame."""
         identity = id(owner)
         with self._lock:
@@ -53,8 +68,11 @@ class OwnerMemory:
                     reference = weakref.ref(owner, lambda _: self._frames.pop(identity, None))
                 except TypeError:  # takes no weak references: never a recompile for us
                     return
-                known = self._frames[identity] = (reference, weakref.WeakSet())
-            known[1].add(code)
+                known = self._frames[identity] = (reference, weakref.WeakKeyDictionary())
+            closures = known[1].setdefault(frame.code, set())
+            if len(closures) >= _MAX_CLOSURES:  # of functions that are made anew again and again
+                closures.clear()
+            closures.add(frame.cells)
 
     def remember(self, forward: Forward) -> None:
         """Remember a forward for the backward that may come."""

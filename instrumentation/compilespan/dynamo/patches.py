@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import wrapt
 
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from compilespan.dynamo.private import Private
@@ -21,7 +21,7 @@ class Patches:
     """A set of wrapped attributes that is put in place and taken back as one."""
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._applied: list[tuple[Any, str, Any]] = []
         self._wanted: tuple[Group, ...] = ()
 

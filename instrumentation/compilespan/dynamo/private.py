@@ -110,6 +110,10 @@ AOT_CALL = Private(
 AOTI_LOAD = Private(
     "torch.export.pt2_archive._package", "_load_aoti", "loads of AOTInductor packages"
 )
+AOTI_PACKAGE = Private(
+    "torch._inductor.package", "load_package", "loads of AOTInductor packages that fail"
+)
+AOT_LIBRARY = Private("torch._export", "aot_load", "loads of AOTInductor libraries")
 AOTI_CALL = Private(
     "torch.export.pt2_archive._package",
     "AOTICompiledModel.__call__",

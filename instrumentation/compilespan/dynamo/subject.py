@@ -12,8 +12,10 @@ from compilespan.dynamo import frames, naming
 from compilespan.dynamo.private import CALL_IMPL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType
+
+    from opentelemetry.util.types import AttributeValue
 
     from compilespan.semconv import Component
 
@@ -22,19 +24,28 @@ _MAX_LAYERS = 256
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subject:
-    """Who compiles. It keeps ``owner`` alive, so it is let go of at once.
+    """Who compiles. It keeps ``owner`` and ``identity`` alive, so it is let go of at once.
 
     Attributes:
         owner: The module whose frame is compiled, else what `torch.compile` was given.
+        identity: Tells one instance from another: the module, the object whose method it is, or
+            the function.
         name: Class name of a module, qualified name of a function; empty if nobody is known.
         marked: What the nearest mark states.
         named: What the names say.
+        file: Source file of what a person would look up, if it is known.
+        line: Its first line.
+        attributes: The same as attributes of a span.
     """
 
     owner: Any
+    identity: Any
     name: str
     marked: Component | None
     named: Component
+    file: str | None
+    line: int | None
+    attributes: Mapping[str, AttributeValue]
 
 
 def subject_at(
@@ -45,10 +56,12 @@ def subject_at(
     Args:
         frame: The frame of torch that begins to compile.
         names: Says which component a name means.
-        compiled_self: First argument of the frame that is compiled, if it has one.
+        compiled_self: The object whose method is compiled, if it is one.
         given: What was handed in to be compiled, if that frame has it.
     """
+    bound = naming.bound_object(given)
     given = naming.given_object(given)
+    compiled_self = naming.given_object(compiled_self)
     chain = _Chain()
     chain.enclose(given)
     chain.enclose(compiled_self)
@@ -59,15 +72,29 @@ def subject_at(
         if code is call_impl:
             chain.enclose(naming.given_object(frames.local(outer, "self")))
         elif given is None and code.co_name == "compile_wrapper" and frames.is_torch(code):
-            given = naming.given_object(frames.local(outer, "fn"))
+            handed_in = frames.local(outer, "fn")
+            bound, given = naming.bound_object(handed_in), naming.given_object(handed_in)
             chain.enclose(given)
             public = _public_call(outer)
-    owner = chain.modules[0] if chain.modules else given
+    module = chain.modules[0] if chain.modules else None
+    owner = module if module is not None else given
     name = naming.name_of(owner) if owner is not None else ""
     if public and naming.is_torchs(owner):
         name = public
+    instances = (module, compiled_self, bound)
+    identity = next((each for each in instances if each is not None), given)
+    if naming.is_torchs(given):  # made anew for each call of an operator
+        identity = given
+    source = naming.source_of(owner)
     return Subject(
-        owner, semconv.name(name), marked_as([*chain.modules, given]), chain.component(names)
+        owner,
+        identity,
+        semconv.name(name),
+        marked_as([*chain.modules, given]),
+        chain.component(names),
+        file=source.file if source else None,
+        line=source.line if source else None,
+        attributes=source.attributes if source else {},
     )
 
 

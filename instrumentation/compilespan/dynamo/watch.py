@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -11,7 +12,7 @@ from compilespan.dynamo import private
 from compilespan.dynamo.guards import GuardHook
 from compilespan.faults import contained
 from compilespan.monitor.surroundings import UNSEEN, Surroundings, surroundings_here
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # Artefacts are called without the guards of Dynamo, so its hook does not see them.
+_MAX_UNSEEN = 64
 _ARTEFACT_CALLS = (private.AOT_CALL, private.AOTI_CALL, private.STANDALONE_CALL)
 
 
@@ -30,31 +32,47 @@ class CompiledCodeWatch:
     """
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._watchers = 0
         self._hook = GuardHook()
         self._patched: list[tuple[Any, str, Any, Any]] = []
+        self.unseen: deque[str] = deque(maxlen=_MAX_UNSEEN)
+        """Names of what was loaded in this process and whose calls cannot be seen."""
 
     def __enter__(self) -> Self:
         """Begin to watch."""
         with self._lock:
-            self._watchers += 1
-            if self._watchers == 1:
-                self._hook.install()
-                with contained("watch the calls of artefacts"):
-                    self._patch()
+            try:
+                if self._watchers == 0:
+                    self._hook.install()
+                    with contained("watch the calls of artefacts"):
+                        self._patch()
+                self._watchers += 1
+            except BaseException:  # an interrupt
+                if self._watchers == 0:
+                    self._remove()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """End it."""
         with self._lock:
-            self._watchers -= 1
-            if self._watchers == 0:
-                self._hook.remove()
-                while self._patched:
-                    parent, attribute, original, ours = self._patched.pop()
-                    if vars(parent).get(attribute) is ours:
-                        setattr(parent, attribute, original)
+            try:
+                if self._watchers == 1:
+                    self._remove()
+            except BaseException:  # an interrupt
+                self._remove()
+                raise
+            finally:
+                self._watchers -= 1
+
+    def _remove(self) -> None:
+        self._hook.remove()
+        while self._patched:
+            parent, attribute, original, ours = self._patched[-1]
+            if vars(parent).get(attribute) is ours:
+                setattr(parent, attribute, original)
+            del self._patched[-1]
 
     @property
     def sees_guards(self) -> bool:
@@ -70,8 +88,8 @@ class CompiledCodeWatch:
             ours = _counted(original)
             if skip_code is not None:  # inside a compiled function Dynamo would compile ours, too
                 skip_code(ours.__code__)
-            setattr(parent, attribute, ours)
             self._patched.append((parent, attribute, original, ours))
+            setattr(parent, attribute, ours)
 
 
 def _counted(original: Callable[..., Any]) -> Any:

@@ -24,6 +24,7 @@ class Windows(threading.local):
 
     def __init__(self, names: ComponentNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
         self._opener = Opener(names, owners, graphs)
+        self.backwards = self._opener.backwards
         self._owners = owners
         self._graphs = graphs
         self._open: list[Open | None] = []
@@ -47,7 +48,14 @@ class Windows(threading.local):
         """
         if self._open and (opened := self._open[-1]) is not None:
             self._close(opened, error)
+        if len(self._open) == 1:
+            self._graphs.clear()  # what an interrupt left
         del self._open[-1:]
+
+    def are_entered(self, metrics: Any) -> bool:
+        """Whether torch's metrics context is entered as often as windows are open here."""
+        level = getattr(metrics, "_level", None)
+        return bool(self._open) and level == len(self._open)
 
     def discard_stale(self, metrics: Any) -> None:
         """Discard the windows that were not left: an interrupt came before, or torch never entered.
@@ -122,7 +130,7 @@ class Windows(threading.local):
 
     def _remember(self, opened: Open) -> None:
         monitor = opened.window.monitor
-        if opened.code is not None:
+        if opened.frame is not None:
             self._owners.remember(Forward(monitor.unit, monitor.component))
 
     def _conclude(self, opened: Open, error: BaseException | None) -> tuple[Outcome, str | None]:
@@ -132,20 +140,20 @@ class Windows(threading.local):
         if error is not None:
             return self._conclude_error(opened, error)
         owner = opened.owner()
-        if owner is not None and opened.code is not None:
-            self._owners.compiled(owner, opened.code)
+        if owner is not None and opened.frame is not None:
+            self._owners.compiled(owner, opened.frame)
         graphs = self._graphs.seen - opened.graphs_before
-        if opened.trigger == "dynamo" and not (graphs or _metric(opened.metrics, "graph_op_count")):
-            why = breaks.skip_reason_of(frames.local(frames.caller(), "guarded_code"))
-            return ("ok", None) if why is None else ("skipped", why)
+        if opened.frame is not None and not (graphs or _metric(opened.metrics, "graph_op_count")):
+            made = frames.local(frames.caller(), "guarded_code")
+            return "skipped", opened.last_break or breaks.skip_reason_of(made)
         return "ok", None
 
     def _conclude_error(self, opened: Open, error: BaseException) -> tuple[Outcome, str | None]:
         monitor = opened.window.monitor
-        given_back = opened.trigger == "dynamo" and breaks.gives_back(
+        given_back = opened.frame is not None and breaks.gives_back(
             error, one_graph=opened.one_graph
         )
-        if breaks.is_over_the_limit(error) and opened.code is not None:
+        if breaks.is_over_the_limit(error) and opened.frame is not None:
             reason = str(_metric(opened.metrics, "recompile_reason") or "")
             monitor.add_event(
                 semconv.EVENT_RECOMPILE_LIMIT,

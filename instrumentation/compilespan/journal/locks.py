@@ -84,5 +84,10 @@ def is_written(path: Path, process: Mapping[str, Any]) -> bool:
 def touch(file: io.FileIO, path: Path) -> None:
     """Renew a journal's modification time, on the clock of the records."""
     now = now_ns()
+    set_times(file.fileno(), path, now, now)
+
+
+def set_times(descriptor: int, path: Path, accessed_ns: int, modified_ns: int) -> None:
+    """Set the times of an open file, by its path if this system takes no descriptor."""
     with contextlib.suppress(OSError):
-        os.utime(file.fileno() if os.utime in os.supports_fd else path, ns=(now, now))
+        os.utime(descriptor if os.utime in os.supports_fd else path, ns=(accessed_ns, modified_ns))

@@ -8,7 +8,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compilespan.journal.locks import is_written, lock
+from compilespan.journal.locks import is_written, lock, set_times
 from compilespan.journal.writer import FORMAT
 from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.totals import TotalsBuilder
@@ -211,5 +211,5 @@ def append(process: ProcessJournal, line_type: str) -> bool:
             return False
         file.write(json.dumps({"type": line_type}).encode() + b"\n")
         file.flush()
-        os.utime(file.fileno(), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        set_times(file.fileno(), process.path, stat.st_atime_ns, stat.st_mtime_ns)
     return True

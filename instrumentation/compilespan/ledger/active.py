@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class ActiveCompiles:
     """The compiles of this process that have begun and not ended. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._begun: dict[int, CompileBegun] = {}
         self._interrupts: dict[int, Callable[[], object]] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compilespan.ledger.subscription import Subscription
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class Followers:
     """Publishes entries to subscriptions, and counts what was lost."""
 
     def __init__(self) -> None:
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._subscriptions: tuple[Subscription[Any], ...] = ()
         self._dropped: dict[str, int] = {}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.faults import contained
 from compilespan.ledger.entries import Ready
-from compilespan.process import ForkSafeLock, now_ns, process_age_ns
+from compilespan.process import fork_safe_lock, now_ns, process_age_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ class Readiness:
         self.on_ready: Callable[[], object] | None = None
         """Called once, when the process is declared ready."""
         self.ready: Ready | None = None
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._parts_s: dict[str, float] = {}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -74,7 +75,7 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         self._is_encoder = is_encoder
         self._kind = kind
         self._message = message
-        self._windows: list[Window] = []
+        self._windows: list[tuple[int, Window]] = []
 
     def __enter__(self) -> Monitor:
         """Open the monitor."""
@@ -86,7 +87,7 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         )
         window = Window(unit)
         try:
-            self._windows.append(window)
+            self._windows.append((id(sys._getframe(1)), window))  # noqa: SLF001
             return window.__enter__()
         except BaseException:
             window.discard()
@@ -100,23 +101,23 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
     ) -> None:
         """Close it; the exception goes on unchanged."""
         try:
-            self._close(self._own_window(), error)
+            self._close(self._own_window(id(sys._getframe(1))), error)  # noqa: SLF001
         except BaseException:  # an interrupt arrived in our code
-            self._own_window().discard()
+            self._own_window(id(sys._getframe(1))).discard()  # noqa: SLF001
             raise
         finally:
-            self._windows = [each for each in self._windows if each.monitor.is_open]
+            self._windows = [each for each in self._windows if each[1].monitor.is_open]
 
     def _close(self, window: Window, error: BaseException | None) -> None:
         is_own = window.monitor.is_outermost
         window.close(error=error)
-        if is_own and self._message:
+        if is_own and self._message and window.monitor.ended_ns:
             with contained("log the duration of a block"):
                 _logger.info("%s", _worded(self._message, window.monitor.duration_s))
 
     def __call__(self, function: F) -> F:
         """Decorate ``function``: each call is a block."""
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if _is_generator_function(function):
             msg = (
                 f"monitor_torch_compile cannot decorate the generator {_name_of(function)}: its "
                 "call returns at once; put `with monitor_torch_compile(...)` around what compiles"
@@ -147,24 +148,39 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
 
         return cast("F", called)
 
-    def _own_window(self) -> Window:
-        """Return the window that was opened last in this context, and is open."""
+    def _own_window(self, frame: int) -> Window:
+        """Return the window that this exit belongs to.
+
+        That of the same ``with`` statement, known by its frame (by its id: no frame is kept);
+        else the innermost of this context; else the last that was opened.
+        """
+        for entered_in, window in reversed(self._windows):
+            if entered_in == frame:
+                return window
         innermost = current()
-        around = innermost.outwards() if innermost is not None else []
-        for surroundings in around:
-            for window in self._windows:
+        for surroundings in innermost.outwards() if innermost is not None else ():
+            for _, window in self._windows:
                 if window.surroundings is surroundings:
                     return window
-        return self._windows[-1]  # left in another context than it was entered in
+        return self._windows[-1][1]
 
 
 _KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(semconv.Kind))
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)  # noqa: B004  # an object with an async __call__
-    )
+    return any(map(inspect.iscoroutinefunction, _called(function)))
+
+
+def _is_generator_function(function: Callable[..., Any]) -> bool:
+    called = _called(function)
+    return any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in called)
+
+
+def _called(function: Callable[..., Any]) -> list[Any]:
+    """Return what may run when this is called: itself, a static method's, its ``__call__``."""
+    inner = getattr(function, "__func__", None)
+    return [function, inner, getattr(type(function), "__call__", None)]  # noqa: B004
 
 
 def _name_of(function: Callable[..., Any]) -> str:

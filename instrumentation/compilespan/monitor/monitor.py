@@ -7,7 +7,6 @@ breaks and recompiles are events of the monitor. So nested work is never counted
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -17,11 +16,12 @@ from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.active import InterruptedCompile
 from compilespan.ledger.records import CompileEvent
+from compilespan.monitor.cleaning import cleaned
 from compilespan.monitor.report import Report
 from compilespan.monitor.surroundings import Adopter, Place, resolve
 from compilespan.monitor.tally import Tally
 from compilespan.process import epoch_ns
-from compilespan.telemetry.telemetry import exception_type
+from compilespan.telemetry.exceptions import exception_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 State = Literal["new", "open", "adopted", "tentative", "closed"]
 """``new`` becomes one of the next three when it is opened; each of them becomes ``closed``."""
-
-_logger = logging.getLogger("compilespan")
 
 
 class Monitor:
@@ -83,16 +81,21 @@ class Monitor:
             if outer is not None:
                 outer.add_event(name, attributes)
             else:
-                self._add_event(name, _cleaned(attributes or {}))
+                self._add_event(name, cleaned(attributes or {}))
 
     def note_compile_id(self, compile_id: str | None) -> None:
         """Note one of Dynamo's ids of what compiles inside."""
         outer = self._open_adopter
         if outer is not None:
             outer.note_compile_id(compile_id)
-        else:
+        elif self.is_open:  # in a forked child nobody gives the lock back
             with self._lock:
                 self._tally.compile_id(compile_id)
+
+    def rename(self, unit: Unit) -> None:
+        """Correct what it was begun as: only what was loaded knows its name."""
+        self.unit = unit
+        self._report.rename(unit.name, self.component)
 
     def adopt(
         self,
@@ -103,6 +106,8 @@ class Monitor:
         component: Component | None,
     ) -> bool:
         """Count a compile that ended inside; ``False`` if this one was closed before."""
+        if not self.is_open:
+            return False
         with self._lock:
             if not self.is_open:
                 return False
@@ -192,12 +197,14 @@ class Monitor:
         )
 
     def _add_event(self, name: str, attributes: dict[str, AttributeValue]) -> None:
+        if not self.is_open:
+            return
         with self._lock:
             if not self.is_open:
                 return
             if name == semconv.EVENT_GRAPH:
                 attributes.setdefault(semconv.GRAPH_INDEX, self._tally.graphs)
-            event = CompileEvent(name, epoch_ns(time.perf_counter_ns()), attributes)
+            event = CompileEvent(semconv.name(name), epoch_ns(time.perf_counter_ns()), attributes)
             self._tally.event(event)
             graphs = self._tally.graphs
         if self._state == "open":  # the others have no outputs yet
@@ -234,13 +241,3 @@ class Monitor:
             span=self.span.get_span_context(),
         )
         self._report.end(record, self._tally.graph_break_count, error)
-
-
-def _cleaned(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    kept: dict[str, AttributeValue] = {}
-    for key, value in attributes.items():
-        if semconv.is_duration(key):
-            _logger.debug("compilespan: event attribute %r is a duration and left out", key)
-        else:
-            kept[semconv.name(key)] = semconv.text(value) if isinstance(value, str) else value
-    return kept

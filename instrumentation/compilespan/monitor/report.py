@@ -78,6 +78,13 @@ class Report:
             with contained("call a listener at the beginning of a compile"):
                 place.listener.begun(begun)
 
+    def rename(self, name: str, component: Component) -> None:
+        """Correct the name of the span, and what it carries of it."""
+        with contained("rename the span of a compile"):
+            self._telemetry.rename_span(self.span, name)
+            self.span.set_attribute(semconv.NAME, name)
+            self.span.set_attribute(semconv.COMPONENT, component)
+
     def event(self, event: CompileEvent, graphs: int) -> None:
         """Report something that happened inside; ``graphs`` were compiled by now."""
         with contained("add an event to the span of a compile"):

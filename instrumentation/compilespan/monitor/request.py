@@ -10,10 +10,12 @@ from opentelemetry.trace import SpanKind
 
 from compilespan import semconv
 from compilespan.faults import contained
-from compilespan.telemetry.propagation import has_ended
+from compilespan.telemetry.propagation import has_ended, is_caller_warming
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from compilespan.semconv import Phase
 
 
 def current_request() -> str | None:
@@ -30,6 +32,25 @@ def current_request() -> str | None:
         found = found or _of_server_span()
         return semconv.name(found) if found else None
     return None
+
+
+def phase_of_caller() -> Phase | None:
+    """Return ``warmup`` while a request is served here that belongs to another's warmup.
+
+    Baggage has no end of its own: a task that the request started keeps it.
+    """
+    with contained("find out whether a request is part of a warmup"):
+        if is_caller_warming() and _is_request_served():
+            return "warmup"
+    return None
+
+
+def _is_request_served() -> bool:
+    span = trace.get_current_span()
+    if span.is_recording():
+        return True
+    fastapi: Any = sys.modules.get("fastapi.telemetry")
+    return fastapi is not None and fastapi.get_telemetry_data() is not None
 
 
 def _of_fastapi(fastapi: Any) -> str | None:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
-from compilespan.monitor.request import current_request
-from compilespan.telemetry.propagation import Parent, parent_for_compile, phase_of_caller
+from compilespan.monitor.request import current_request, phase_of_caller
+from compilespan.telemetry.propagation import Parent, parent_for_compile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -154,7 +154,17 @@ class Surroundings:
         self._is_closed = True
         self.listener = self.adopter = None
         self.seen = UNSEEN
-        undo(self._token)
+        if _surroundings.get(None) is self:  # else others were opened since, and are still there
+            undo(self._token)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Surround a further block with these; they stay open behind it."""
+        token = _surroundings.set(self)
+        try:
+            yield
+        finally:
+            undo(token)
 
     def outwards(self) -> list[Surroundings]:
         """Return these and what surrounds them, innermost first, closed ones left out."""

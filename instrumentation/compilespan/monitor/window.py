@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -16,6 +15,7 @@ from compilespan.monitor.surroundings import Surroundings, undo
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -35,6 +35,7 @@ class Window:
     def __init__(self, unit: Unit) -> None:
         self.monitor = Monitor(unit)
         self.surroundings = Surroundings(component=self.monitor.stated, adopter=self.monitor)
+        self._context: Context | None = None
         self._span_token: Token[Context] | None = None
 
     def __enter__(self) -> Monitor:
@@ -44,8 +45,8 @@ class Window:
                 self.surroundings.__enter__()
                 self.monitor.open()
                 if self.monitor.span.get_span_context().is_valid:
-                    context = trace.set_span_in_context(self.monitor.span)
-                    self._span_token = otel_context.attach(context)
+                    self._context = trace.set_span_in_context(self.monitor.span)
+                    self._span_token = otel_context.attach(self._context)
             return self.monitor  # noqa: TRY300  # an interrupt may arrive until the last line
         except BaseException:
             self.discard()
@@ -83,12 +84,9 @@ class Window:
     def _end_surroundings(self) -> None:
         self.surroundings.__exit__(None, None, None)
         with contained("make what was current before current again"):
-            if isinstance(self._span_token, Token):
-                # OpenTelemetry's own detach logs an error for a block that is left in another
-                # context than it was entered in.
+            # Else others were attached since, or this is another context than it was entered in.
+            if otel_context.get_current() is self._context:
                 undo(self._span_token)
-            elif self._span_token is not None:
-                otel_context.detach(self._span_token)
 
 
 @contextmanager

@@ -10,8 +10,12 @@ A program with providers of its own needs none of this; the sampler and the id g
 used alone, by name: ``OTEL_TRACES_SAMPLER=compilespan``, ``OTEL_PYTHON_ID_GENERATOR=compilespan``.
 """
 
+from compilespan.sdk.importing import import_sdk_without_detectors
+
 try:
-    from compilespan.sdk.providers import Providers, configure, service_resource
+    import_sdk_without_detectors()
+    from compilespan.sdk.providers import Providers, configure
+    from compilespan.sdk.resource import service_resource
     from compilespan.sdk.sampler import CompileSampler
 except ImportError as error:
     msg = (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import importlib.metadata
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics, trace
@@ -17,13 +15,11 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.environment_variables import OTEL_SPAN_EVENT_COUNT_LIMIT
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from compilespan import semconv
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import instance_id
+from compilespan.sdk.resource import service_resource
 from compilespan.sdk.sampler import CompileSampler, create_sampler
 from compilespan.telemetry.flushing import at_once
 from compilespan.telemetry.ids import SystemRandomIdGenerator
@@ -108,42 +104,6 @@ def configure(
         metrics.set_meter_provider(meter_provider)
         set_logger_provider(logger_provider)
     return Providers(tracer_provider, meter_provider, logger_provider)
-
-
-def service_resource(service_name: str = "compilespan") -> Resource:
-    """Return what the telemetry of this process is about: service, instance, torch, rank.
-
-    ``service.instance.id`` is the process's: metric streams of two processes must not mix.
-    ``compilespan.instance.id`` is what all processes of this start share.
-    """
-    instance = instance_id()
-    attributes: dict[str, str | int] = {
-        SERVICE_INSTANCE_ID: f"{instance}-{os.getpid()}",
-        semconv.INSTANCE: instance,
-    }
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        attributes[semconv.TORCH_VERSION] = importlib.metadata.version("torch")
-    attributes |= _distributed()
-    resource = Resource.create(attributes)
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
-    return resource
-
-
-def _distributed() -> dict[str, int]:
-    """Rank and world size, as torch knows them once it is initialised, else as the launcher."""
-    distributed = sys.modules.get("torch.distributed")
-    with contextlib.suppress(Exception):  # telemetry is no reason not to start
-        if distributed is not None and distributed.is_initialized():
-            return {
-                semconv.RANK: distributed.get_rank(),
-                semconv.WORLD_SIZE: distributed.get_world_size(),
-            }
-    return {
-        attribute: int(value)
-        for variable, attribute in (("RANK", semconv.RANK), ("WORLD_SIZE", semconv.WORLD_SIZE))
-        if (value := os.environ.get(variable, "")).isdecimal()
-    }
 
 
 def _limits() -> SpanLimits:

@@ -8,7 +8,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from compilespan import semconv
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import ForkSafeLock
+from compilespan.process import fork_safe_lock
 from compilespan.reasons import reason_class
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class BoundedValues:
 
     def __init__(self) -> None:
         self._admitted: set[str] = set()
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
 
     def admit(self, value: str) -> str:
         """Return ``value`` if it is one of the first, else ``_other``."""

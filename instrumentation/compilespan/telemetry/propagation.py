@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from compilespan.semconv import Phase
-
 _PHASE = "compilespan.phase"
 
 _propagator = TraceContextTextMapPropagator()
@@ -52,11 +50,9 @@ def has_ended(span: Span) -> bool:
     return getattr(span, "end_time", None) is not None
 
 
-def phase_of_caller() -> Phase | None:
-    """Return ``warmup`` while the request that is served here belongs to another's warmup."""
-    if baggage.get_baggage(_PHASE) != "warmup" or has_ended(trace.get_current_span()):
-        return None
-    return "warmup"
+def is_caller_warming() -> bool:
+    """Whether the caller marked this context as part of its warmup."""
+    return baggage.get_baggage(_PHASE) == "warmup"
 
 
 class Parent(NamedTuple):

@@ -25,9 +25,10 @@ from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.entries import Part
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import ForkSafeLock, epoch_ns, instance_id, now_ns
+from compilespan.process import epoch_ns, fork_safe_lock, instance_id, now_ns
+from compilespan.telemetry.exceptions import exception_type
 from compilespan.telemetry.propagation import child_environment, environment_context
-from compilespan.telemetry.telemetry import active_telemetry, exception_type
+from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Startup:
 
     def __init__(self) -> None:
         """Know nothing yet; `begin` makes the span."""
-        self._lock = ForkSafeLock()
+        self._lock = fork_safe_lock()
         self._span: Span = trace.INVALID_SPAN
         self._over = True
         self._reserved_under: Context | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import metrics, trace
@@ -20,6 +19,8 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
 from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
+from compilespan.process import fork_safe_lock
+from compilespan.telemetry.exceptions import exception_attributes
 from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child, at_once
 from compilespan.telemetry.metrics import CompileMetrics
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from compilespan.telemetry.propagation import Parent
 
 EventChannel = Literal["span", "log", "both"]
-
-_MAX_STACKTRACE = 16_384
 
 _logger = logging.getLogger("compilespan")
 
@@ -72,11 +71,8 @@ class Telemetry:
         self, name: str, start_ns: int, attributes: Mapping[str, AttributeValue], parent: Parent
     ) -> Span:
         """Start the span of a compile at ``start_ns``, named after it."""
-        bounded = self.metrics.names.admit(name)
         return self.tracer.start_span(
-            semconv.SPAN_COMPILE
-            if bounded == semconv.OTHER
-            else f"{semconv.SPAN_COMPILE} {bounded}",
+            self._span_name(name),
             context=parent.context,
             kind=SpanKind.INTERNAL,
             attributes=attributes,
@@ -85,6 +81,15 @@ class Telemetry:
             record_exception=False,
             set_status_on_exception=False,
         )
+
+    def rename_span(self, span: Span, name: str) -> None:
+        """Give the span of a compile another name."""
+        span.update_name(self._span_name(name))
+
+    def _span_name(self, name: str) -> str:
+        bounded = self.metrics.names.admit(name)
+        known = bounded != semconv.OTHER
+        return f"{semconv.SPAN_COMPILE} {bounded}" if known else semconv.SPAN_COMPILE
 
     def flush(self, timeout_s: float) -> bool:
         """Export what the providers hold, all signals at once, within ``timeout_s``."""
@@ -127,7 +132,9 @@ class Telemetry:
         if record.outcome == "failed":
             if error is not None:
                 # As an event of ours, in the chosen channel, not through the span's own method.
-                self.add_event(span, semconv.EVENT_EXCEPTION, _exception(error), record.end_ns)
+                self.add_event(
+                    span, semconv.EVENT_EXCEPTION, exception_attributes(error), record.end_ns
+                )
             span.set_status(Status(StatusCode.ERROR, record.error_type))
         dropped = getattr(span, "dropped_events", 0)
         if isinstance(dropped, int) and dropped > 0:
@@ -166,22 +173,7 @@ def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, Attri
     return attributes
 
 
-def exception_type(error: BaseException | type[BaseException]) -> str:
-    """Return the qualified name of an exception's class, builtins without their module."""
-    cls = error if isinstance(error, type) else type(error)
-    qualified = f"{cls.__module__}.{cls.__qualname__}"
-    return semconv.name(qualified.removeprefix("builtins."))
-
-
-def _exception(error: BaseException) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {"exception.type": exception_type(error)}
-    with contained("word an exception"):  # its __str__ is the program's
-        attributes["exception.message"] = semconv.text(error)
-        stack = "".join(traceback.format_exception(error))[-_MAX_STACKTRACE:]
-        attributes["exception.stacktrace"] = semconv.text(stack, _MAX_STACKTRACE)
-    return attributes
-
-
+_making = fork_safe_lock()
 _active: Telemetry | None = None
 _make: Callable[[], Telemetry] = Telemetry
 
@@ -194,20 +186,23 @@ def active_telemetry() -> Telemetry:
     """
     global _active  # noqa: PLW0603  # made once, when first needed
     if _active is None:
-        try:
-            _active = _make()
-        except Exception as error:
-            _logger.warning(
-                "compilespan: no spans and metrics are emitted: %s. "
-                "Totals are still counted. Correct the OTEL_* variables of this process.",
-                error,
-            )
-            _active = _silent()
+        with _making:  # two would have two sets of instruments
+            if _active is None:
+                _active = made_or_silent(_make)
     return _active
 
 
-def _silent() -> Telemetry:
-    return Telemetry(NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider())
+def made_or_silent(make: Callable[[], Telemetry]) -> Telemetry:
+    """Return what ``make`` returns; one that emits nothing, and a warning, if it raises."""
+    try:
+        return make()
+    except Exception as error:
+        _logger.warning(
+            "compilespan: no spans and metrics are emitted: %s. "
+            "Totals are still counted. Correct the OTEL_* variables of this process.",
+            str(error) or repr(error),
+        )
+        return Telemetry(NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider())
 
 
 def use_telemetry(telemetry: Telemetry | Callable[[], Telemetry] | None) -> None:

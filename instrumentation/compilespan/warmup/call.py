@@ -6,13 +6,15 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.monitor.surroundings import Seen
+from compilespan.monitor.surroundings import UNSEEN, Seen
 from compilespan.warmup.loops import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Executor
 
     from compilespan.monitor.surroundings import Surroundings
@@ -26,26 +28,53 @@ def call(target: WarmupTarget, shape: Shape) -> None:
         TypeError: ``run`` is a generator function: calling it executes nothing.
         Exception: Whatever ``run`` raises.
     """
-    if target.executor is None or _is_thread_of(target.executor):
-        _run(target, shape)
-    else:
-        context = contextvars.copy_context()
-        target.executor.submit(context.run, _run, target, shape).result()
+    returned = _run_where_serving_runs(target, shape)
+    if isinstance(returned, Future):  # of whatever thread the target uses itself
+        returned.result()
 
 
-def call_watched(target: WarmupTarget, shape: Shape, surroundings: Surroundings) -> tuple[int, int]:
-    """Run a target once, and count what ran of compiled code.
+def _run_where_serving_runs(target: WarmupTarget, shape: Shape) -> Any:
+    if target.executor is None:
+        return _run(target, shape)
+    context = contextvars.copy_context()
+    future = target.executor.submit(context.run, _run, target, shape)
+    # A thread pool knows a new thread only after it has started it, so ask again.
+    while not wait([future], timeout=_ASK_AGAIN_S).done:
+        if _is_thread_of(target.executor) and future.cancel():
+            return _run(target, shape)
+    return future.result()
 
-    Returns:
-        How often compiled code was entered, and how often nothing compiled fitted.
+
+_ASK_AGAIN_S = 0.05
+
+
+class Ran(NamedTuple):
+    """What ran in one call.
+
+    Attributes:
+        hits: How often compiled code was entered.
+        misses: How often nothing that is compiled fitted.
+        elsewhere: How often compiled code was entered in contexts that are not the call's.
     """
-    seen = surroundings.seen = Seen()
+
+    hits: int
+    misses: int
+    elsewhere: int
+
+
+def call_watched(target: WarmupTarget, shape: Shape, around: Iterable[Surroundings]) -> Ran:
+    """Run a target once, and count what ran of compiled code inside these surroundings."""
+    seen = Seen()
+    for surroundings in around:
+        surroundings.seen = seen
+    before, _ = UNSEEN.read()
     with compiled_code_watch:
         call(target, shape)
-    return seen.read()
+    after, _ = UNSEEN.read()
+    return Ran(*seen.read(), elsewhere=after - before - 1)
 
 
-def _run(target: WarmupTarget, shape: Shape) -> None:
+def _run(target: WarmupTarget, shape: Shape) -> Any:
     result = target.run(shape)
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         if inspect.isgenerator(result):
@@ -55,8 +84,7 @@ def _run(target: WarmupTarget, shape: Shape) -> None:
             "return after the model was called, without yield"
         )
         raise TypeError(msg)
-    if inspect.isawaitable(result):
-        wait_for(result)
+    return wait_for(result) if inspect.isawaitable(result) else result
 
 
 def _is_thread_of(executor: Executor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+_CANCEL_S = 5.0
+
 
 class _Loops(threading.local):
     """What a thread needs to await: a loop of its own, a helper if it runs somebody else's."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.own: asyncio.AbstractEventLoop | None = None
         self.helper: ThreadPoolExecutor | None = None
 
     def __del__(self) -> None:
-        if self.own is not None and not self.own.is_running():
+        if self.pid == os.getpid() and self.own is not None and not self.own.is_running():
             self.own.close()
+
+    def renew_after_fork(self) -> None:
+        """Share neither the parent's loop, which would wait for its events, nor its threads."""
+        if self.pid != os.getpid():
+            self.pid, self.own, self.helper = os.getpid(), None, None
 
 
 _loops = _Loops()
@@ -37,16 +46,28 @@ def wait_for(awaitable: Awaitable[Any]) -> Any:
     Returns:
         What the awaitable returns; raises what it raises.
     """
+    _loops.renew_after_fork()
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         if _loops.own is None:
             _loops.own = asyncio.new_event_loop()
-        return _loops.own.run_until_complete(_awaited(awaitable))
+        return _run(_loops.own, awaitable)
     if _loops.helper is None:
         _loops.helper = ThreadPoolExecutor(1, thread_name_prefix="compilespan-warmup")
     context = contextvars.copy_context()
     return _loops.helper.submit(context.run, wait_for, awaitable).result()
+
+
+def _run(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
+    task = loop.create_task(_awaited(awaitable))
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        if not task.done():  # an interrupt: it must not go on inside the next call
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task], timeout=_CANCEL_S))
+        raise
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

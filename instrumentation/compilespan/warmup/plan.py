@@ -14,7 +14,8 @@ from opentelemetry.trace import Span, Status, StatusCode
 from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.process import now_ns
-from compilespan.telemetry.telemetry import active_telemetry, exception_type
+from compilespan.telemetry.exceptions import exception_type
+from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -88,7 +89,7 @@ class WarmupItem:
     @property
     def is_warm(self) -> bool:
         """Whether serving this shape is expected neither to compile nor to run eager."""
-        return self.state in ("warm", "unverified")
+        return self.state == "warm" or (self.state == "unverified" and self.error is None)
 
     @property
     def label(self) -> str:
@@ -115,7 +116,11 @@ class WarmupItem:
         with contained("start the span of a warmup item"):
             self._span = active_telemetry().tracer.start_span(
                 f"{semconv.SPAN_WARMUP_ITEM} {semconv.name(self.target)}",
-                attributes={semconv.TARGET: self.target, semconv.SHAPE: self.label},
+                attributes={
+                    semconv.TARGET: semconv.name(self.target),
+                    semconv.SHAPE: semconv.text(self.label),
+                },
+                start_time=now_ns(),
             )
 
     @contextmanager
@@ -136,7 +141,7 @@ class WarmupItem:
             if self._error_type is not None:
                 span.set_attribute(semconv.ERROR_TYPE, self._error_type)
                 span.set_status(Status(StatusCode.ERROR, self._error_type))
-            span.end(end_time=self._end_ns)
+            span.end(end_time=self._end_ns or now_ns())
 
 
 class Elsewhere(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from asyncio import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from compilespan import semconv
 from compilespan.faults import contained
+from compilespan.process import fork_safe_lock, now_ns
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Progress:
         self._on_item = on_item
         self._on_span = on_span
         self._survived = (Exception, CancelledError, *([SystemExit] if survives_exit else []))
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._running: WarmupItem | None = None
         self._span: Span = trace.INVALID_SPAN
         self.is_over = False
@@ -50,7 +50,8 @@ class Progress:
     def __enter__(self) -> None:
         """Start the span of the warmup, and make it current."""
         with contained("start the span of a warmup"):
-            self._span = active_telemetry().tracer.start_span(semconv.SPAN_WARMUP)
+            tracer = active_telemetry().tracer
+            self._span = tracer.start_span(semconv.SPAN_WARMUP, start_time=now_ns())
         if self._on_span is not None:
             self._on_span(self._span)
         self._current = trace.use_span(
@@ -130,4 +131,4 @@ class Progress:
             self._span.set_attribute(semconv.JOB_STATE, state)
             if error is not None:
                 self._span.set_status(Status(StatusCode.ERROR, error))
-            self._span.end()
+            self._span.end(end_time=now_ns())

@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from compilespan.components.marks import stated
+from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.monitor.surroundings import Surroundings
 from compilespan.reasons import limit_advice
 from compilespan.warmup.account import Account, Compiled
-from compilespan.warmup.call import call, call_watched
+from compilespan.warmup.call import Ran, call, call_watched
 from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
 from compilespan.warmup.progress import Progress
-from compilespan.warmup.wording import NEVER_COMPILED, cannot_see, warnings_of, why_again
+from compilespan.warmup.wording import cannot_see, misfit, never_compiled, warnings_of, why_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +106,7 @@ class Warmup:
         )
         self._account = Account(listener)
         self._surroundings = Surroundings(phase="warmup", listener=self._account)
+        self._of_target: dict[str, Surroundings] = {}
 
     @property
     def totals(self) -> CompileTotals:
@@ -123,6 +125,8 @@ class Warmup:
             try:
                 self._run()
             finally:
+                for around in self._of_target.values():
+                    around.__exit__(None, None, None)
                 result = WarmupResult(items, self.totals, tuple(warnings_of(items)))
                 self._progress.end(result.state)
         return result
@@ -186,9 +190,9 @@ class Warmup:
 
     def _verify(self, target: WarmupTarget, item: WarmupItem) -> None:
         """Settle an item by a call in which nothing may compile and compiled code has to run."""
-        hits = misses = 0
+        ran = Ran(0, 0, 0)
         with self._one_call(target, item) as compiled:
-            hits, misses = call_watched(target, item.shape, self._surroundings)
+            ran = call_watched(target, item.shape, self._of_target.values())
         if item.state == "failed":
             return
         elsewhere = self._elsewhere(target)
@@ -197,19 +201,27 @@ class Warmup:
             self._progress.settle(item, "unstable", why)
         elif elsewhere is not None:
             self._progress.settle(item, "warm" if elsewhere.has_compiled() else "unverified")
-        elif misses:
-            self._progress.settle(item, "eager", limit_advice(self._account.limit_reason(item)))
-        elif hits:
+        elif ran.misses:
+            self._progress.settle(item, "eager", misfit(self._account.limit_reason(item)))
+        elif ran.hits:
             self._progress.settle(item, "warm")
-        elif reason := cannot_see():
+        elif reason := cannot_see(compiled_code_watch.unseen):
             self._progress.settle(item, "unverified", reason)
         else:
-            self._progress.settle(item, "eager", NEVER_COMPILED)
+            self._progress.settle(item, "eager", never_compiled(ran.elsewhere))
 
     @contextmanager
     def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[Compiled]:
         """Account for one call of an item; yields what compiles in it. A failure is the item's."""
         item.calls += 1
-        self._surroundings.component = stated(is_encoder=target.is_encoder)
-        with self._account.of(item) as compiled, self._progress.running(item), item.span_current():
+        around = self._of_target.get(target.name)
+        if around is None:
+            component = stated(is_encoder=target.is_encoder)
+            around = self._of_target[target.name] = Surroundings(component=component)
+        with (
+            around.again(),
+            self._account.of(item) as compiled,
+            self._progress.running(item),
+            item.span_current(),
+        ):
             yield compiled

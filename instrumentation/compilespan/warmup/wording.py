@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.ledger.ledger import get_ledger
-from compilespan.reasons import advice
+from compilespan.reasons import advice, limit_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from compilespan.ledger.records import CompileRecord
     from compilespan.warmup.plan import WarmupItem
@@ -22,13 +22,49 @@ NEVER_COMPILED = (
 )
 
 
-def cannot_see() -> str | None:
-    """Return why compiled code may have run unseen; ``None`` if it would have been seen."""
+def cannot_see(loads: Collection[str]) -> str | None:
+    """Return why compiled code may have run unseen; ``None`` if it would have been seen.
+
+    Args:
+        loads: Names of what was loaded in this process and runs without guards.
+    """
     if "torch" in sys.modules and not compiled_code_watch.sees_guards:
-        return "this version of torch does not tell whether compiled code runs"
-    if any(record.trigger in ("aot_load", "aot_compile") for record in get_ledger().records()):
-        return "an artefact was loaded whose calls cannot be seen"
+        return "this version of torch does not say whether compiled code runs"
+    if loads:
+        return f"calls of {list(loads)[-1]}, which was loaded as an artefact, cannot be seen"
     return None
+
+
+def never_compiled(elsewhere: int) -> str:
+    """Return why no compiled code ran for an item.
+
+    Args:
+        elsewhere: How often compiled code ran meanwhile in other threads and tasks.
+    """
+    if elsewhere:
+        return (
+            "no compiled code ran in its call, but in another thread: give the target that "
+            "thread's executor"
+        )
+    skipped = [record for record in get_ledger().records() if record.skip_reason]
+    if skipped:
+        return f"no compiled code ran: {skipped[-1].name} runs eager{why_again(skipped[-1:])}"
+    return NEVER_COMPILED
+
+
+def misfit(reason: str | None) -> str:
+    """Return why an item ran code that is not compiled for it.
+
+    Args:
+        reason: The guard at which Dynamo's recompile limit was hit for it, if that is known.
+    """
+    hits = [record for record in get_ledger().records() if record.recompile_limit_hit]
+    if reason is None and not hits:
+        return (
+            "nothing that is compiled fits it, and nothing was compiled: "
+            "torch.compiler.set_stance or torch._dynamo.run keeps torch from it"
+        )
+    return limit_advice(reason or hits[-1].recompile_reason)
 
 
 def warnings_of(items: Sequence[WarmupItem]) -> list[str]:

@@ -178,7 +178,7 @@ def _records(processes: list[ProcessJournal]) -> list[CompileRecord]:
 
 
 def _break_note(broken: GraphBreak, *, skipped: bool) -> str:
-    what = "[bold]○[/] runs eager because of" if skipped else "[bold]▾[/] graph break at"
+    what = "[bold]○[/] no graph because of" if skipped else "[bold]▾[/] graph break at"
     note = f"{what} {escape(f'{broken.file}:{broken.line}')}: {escape(broken.reason)}"
     if broken.hint:
         note += f" {escape(broken.hint)}"

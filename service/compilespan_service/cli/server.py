@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
+_BACKLOG = 2048
 
 
 def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: Any) -> None:
@@ -45,6 +46,7 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
     console = Console(highlight=False)
     runner = make_runner(settings)
     app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
+    listener = _listen(host, port)
     providers = _providers()
     config = uvicorn.Config(
         app,
@@ -62,7 +64,6 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
         server.should_exit = True
 
     runner.worker.on_failure = end
-    listener = _listen(config)
     directory = open_state(settings)
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
@@ -118,21 +119,21 @@ def _settings(**given: Any) -> Settings:
         raise typer.BadParameter(first["msg"], param_hint=f"--{option}") from error
 
 
-def _listen(config: uvicorn.Config) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """Open the port at once: whoever asks meanwhile waits in its queue, not in an error."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.host, config.port))
-        listener.listen(config.backlog)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         why = {
             errno.EADDRINUSE: "something listens there already; choose another with --port",
             errno.EACCES: "that port is reserved; choose one above 1023 with --port",
         }.get(error.errno or 0, "choose an address of this machine with --host")
         typer.echo(
-            f"compilespan: cannot listen on {config.host}:{config.port} ({error.strerror}): {why}",
+            f"compilespan: cannot listen on {host}:{port} ({error.strerror}): {why}",
             err=True,
         )
         raise typer.Exit(2) from error

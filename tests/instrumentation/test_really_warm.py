@@ -1,0 +1,296 @@
+"""Warm means that compiled code ran: absence of compiles is no proof."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from compilespan import WarmupTarget, get_ledger, warm
+from compilespan.dynamo.guards import GuardHook
+from compilespan.dynamo.watch import compiled_code_watch
+
+X = torch.ones(2)
+
+
+def double(x):
+    return x * 2
+
+
+def compiled(function=double, **options):
+    return torch.compile(function, backend="eager", **options)
+
+
+def target(name, call, **options):
+    return WarmupTarget(name, lambda _: call(X), [{}], **options)
+
+
+def states(*targets, **options):
+    return [item.state for item in warm(list(targets), **options).items]
+
+
+def test_a_model_that_was_never_compiled_is_not_warm_beside_one_that_is(instrumented):
+    plain = torch.nn.Linear(2, 2)
+    torch.compile(plain, backend="eager")  # thrown away
+    result = warm([target("compiled", compiled()), target("plain", plain)])
+    assert [item.state for item in result.items] == ["warm", "eager"]
+    assert not result.is_warm
+    assert "let run() call what torch.compile returned" in result.warnings[0]
+
+
+def test_models_that_were_compiled_before_the_warmup_are_warm(instrumented):
+    model = compiled()
+    model(X)
+    assert states(target("net", model)) == ["warm"]
+
+
+@pytest.mark.parametrize("stance", ["force_eager", "eager_on_recompile"])
+def test_where_compiling_is_turned_off_nothing_is_warm(instrumented, stance):
+    model = compiled()
+    with torch.compiler.set_stance(stance):
+        result = warm([target("net", model)])
+    assert [item.state for item in result.items] == ["eager"]
+    assert "set_stance" in result.warnings[0]
+    assert "recompile limit" not in result.warnings[0]
+
+
+def test_a_function_that_is_disabled_is_not_warm(instrumented):
+    assert states(target("net", torch.compiler.disable(compiled()))) == ["eager"]
+
+
+def test_a_frame_without_any_graph_is_not_warm(instrumented):
+    items, same = compiled(lambda xs: [x.item() for x in xs]), compiled(lambda x: x)
+    assert states(target("items", lambda _: items([torch.ones(1)]))) == ["eager"]
+    assert states(target("same", same)) == ["eager"]
+
+
+def test_over_the_limit_a_shape_that_is_compiled_stays_warm(instrumented):
+    model = compiled(dynamic=False)
+    for size in range(1, 12):
+        model(torch.ones(size))
+    shapes = [{"size": 3}, {"size": 40}]
+    result = warm([WarmupTarget("net", lambda s: model(torch.ones(s["size"])), shapes)])
+    assert [item.state for item in result.items] == ["warm", "eager"]
+    assert "recompile limit" in result.items[1].error
+
+
+def test_compiled_code_of_others_is_not_the_items(instrumented):
+    """Requests are served meanwhile."""
+    model, over = compiled(), threading.Event()
+    model(X)
+    thread = threading.Thread(target=lambda: [model(X) for _ in iter(over.is_set, True)])
+    thread.start()
+    try:
+        result = warm([target("plain", torch.nn.Linear(2, 2))])
+    finally:
+        over.set()
+        thread.join()
+    assert [item.state for item in result.items] == ["eager"]
+
+
+def test_a_model_with_a_thread_of_its_own_is_told_to_give_its_executor(instrumented):
+    executor, model = ThreadPoolExecutor(1), compiled()
+    executor.submit(model, X).result()  # its thread was there before the warmup
+    result = warm([target("net", lambda x: executor.submit(model, x).result())])
+    assert [item.state for item in result.items] == ["eager"]
+    assert "executor" in result.items[0].error
+    assert states(target("net", model, executor=executor)) == ["warm"]
+    assert states(target("net", lambda x: executor.submit(model, x))) == ["eager"]
+
+
+def test_artefacts_that_are_called_without_guards_are_seen(instrumented):
+    made = torch.compile(double, fullgraph=True, backend="aot_eager").aot_compile(((X,), {}))
+    plain = torch.nn.Linear(2, 2)
+    assert states(target("artefact", made), target("plain", plain)) == ["warm", "eager"]
+
+
+def test_zero_items_are_never_warm(instrumented):
+    for targets in ([], [WarmupTarget("net", compiled(), [])]):
+        result = warm(targets)
+        assert not result.is_warm
+        assert "nothing to warm" in result.warnings[0]
+
+
+def test_a_generator_as_run_is_executed_never_and_failed(instrumented):
+    def generator(_):
+        yield compiled()(X)
+
+    async def agenerator(_):
+        yield compiled()(X)
+
+    for run in (generator, agenerator):
+        result = warm([WarmupTarget("net", run, [{}])])
+        (item,) = result.items
+        assert item.state == "failed"
+        assert "generator" in item.error
+    assert get_ledger().records() == ()
+
+
+class TestHook:
+    def installed(self):
+        set_hook = GuardHook.install_function()
+        hook = set_hook(None)
+        set_hook(hook)
+        return hook
+
+    def test_it_is_there_in_a_verify_pass_only(self, instrumented):
+        model, seen = compiled(), []
+
+        def run(x):
+            model(x)
+            seen.append(self.installed())
+
+        assert states(target("net", run)) == ["warm"]
+        assert [hook is not None for hook in seen] == [False, False, True]
+        assert self.installed() is None
+
+    def test_somebody_elses_is_called_and_its_answer_counts_and_is_put_back(self, instrumented):
+        model, calls = compiled(), []
+        model(X)
+
+        def theirs(hit):
+            calls.append(hit)
+            return hit
+
+        set_hook = GuardHook.install_function()
+        set_hook(theirs)
+        try:
+            assert states(target("net", model)) == ["warm"]
+            assert self.installed() is theirs
+        finally:
+            set_hook(None)
+        assert calls
+        assert set(calls) == {True}
+
+    def test_one_that_is_installed_meanwhile_stays(self, instrumented):
+        model = compiled()
+        model(X)
+        set_hook = GuardHook.install_function()
+
+        def theirs(hit):
+            return hit
+
+        def run(x):
+            model(x)
+            if self.installed() is not None:
+                set_hook(theirs)
+
+        try:
+            assert states(target("net", run)) == ["warm"]
+            assert self.installed() is theirs
+        finally:
+            set_hook(None)
+
+    def test_no_interrupt_can_raise_in_it(self, instrumented):
+        """It executes no bytecode, so no signal handler runs in it: an exception ends a process."""
+        model = compiled()
+        model(X)
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        interrupted = 0
+        try:
+            with compiled_code_watch:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+                until = time.monotonic() + 1.0
+                while time.monotonic() < until:
+                    try:
+                        for _ in range(100):
+                            model(X)
+                    except KeyboardInterrupt:
+                        interrupted += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert interrupted > 5
+        assert model(X).tolist() == [2.0, 2.0]
+
+    def test_an_interrupt_while_it_is_installed_spoils_no_later_warmup(self, instrumented):
+        model = compiled()
+        model(X)
+
+        def trace(frame, _event, _):
+            if frame.f_code is GuardHook.install.__code__:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+        sys.settrace(trace)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                warm([target("net", model)])
+        finally:
+            sys.settrace(None)
+        assert states(target("net", model)) == ["warm"]
+
+
+class TestCalls:
+    def test_an_exit_of_the_program_leaves_the_warmup(self, instrumented):
+        model, ran = compiled(), []
+
+        def run(shape):
+            model(X)
+            ran.append(shape["n"])
+            if shape["n"] == 1:
+                sys.exit(7)
+
+        with pytest.raises(SystemExit) as exit_info:
+            warm([WarmupTarget("net", run, [{"n": 1}, {"n": 2}])])
+        assert exit_info.value.code == 7
+        assert ran == [1]
+        (warmup,) = instrumented.named("compilespan.warmup")
+        assert warmup.attributes["compilespan.job.state"] == "failed"
+
+    def test_async_calls_share_a_loop_also_under_a_running_one(self, instrumented):
+        model, loops = compiled(), set()
+
+        async def run(_):
+            loops.add(asyncio.get_running_loop())
+            await asyncio.sleep(0)
+            model(X)
+
+        async def main():
+            return states(WarmupTarget("net", run, [{"n": 1}, {"n": 2}]))
+
+        assert states(WarmupTarget("net", run, [{"n": 1}, {"n": 2}])) == ["warm", "warm"]
+        assert states(WarmupTarget("net", run, [{"n": 1}])) == ["warm"]
+        assert len(loops) == 1
+        assert asyncio.run(main()) == ["warm", "warm"]
+
+    @pytest.mark.parametrize("attempt", range(3))
+    def test_a_warmup_in_its_targets_own_single_thread_comes_back(self, instrumented, attempt):
+        executor, model = ThreadPoolExecutor(1), compiled()
+        found = executor.submit(states, target("net", model, executor=executor))
+        assert found.result(20) == ["warm"]
+
+    def test_an_interrupted_async_call_does_not_go_on_in_the_next(self, instrumented):
+        log = []
+
+        async def slow(_):
+            number = len(log)
+            log.append(f"start {number}")
+            await asyncio.sleep(0.3)
+            log.append(f"end {number}")
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                warm([WarmupTarget("net", slow, [{}])])
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        warm([WarmupTarget("net", slow, [{}])], verify=False)
+        assert log == ["start 0", "start 1", "end 1"]
