@@ -120,7 +120,7 @@ def test_the_callers_span_is_the_ancestor_of_every_compile(start, request):
     for span in start.compiles:
         assert span.trace_id == TRACE
         item, *others = start.received.ancestors(span)
-        assert item == f"compilespan.warmup.item {span.attributes['torch.compile.name']}" or item
+        assert item.startswith("compilespan.warmup.item ")
         assert others == ["compilespan.warmup", "POST /warmup"]
     (post,) = start.received.named("POST /warmup")
     assert post.parent_id == CALLER

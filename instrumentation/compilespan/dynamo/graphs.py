@@ -82,16 +82,19 @@ class GraphWatch(threading.local):
         self._open.clear()
         self._pieces = 0
 
-    def begin(self, module: Any) -> Graph:
-        """A graph is handed over; lookups from now on are its own."""
-        graph = Graph(module)
-        self._open.append(graph)
-        return graph
+    def begin(self, module: Any) -> Graph | None:
+        """A graph is handed over; lookups from now on are its own. ``None`` if that failed."""
+        with contained("begin a graph"):
+            graph = Graph(module)
+            self._open.append(graph)
+            return graph
+        return None
 
-    def end(self, graph: Graph, *, report: bool = True) -> None:
+    def end(self, graph: Graph | None, *, report: bool = True) -> None:
         """It came back; report it to the monitor that surrounds it."""
-        with contained("report a graph"):
-            self._end(graph, report=report)
+        if graph is not None:
+            with contained("report a graph"):
+                self._end(graph, report=report)
 
     def _end(self, graph: Graph, *, report: bool) -> None:
         if graph in self._open:
@@ -147,6 +150,8 @@ class GraphWatch(threading.local):
                 fails has none.
         """
         graph = self.begin(module)
+        if graph is None:
+            return wrapped(*args, **kwargs)
         graph.note(attributes)
         self._pieces += 1
         try:

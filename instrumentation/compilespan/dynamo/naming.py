@@ -115,7 +115,7 @@ def source_of(owner: Any, code: CodeType | None = None, module_name: str = "") -
         code: What Dynamo compiles, if it is known.
         module_name: Where that code was defined.
     """
-    function = _function_of(_called(owner))
+    function = _function_of(_called(_function_of(owner)))
     around: list[CodeType] = []
     while type(function) is FunctionType and len(around) < _MAX_WRAPPERS:
         around.append(function.__code__)
@@ -125,6 +125,7 @@ def source_of(owner: Any, code: CodeType | None = None, module_name: str = "") -
         function = _function_of(inner)
     found = function if type(function) is FunctionType else None
     is_wrapper = code is None or frames.is_torch(code) or code in around[:-1]
+    is_wrapper = is_wrapper or issubclass(type(owner), _WRAPT)  # Dynamo compiles the decorator
     if found is not None and (is_wrapper or code == found.__code__):
         return _source(found.__code__, found.__qualname__, found.__module__)
     if code is None:
