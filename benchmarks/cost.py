@@ -1,4 +1,7 @@
-"""What instrumenting costs: per compile (paired), per call, and as the number of compiles grows."""
+"""What instrumenting costs: per compile (paired), per call, and as the number of compiles grows.
+
+Every compile goes to the journal of a state directory, as on a server.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -130,7 +134,7 @@ def beside_torchs_own() -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as scratch:
         cases = {
             "nothing": {},
-            "compilespan": {"BENCHMARK_INSTRUMENTED": "1"},
+            "compilespan": {"BENCHMARK_INSTRUMENTED": "1", "COMPILESPAN_STATE_DIR": scratch},
             "TORCH_TRACE": {"TORCH_TRACE": scratch},
             "TORCH_LOGS=+dynamo,+aot,+inductor": {"TORCH_LOGS": "+dynamo,+aot,+inductor"},
         }
@@ -158,7 +162,8 @@ class Hooks:
     """Our hooks, each inside a function of the benchmark, while it lasts."""
 
     _WHERE = (
-        (windows.Windows, ("enter", "leave", "announced", "captured")),
+        (windows.Windows, ("are_entered", "discard_stale", "enter", "leave", "announced")),
+        (windows.Windows, ("captured", "explained", "broke")),
         (graphs.GraphWatch, ("begin", "end", "instant")),
     )
 
@@ -216,19 +221,21 @@ def growth() -> list[dict[str, object]]:
 
     torch's own time and memory for each compile are in both processes, which run side by side.
     """
-    processes = {
-        on: subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.cost", "growth"],
-            env={**os.environ, **({"BENCHMARK_INSTRUMENTED": "1"} if on else {})},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for on in (False, True)
-    }
-    rows = {
-        on: json.loads(process.communicate()[0].splitlines()[-1])
-        for on, process in processes.items()
-    }
+    with tempfile.TemporaryDirectory() as scratch:
+        additional = {"BENCHMARK_INSTRUMENTED": "1", "COMPILESPAN_STATE_DIR": scratch}
+        processes = {
+            on: subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.cost", "growth"],
+                env={**os.environ, **(additional if on else {})},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for on in (False, True)
+        }
+        rows = {
+            on: json.loads(process.communicate()[0].splitlines()[-1])
+            for on, process in processes.items()
+        }
     return [
         {
             "compiles": ours["compiles"],
@@ -271,12 +278,11 @@ def _resident() -> int:
 
 
 def main() -> list[dict[str, object]]:
-    return [
-        inside(),
-        per_compile("inductor"),
-        per_compile("aot_eager"),
-        per_call(),
-    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["COMPILESPAN_STATE_DIR"] = scratch
+        rows = [inside(), per_compile("inductor"), per_compile("aot_eager"), per_call()]
+        assert list(Path(scratch).iterdir()), "nothing was written to the journal"
+        return rows
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from opentelemetry import propagate
 from compilespan import WarmupTarget, get_ledger
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.active import CompileBegun
-from compilespan.monitor.surroundings import current
+from compilespan.monitor.surroundings import resolve
 from compilespan.telemetry.propagation import warmup_context
 
 if TYPE_CHECKING:
@@ -168,8 +168,7 @@ class _Listening:
 
     def __init__(self, directory: Path) -> None:
         self._state = StateDirectory(directory)
-        surroundings = current()
-        self._listener = surroundings.listener if surroundings is not None else None
+        self._listener = resolve().listener
         self.has_compiled = False
         """Whether any of them compiled or loaded something, ever."""
         own = get_ledger().journal
