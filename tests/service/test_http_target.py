@@ -2,9 +2,65 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import subprocess
+import sys
+import threading
+
 import pytest
 
-from compilespan_service.targets import HttpTarget, TargetsError, make_targets
+from compilespan.warmup.plan import plan
+from compilespan.warmup.warmup import Warmup
+from compilespan_service.targets import HttpTarget, TargetsError, elsewhere, make_targets
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """A server that answers and compiles nothing."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def url():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def compiled_before(directory, body):
+    """Run a process that keeps its journal in this directory."""
+    program = f"import compilespan as c\nwith c.monitor_torch_compile('m', kind='{body}'): pass"
+    env = {**os.environ, "COMPILESPAN_STATE_DIR": str(directory)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True)
+
+
+def warmed(url, directory):
+    target = HttpTarget("a", url, [{"x": 1}, {"x": 2}], state_dir=directory).as_target()
+    return Warmup(plan([target]), elsewhere=elsewhere).run()
+
+
+@pytest.mark.parametrize("kind", ["compile", "load"])
+def test_what_was_compiled_before_the_warmup_is_warm(url, tmp_path, kind):
+    compiled_before(tmp_path, kind)
+    result = warmed(url, tmp_path)
+    assert [(item.state, item.compiles) for item in result.items] == [("warm", 0)] * 2
+    assert result.is_warm
+
+
+def test_a_server_that_was_never_seen_to_compile_is_unverified_and_says_what_to_do(url, tmp_path):
+    compiled_before(tmp_path, "capture")  # a capture runs nothing
+    result = warmed(url, tmp_path)
+    assert {item.state for item in result.items} == {"unverified"}
+    assert not result.is_warm
+    assert "give both the same COMPILESPAN_STATE_DIR" in result.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,14 @@ from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import Ran, call, call_watched
 from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
 from compilespan.warmup.progress import Progress
-from compilespan.warmup.wording import cannot_see, misfit, never_compiled, warnings_of, why_again
+from compilespan.warmup.wording import (
+    NOTHING_ELSEWHERE,
+    cannot_see,
+    misfit,
+    never_compiled,
+    warnings_of,
+    why_again,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,8 +206,10 @@ class Warmup:
         if compiled:
             why = f"compiled again in the verify pass{why_again(compiled.records)}"
             self._progress.settle(item, "unstable", why)
+        elif elsewhere is not None and elsewhere.has_compiled():
+            self._progress.settle(item, "warm")
         elif elsewhere is not None:
-            self._progress.settle(item, "warm" if elsewhere.has_compiled() else "unverified")
+            self._progress.settle(item, "unverified", NOTHING_ELSEWHERE)
         elif ran.misses:
             self._progress.settle(item, "eager", misfit(self._account.limit_reason(item)))
         elif ran.hits:

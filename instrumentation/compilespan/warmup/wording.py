@@ -20,6 +20,10 @@ NEVER_COMPILED = (
     "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off, and "
     "a model that has a thread of its own needs the target's executor"
 )
+NOTHING_ELSEWHERE = (
+    "no other process of the state directory was seen to compile or load a model: instrument that "
+    "server, and give both the same COMPILESPAN_STATE_DIR"
+)
 
 
 def cannot_see(loads: Collection[str]) -> str | None:
