@@ -143,6 +143,18 @@ def test_another_backend_is_a_class_of_its_own(instrumented):
     assert "one backend" in advice(reason)
 
 
+def test_a_recompile_that_torch_refused_has_its_reason(instrumented):
+    compiled = torch.compile(double, backend="eager", dynamic=False)
+    compiled(torch.zeros(2))
+    patched = torch._dynamo.config.patch(error_on_recompile=True)
+    with patched, pytest.raises(torch._dynamo.exc.RecompileError):
+        compiled(torch.zeros(3))
+    refused = get_ledger().records()[-1]
+    assert (refused.outcome, refused.is_recompile) == ("failed", True)
+    assert "size mismatch at index 0. expected 2, actual 3" in refused.recompile_reason
+    assert reason_class(refused.recompile_reason) == "size"
+
+
 def test_a_flag_of_a_module_is_a_value(instrumented):
     module = Flagged(flag=True)
     compiled = torch.compile(module, backend="eager")

@@ -37,6 +37,14 @@ def is_over_the_limit(error: BaseException) -> bool:
     )
 
 
+def refused_recompile(error: BaseException) -> str:
+    """Return the guards for which ``error_on_recompile`` refused; empty for any other exception."""
+    if type(error).__name__ != "RecompileError":
+        return ""
+    _, _, guards = str(error).partition("guard failure(s):\n")
+    return "\n".join(line.strip().removeprefix("- ") for line in guards.splitlines())
+
+
 def gives_back(error: BaseException, *, one_graph: bool) -> bool:
     """Whether Dynamo goes on in eager after this exception (torch/_dynamo/convert_frame.py)."""
     soft = tuple(

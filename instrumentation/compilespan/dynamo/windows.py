@@ -16,6 +16,7 @@ from compilespan.reasons import limit_advice, reason_class
 if TYPE_CHECKING:
     from compilespan.components.chain import ComponentNames
     from compilespan.dynamo.graphs import GraphWatch
+    from compilespan.monitor.monitor import Monitor
     from compilespan.semconv import Outcome
 
 
@@ -120,13 +121,7 @@ class Windows(threading.local):
         if opened is not None and opened.is_recompile:
             opened.is_recompile = False  # reported once
             reason = str(_metric(opened.metrics, "recompile_reason") or "compiled after a reset")
-            opened.window.monitor.add_event(
-                semconv.EVENT_RECOMPILE,
-                {
-                    semconv.RECOMPILE_REASON: reason,
-                    semconv.RECOMPILE_REASON_CLASS: reason_class(reason),
-                },
-            )
+            _add_event(opened.window.monitor, semconv.EVENT_RECOMPILE, reason)
 
     def _remember(self, opened: Open) -> None:
         monitor = opened.window.monitor
@@ -150,18 +145,15 @@ class Windows(threading.local):
 
     def _conclude_error(self, opened: Open, error: BaseException) -> tuple[Outcome, str | None]:
         monitor = opened.window.monitor
+        if reason := breaks.refused_recompile(error):
+            _add_event(monitor, semconv.EVENT_RECOMPILE, reason)
+            return "failed", None
         given_back = opened.frame is not None and breaks.gives_back(
             error, one_graph=opened.one_graph
         )
         if breaks.is_over_the_limit(error) and opened.frame is not None:
             reason = str(_metric(opened.metrics, "recompile_reason") or "")
-            monitor.add_event(
-                semconv.EVENT_RECOMPILE_LIMIT,
-                {
-                    semconv.RECOMPILE_REASON: reason,
-                    semconv.RECOMPILE_REASON_CLASS: reason_class(reason),
-                },
-            )
+            _add_event(monitor, semconv.EVENT_RECOMPILE_LIMIT, reason)
             return ("skipped", limit_advice(reason)) if given_back else ("failed", None)
         if not given_back:
             return "failed", None
@@ -170,6 +162,13 @@ class Windows(threading.local):
         if reason != opened.last_break:  # some end the graph first, and give the frame back then
             monitor.add_event(semconv.EVENT_GRAPH_BREAK, attributes)
         return "skipped", reason
+
+
+def _add_event(monitor: Monitor, event: str, reason: str) -> None:
+    monitor.add_event(
+        event,
+        {semconv.RECOMPILE_REASON: reason, semconv.RECOMPILE_REASON_CLASS: reason_class(reason)},
+    )
 
 
 def _metric(metrics: Any, name: str) -> Any:
