@@ -57,6 +57,11 @@ def instance_id() -> str:
     return found
 
 
+def is_child() -> bool:
+    """Whether this process was forked after the import, or begun by multiprocessing."""
+    return _is_forked or _parent_process() is not None
+
+
 class Renewable(Protocol):
     """Something that a forked child must not share with its parent."""
 
@@ -86,7 +91,12 @@ def fork_safe_lock() -> AbstractContextManager[bool]:
     return lock
 
 
+_is_forked = False
+
+
 def _after_fork() -> None:
+    global _is_forked  # noqa: PLW0603
+    _is_forked = True
     for lock in list(_locks):
         if not lock._is_owned():  # noqa: SLF001  # as threading and logging do it
             lock._at_fork_reinit()  # noqa: SLF001
@@ -99,14 +109,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _parent_process() -> Any:
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    return multiprocessing.parent_process() if multiprocessing is not None else None
+
+
 def _siblings_id() -> str | None:
     """Return an id that all worker processes of one server derive alike.
 
     ``None`` where this process is no child of multiprocessing (uvicorn's workers are), no worker
     of gunicorn, or the kernel does not tell when the parent began.
     """
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    parent = multiprocessing.parent_process() if multiprocessing is not None else None
+    parent = _parent_process()
     pid = parent.pid if parent is not None else os.getppid()
     try:
         if parent is None and b"gunicorn" not in Path(f"/proc/{pid}/cmdline").read_bytes():

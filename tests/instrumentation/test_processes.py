@@ -24,7 +24,9 @@ from compilespan.journal.files import prune
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.subscription import Subscription
-from compilespan.process import epoch_ns, fork_safe_lock, identity, is_alive, now_ns
+from compilespan.process import epoch_ns, fork_safe_lock, identity, is_alive, is_child, now_ns
+from compilespan.telemetry import prompt_export
+from compilespan.telemetry.telemetry import active_telemetry
 from support import record
 
 
@@ -179,6 +181,47 @@ class TestForks:
 
         with lock:
             assert in_child(childs) == "free"
+
+
+class TestPromptExport:
+    def test_a_child_waits_for_a_collector_that_hangs_once_and_loses_no_record(
+        self, exported, monkeypatch
+    ):
+        telemetry = active_telemetry()
+        monkeypatch.setattr(telemetry, "flush", lambda _: time.sleep(20))
+        monkeypatch.setattr(prompt_export, "LONGEST_WAIT_S", 0.05)
+
+        def child():
+            prompt_export.flush_each_compile()
+            began = time.monotonic()
+            for name in ("first", "second", "third"):
+                with monitor_torch_compile(name, kind="compile"):
+                    pass
+            names = [each.name for each in get_ledger().records()]
+            return names, time.monotonic() - began < 10, prompt_export.prompt_export._waits
+
+        assert in_child(child) == [["first", "second", "third"], True, False]
+
+    def test_a_child_waits_for_one_that_answers(self, exported, monkeypatch):
+        flushed = []
+        monkeypatch.setattr(active_telemetry(), "flush", lambda _: flushed.append(1))
+
+        def child():
+            prompt_export.flush_each_compile()
+            for name in ("first", "second"):
+                with monitor_torch_compile(name, kind="compile"):
+                    pass
+            return len(flushed)
+
+        assert in_child(child) == 2
+
+    def test_a_process_that_nobody_ends_does_not_wait(self):
+        prompt_export.flush_each_compile()
+        assert not prompt_export.prompt_export._waits
+
+    def test_who_is_a_child(self):
+        assert not is_child()
+        assert in_child(lambda: "child" if is_child() else "none") == "child"
 
 
 class TestClock:

@@ -14,6 +14,7 @@ from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.ledger import get_ledger
+from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.telemetry.telemetry import Telemetry, active_telemetry
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Report:
         if self._place is not None and self._place.listener is not None:
             with contained("call a listener at the end of a compile"):
                 self._place.listener.ended(self._key, record)
+        with contained("wait for the export of a compile"):
+            prompt_export.wait(record)
 
     def discard(self) -> None:
         """Report that it is over, without a record."""

@@ -23,7 +23,7 @@ from compilespan.sdk.resource import service_resource
 from compilespan.sdk.sampler import CompileSampler, create_sampler
 from compilespan.telemetry.flushing import at_once
 from compilespan.telemetry.ids import SystemRandomIdGenerator
-from compilespan.telemetry.telemetry import flush_each_compile
+from compilespan.telemetry.prompt_export import flush_each_compile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -229,14 +229,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def flush_each_compile() -> None:
-    """Export each compile as soon as it ended, in a thread of its own.
-
-    Compiles are rare, and a process may end at any moment without a chance to flush.
-    """
-    get_ledger().subscribe(lambda _: active_telemetry().flush(CHILD_FLUSH_S))
-
-
 def flush_at_end_of_child() -> None:
     """Flush when this process ends, if it is a child of multiprocessing."""
     at_end_of_child(lambda: active_telemetry().flush(CHILD_FLUSH_S))

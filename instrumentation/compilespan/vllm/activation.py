@@ -50,11 +50,9 @@ class Process:
         from compilespan.journal.directory import temporary_directory  # noqa: PLC0415
         from compilespan.journal.writer import open_journal  # noqa: PLC0415
         from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415
+        from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415
         from compilespan.telemetry.startup import Startup  # noqa: PLC0415
-        from compilespan.telemetry.telemetry import (  # noqa: PLC0415
-            flush_each_compile,
-            use_telemetry,
-        )
+        from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
         from compilespan.vllm.engine import Engine  # noqa: PLC0415
         from compilespan.vllm.monitors import Monitors  # noqa: PLC0415
 
