@@ -24,7 +24,7 @@ import torch
 from compilespan import TorchCompileInstrumentor
 from compilespan.dynamo import graphs, windows
 
-PAIRS = 400
+PAIRS = 200
 
 
 @contextmanager
