@@ -123,18 +123,7 @@ class Calls:
         if not self._graphs.in_piece:  # there the piece's own event reports it
             with contained(f"open the window of a {trigger}"):
                 subject = subject_at(frames.caller(), self._names, given=given)
-                return Window(
-                    Unit(
-                        subject.name or name,
-                        trigger,
-                        kind,
-                        stated=subject.marked,
-                        named=subject.named,
-                        file=subject.file,
-                        line=subject.line,
-                        attributes=subject.attributes,
-                    )
-                )
+                return Window(subject.unit(name, trigger, kind))
         return nullcontext()
 
     def _rename(self, monitor: Monitor, loaded: Any) -> None:

@@ -77,16 +77,7 @@ class Opener:
         handed_in = (frames.local(frame, name) for name in _GIVEN)
         given = next((each for each in handed_in if each is not None), None)
         subject = subject_at(frame, self._names, given=given)
-        unit = Unit(
-            subject.name or caller,
-            trigger,
-            kind,
-            stated=subject.marked,
-            named=subject.named,
-            file=subject.file,
-            line=subject.line,
-            attributes=subject.attributes,
-        )
+        unit = subject.unit(caller, trigger, kind)
         return Open(Window(unit), trigger, self._graphs.seen, metrics)
 
     def _frame(self, frame: FrameType, metrics: Any) -> Open:

@@ -10,6 +10,7 @@ from compilespan.components.chain import ComponentNames, Link
 from compilespan.components.marks import attributes_of, is_module, marked_as
 from compilespan.dynamo import frames, naming
 from compilespan.dynamo.private import CALL_IMPL
+from compilespan.monitor.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from compilespan.semconv import Component
+    from compilespan.semconv import Component, Kind, Trigger
 
 _MAX_LAYERS = 256
 
@@ -46,6 +47,19 @@ class Subject:
     file: str | None
     line: int | None
     attributes: Mapping[str, AttributeValue]
+
+    def unit(self, name: str, trigger: Trigger, kind: Kind | None) -> Unit:
+        """Return the unit of its compile; ``name`` is for a subject that has none."""
+        return Unit(
+            self.name or name,
+            trigger,
+            kind,
+            stated=self.marked,
+            named=self.named,
+            file=self.file,
+            line=self.line,
+            attributes=self.attributes,
+        )
 
 
 def subject_at(

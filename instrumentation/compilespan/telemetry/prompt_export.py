@@ -45,7 +45,8 @@ class PromptExport:
             return
         key = id(record)
         with self._changed:
-            self._waits = self._changed.wait_for(lambda: key in self._exported, LONGEST_WAIT_S)
+            if not self._changed.wait_for(lambda: key in self._exported, LONGEST_WAIT_S):
+                self._waits = False
             self._exported.discard(key)
 
     def _flush(self, record: CompileRecord) -> None:
