@@ -138,7 +138,8 @@ def text(value: object, limit: int = MAX_REASON_LENGTH) -> str:
     Exporters refuse a whole batch for one lone surrogate, which ``os.fsdecode`` makes of a file
     name in another encoding.
     """
-    clean = str(value).encode("utf-8", "replace").decode("utf-8")
+    given = str(value)
+    clean = given if given.isascii() else given.encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

@@ -466,7 +466,7 @@ def test_private_parts_that_changed_cost_what_they_told(instrumented, monkeypatc
     from compilespan.dynamo import frames, naming, windows
 
     if what in ("locals", "everything"):
-        monkeypatch.setattr(frames, "local", lambda _frame, _name: None)
+        monkeypatch.setattr(frames, "locals_of", lambda _frame: {})
     if what in ("metrics", "everything"):
         monkeypatch.setattr(windows, "_metric", broken)
     if what in ("code", "everything"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,9 @@ def component_of_attribute(name: str, siblings: Mapping[str, str]) -> Component 
             beside others.
         siblings: Class names of all parts of the enclosing module, by attribute.
     """
-    for pattern, component in _WORDS:
-        if pattern.fullmatch(name):
-            return component
+    alone = _component_of_word(name)
+    if alone is not None:
+        return alone
     others = [each for each in siblings if each != name]
     if name == "decoder" and any(re.fullmatch(r"(?:\w+_)?encoder", other) for other in others):
         return "language_model"
@@ -78,6 +79,11 @@ def component_of_attribute(name: str, siblings: Mapping[str, str]) -> Component 
     if name == "proj_out" and "model" in others:  # Whisper's head
         return "language_model"
     return _text_model(others) if name == "text_model" else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _component_of_word(name: str) -> Component | None:
+    return next((component for pattern, component in _WORDS if pattern.fullmatch(name)), None)
 
 
 def _text_model(others: list[str]) -> Component | None:

@@ -14,13 +14,12 @@ from compilespan.components.attributes import (
 )
 from compilespan.components.class_names import (
     COMPOSITE,
-    WHOLE_ENCODER,
-    WHOLE_OTHER,
     component_of_class,
+    component_of_whole,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from compilespan.semconv import Component
 
@@ -61,12 +60,12 @@ class ComponentNames:
             )
             raise ValueError(msg) from error
 
-    def component(self, chain: Sequence[Link], layers: Sequence[str] = ()) -> Component:
+    def component(self, chain: Sequence[Link], layers: Iterable[str] = ()) -> Component:
         """Return the component of a compiled module.
 
         Args:
             chain: The module and those that enclose it, innermost first.
-            layers: Class names of what the module contains.
+            layers: Class names of what the module contains; read only if nothing else decides.
         """
         if not chain:
             return "other"
@@ -100,11 +99,9 @@ class ComponentNames:
 
 def _of_wholes(chain: Sequence[Link]) -> Component | None:
     """All inside a codec, VAE or diffusion network is other, whatever its parts are called."""
-    if any(WHOLE_OTHER.search(link.class_name) for link in chain):
-        return "other"
-    if any(WHOLE_ENCODER.search(link.class_name) for link in chain):
-        return "encoder"
-    return None
+    wholes = [component_of_whole(link.class_name) for link in chain]
+    order: tuple[Component, ...] = ("other", "encoder")
+    return next((component for component in order if component in wholes), None)
 
 
 def _of_attributes(chain: Sequence[Link], *, weak: bool) -> Component | None:
@@ -123,7 +120,7 @@ def _of_attributes(chain: Sequence[Link], *, weak: bool) -> Component | None:
     return None
 
 
-def _of_layers(layers: Sequence[str]) -> Component | None:
+def _of_layers(layers: Iterable[str]) -> Component | None:
     said = {component_of_class(layer) for layer in layers}
     order: tuple[Component, ...] = ("language_model", "encoder", "other")
     return next((component for component in order if component in said), None)

@@ -6,6 +6,7 @@ The words were collected from all models of transformers, diffusers, timm and se
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ def any_of(words: str) -> re.Pattern[str]:
 
 
 # Codecs, VAEs, vocoders, diffusion networks: whatever their parts are called, all of it is other.
-WHOLE_OTHER = any_of(
+_WHOLE_OTHER = any_of(
     r"""
     Auto[Ee]ncod VAE Vae(?![a-z]) VQModel VQGAN (?i:codec|hifigan) Mimi[A-Z]
     (?<![A-Za-z])Dac[A-Z] TokenizerDecoder (?:Audio|Wav|V\d)Tokenizer(?=Model) Vocoder BigVGAN
@@ -33,7 +34,7 @@ WHOLE_OTHER = any_of(
 )
 
 # All inside is an encoder's.
-WHOLE_ENCODER = any_of(
+_WHOLE_ENCODER = any_of(
     r"""
     SentenceTransformer (?:Sparse|Cross|MultiVector)Encoder$ MaskedLM ForCTC
     """
@@ -130,8 +131,8 @@ _FAMILY = any_of(
 
 # The first that matches counts.
 _WHOLES: tuple[tuple[re.Pattern[str], Component | None], ...] = (
-    (WHOLE_OTHER, "other"),
-    (WHOLE_ENCODER, "encoder"),
+    (_WHOLE_OTHER, "other"),
+    (_WHOLE_ENCODER, "encoder"),
     (_GENERATES, "language_model"),
     (COMPOSITE, None),
     (_OTHER, "other"),
@@ -147,6 +148,15 @@ _WORDS: tuple[tuple[re.Pattern[str], Component], ...] = (
 _TASK = re.compile(r"For[A-Z]\w*$")  # says nothing of the model: ShieldGemma2ForImageClassification
 
 
+@functools.lru_cache(maxsize=1024)
+def component_of_whole(name: str) -> Component | None:
+    """Return what a class name says of all that a module of that class contains."""
+    if _WHOLE_OTHER.search(name):
+        return "other"
+    return "encoder" if _WHOLE_ENCODER.search(name) else None
+
+
+@functools.lru_cache(maxsize=1024)
 def component_of_class(name: str) -> Component | None:
     """Return what one class name says; ``None`` if it says nothing."""
     for pattern, component in _WHOLES:

@@ -111,13 +111,23 @@ def unwrapped(value: Any, sees_through: Callable[[FunctionType], bool]) -> Any:
         elif kind is FunctionType and sees_through(value):
             inner = value.__dict__.get("__wrapped__")
         elif is_module(value):
-            parts = attributes_of(value).get("_modules") or {}
-            names = (*_CONTAINERS, "module") if is_parallel(kind) else _CONTAINERS
-            inner = next((parts[name] for name in names if parts.get(name) is not None), None)
+            inner = _contained_in(value)
         if inner is None:
             return value
         value = inner
     return value
+
+
+def _contained_in(module: Any) -> Any:
+    """Return the module that a container of torch's is around, ``None`` for any other module."""
+    parts = attributes_of(module).get("_modules")
+    if not parts:
+        return None
+    for name in _CONTAINERS:
+        if parts.get(name) is not None:
+            return parts[name]
+    inner = parts.get("module")
+    return inner if inner is not None and is_parallel(type(module)) else None
 
 
 def is_parallel(cls: type) -> bool:

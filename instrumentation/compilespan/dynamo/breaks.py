@@ -52,7 +52,7 @@ def gives_back(error: BaseException, *, one_graph: bool) -> bool:
     )
     if one_graph or not isinstance(error, soft):
         return False
-    box = frames.local(frames.caller(), "convert_frame_box")
+    box = frames.locals_of(frames.caller()).get("convert_frame_box")
     return not getattr(box, "error_on_graph_break", None)
 
 

@@ -7,6 +7,7 @@ are read; of any other frame nothing but ``f_code`` and ``f_lineno``.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import CodeType, FrameType
 
 _MAX_FRAMES = 400
 
 
+@functools.lru_cache(maxsize=8)
 def _folder_of(file: object) -> str:
     return os.path.dirname(os.path.abspath(str(file))) + os.sep  # noqa: PTH100, PTH120
 
@@ -46,9 +48,12 @@ def caller() -> FrameType:
     return frame
 
 
-def local(frame: FrameType, name: str) -> Any:
-    """Return a local variable of one of torch's frames; ``None`` for any other frame."""
-    return frame.f_locals.get(name) if is_torch(frame.f_code) else None
+def locals_of(frame: FrameType) -> Mapping[str, Any]:
+    """Return the local variables of one of torch's frames; none of any other frame.
+
+    Each call makes them anew, which costs the more the more there are: call it once.
+    """
+    return frame.f_locals if is_torch(frame.f_code) else {}
 
 
 def outwards(frame: FrameType) -> Iterator[FrameType]:

@@ -74,34 +74,36 @@ class Opener:
             return self._frame(frame, metrics)
         if trigger == "lazy_backward":
             return self._backward(frame)
-        handed_in = (frames.local(frame, name) for name in _GIVEN)
+        values = frames.locals_of(frame)
+        handed_in = (values.get(name) for name in _GIVEN)
         given = next((each for each in handed_in if each is not None), None)
         subject = subject_at(frame, self._names, given=given)
         unit = subject.unit(caller, trigger, kind)
         return Open(Window(unit), trigger, self._graphs.seen, metrics)
 
     def _frame(self, frame: FrameType, metrics: Any) -> Open:
-        code: CodeType = frames.local(frame, "code")
-        values = frames.local(frame, "locals") or {}
-        subject = subject_at(frame, self._names, naming.instance_of(code, values))
-        module_name = str((frames.local(frame, "globals") or {}).get("__name__", ""))
+        values = frames.locals_of(frame)
+        code: CodeType = values["code"]
+        instance = naming.instance_of(code, values.get("locals") or {})
+        subject = subject_at(frame, self._names, instance)
+        module_name = str((values.get("globals") or {}).get("__name__", ""))
         source = naming.source_of(subject.owner, code, module_name)
         attributes = dict(source.attributes) if source is not None else {}
-        attributes[semconv.BACKEND] = naming.backend_name(frames.local(frame, "compiler_fn"))
-        trigger: Trigger = "export" if frames.local(frame, "export") else "dynamo"
+        attributes[semconv.BACKEND] = naming.backend_name(values.get("compiler_fn"))
+        trigger: Trigger = "export" if values.get("export") else "dynamo"
         unit = Unit(
             subject.name or semconv.name(code.co_name),
             trigger,
             stated=subject.marked,
             named=subject.named,
-            compile_id=str(frames.local(frame, "compile_id")),
+            compile_id=str(values.get("compile_id")),
             file=source.file if source is not None else None,
             line=source.line if source is not None else None,
             attributes=attributes,
         )
         if str(unit.compile_id).startswith("!"):
             unit = self._of_compiled_autograd(unit)
-        key = FrameKey(code, frames.local(frame, "closure"))
+        key = FrameKey(code, values.get("closure"))
         return Open(
             Window(unit),
             trigger,
@@ -109,7 +111,7 @@ class Opener:
             metrics,
             frame=key,
             owner=_weakly(subject),
-            one_graph=bool(frames.local(frame, "one_graph")),
+            one_graph=bool(values.get("one_graph")),
             is_recompile=self._owners.compiled_before(subject.identity, key),
         )
 
@@ -131,7 +133,8 @@ class Opener:
         )
 
     def _backward(self, frame: FrameType) -> Open:
-        saved = frames.local(frame, "saved_compile_context")
+        values = frames.locals_of(frame)
+        saved = values.get("saved_compile_context")
         compile_id = str(getattr(saved, "compile_id", None))
         forward = self._owners.forward(compile_id) or Forward(Unit("backward", "dynamo"), None)
         unit = dataclasses.replace(
@@ -141,7 +144,7 @@ class Opener:
             compile_id=compile_id,
         )
         opened = Open(Window(unit), "lazy_backward", self._graphs.seen)
-        opened.own_graph = self._graphs.begin(frames.local(frame, "bw_module"))
+        opened.own_graph = self._graphs.begin(values.get("bw_module"))
         return opened
 
 

@@ -13,10 +13,8 @@ from compilespan.dynamo.private import CALL_IMPL
 from compilespan.monitor.unit import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator
     from types import FrameType
-
-    from opentelemetry.util.types import AttributeValue
 
     from compilespan.semconv import Component, Kind, Trigger
 
@@ -34,9 +32,6 @@ class Subject:
         name: Class name of a module, qualified name of a function; empty if nobody is known.
         marked: What the nearest mark states.
         named: What the names say.
-        file: Source file of what a person would look up, if it is known.
-        line: Its first line.
-        attributes: The same as attributes of a span.
     """
 
     owner: Any
@@ -44,21 +39,19 @@ class Subject:
     name: str
     marked: Component | None
     named: Component
-    file: str | None
-    line: int | None
-    attributes: Mapping[str, AttributeValue]
 
     def unit(self, name: str, trigger: Trigger, kind: Kind | None) -> Unit:
         """Return the unit of its compile; ``name`` is for a subject that has none."""
+        source = naming.source_of(self.owner)
         return Unit(
             self.name or name,
             trigger,
             kind,
             stated=self.marked,
             named=self.named,
-            file=self.file,
-            line=self.line,
-            attributes=self.attributes,
+            file=source.file if source is not None else None,
+            line=source.line if source is not None else None,
+            attributes=source.attributes if source is not None else {},
         )
 
 
@@ -84,9 +77,9 @@ def subject_at(
     for outer in frames.outwards(frame):
         code = outer.f_code
         if code is call_impl:
-            chain.enclose(naming.given_object(frames.local(outer, "self")))
+            chain.enclose(naming.given_object(frames.locals_of(outer).get("self")))
         elif given is None and code.co_name == "compile_wrapper" and frames.is_torch(code):
-            handed_in = frames.local(outer, "fn")
+            handed_in = frames.locals_of(outer).get("fn")
             bound, given = naming.bound_object(handed_in), naming.given_object(handed_in)
             chain.enclose(given)
             public = _public_call(outer)
@@ -99,16 +92,12 @@ def subject_at(
     identity = next((each for each in instances if each is not None), given)
     if naming.is_torchs(given):  # made anew for each call of an operator
         identity = given
-    source = naming.source_of(owner)
     return Subject(
         owner,
         identity,
         semconv.name(name),
         marked_as([*chain.modules, given]),
         chain.component(names),
-        file=source.file if source else None,
-        line=source.line if source else None,
-        attributes=source.attributes if source else {},
     )
 
 
@@ -171,10 +160,8 @@ def _attribute_name(inner: Any, outer: Any) -> str:
     return ""
 
 
-def _layers(module: Any) -> Sequence[str]:
-    """Return the class names of what a module contains, two levels deep and bounded."""
-    found: dict[str, None] = {}
+def _layers(module: Any) -> Iterator[str]:
+    """Yield the class names of what a module contains, two levels deep and bounded."""
     for _, part in _parts(module):
         for _, nested in [("", part), *_parts(part)][:_MAX_LAYERS]:
-            found[naming.name_of(nested)] = None
-    return list(found)
+            yield naming.name_of(nested)

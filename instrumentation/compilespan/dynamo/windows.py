@@ -139,7 +139,7 @@ class Windows(threading.local):
             self._owners.compiled(owner, opened.frame)
         graphs = self._graphs.seen - opened.graphs_before
         if opened.frame is not None and not (graphs or _metric(opened.metrics, "graph_op_count")):
-            made = frames.local(frames.caller(), "guarded_code")
+            made = frames.locals_of(frames.caller()).get("guarded_code")
             return "skipped", opened.last_break or breaks.skip_reason_of(made)
         return "ok", None
 

@@ -42,6 +42,8 @@ FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 """A file ends here with a line that says so; readers then call the totals incomplete."""
 BEAT_S = 1.0
+GATHER_S = 0.05
+"""Lines are written this much later than they are made, several at once."""
 
 _logger = logging.getLogger("compilespan")
 
@@ -71,6 +73,7 @@ class Journal:
                 signal="journal",
                 prepare=self._open,
                 idle=self._beat,
+                gather_s=GATHER_S,
                 first=ledger.active.now,
             )
         )

@@ -55,6 +55,7 @@ class ActiveCompiles:
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
         self._begun: dict[int, CompileBegun] = {}
+        self._graphs: dict[int, int] = {}
         self._interrupts: dict[int, Callable[[], object]] = {}
 
     def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
@@ -67,19 +68,23 @@ class ActiveCompiles:
     def progress(self, key: int, graphs: int) -> None:
         """Note how many graphs of one were compiled."""
         with self._lock:
-            if begun := self._begun.get(key):
-                self._begun[key] = dataclasses.replace(begun, graphs=graphs)
+            if key in self._begun:
+                self._graphs[key] = graphs
 
     def end(self, key: int) -> bool:
         """Remove one; ``False`` if it had ended before."""
         with self._lock:
             self._interrupts.pop(key, None)
+            self._graphs.pop(key, None)
             return self._begun.pop(key, None) is not None
 
     def now(self) -> tuple[CompileBegun, ...]:
         """Return what is compiling, oldest first."""
         with self._lock:
-            return tuple(self._begun.values())
+            return tuple(
+                dataclasses.replace(begun, graphs=self._graphs.get(key, begun.graphs))
+                for key, begun in self._begun.items()
+            )
 
     def interrupt(self) -> None:
         """Close all as failed: the process ends, and its telemetry has to be whole."""

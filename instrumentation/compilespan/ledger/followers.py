@@ -28,6 +28,7 @@ class Followers:
         signal: str = "subscription",
         prepare: Callable[[], object] | None = None,
         idle: Callable[[], float | None] | None = None,
+        gather_s: float = 0.0,
         first: Callable[[], Sequence[Entry]] = tuple,
     ) -> Subscription[Any]:
         """Deliver every entry from now on to ``callback``, in a thread of its own.
@@ -37,9 +38,12 @@ class Followers:
             signal: What `dropped` calls entries that found the queue full.
             prepare: See `Subscription`.
             idle: See `Subscription`.
+            gather_s: See `Subscription`.
             first: Returns entries to deliver before all others; called while nothing is published.
         """
-        subscription = Subscription(callback, signal=signal, prepare=prepare, idle=idle)
+        subscription = Subscription(
+            callback, signal=signal, prepare=prepare, idle=idle, gather_s=gather_s
+        )
         with self._lock:
             for entry in first():
                 subscription.put(entry)

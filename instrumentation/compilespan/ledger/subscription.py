@@ -6,6 +6,7 @@ import functools
 import logging
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Subscription(Generic[T]):
         signal: str = "subscription",
         prepare: Callable[[], object] | None = None,
         idle: Callable[[], float | None] | None = None,
+        gather_s: float = 0.0,
     ) -> None:
         """Start the thread.
 
@@ -40,8 +42,10 @@ class Subscription(Generic[T]):
             maxsize: Items that may wait.
             signal: What is lost when the queue is full, as `CompileLedger.dropped` names it.
             prepare: Called in the thread before the first item.
-            idle: Called between items; returns after how many seconds it wants to be called
-                again, ``None`` for not before the next item.
+            idle: Called when nothing is queued; returns after how many seconds it wants to be
+                called again, ``None`` for not before the next item.
+            gather_s: How long an item may wait for others, so that a thread that is woken by each
+                of them does not compete with the compile.
         """
         # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
         self._queue: queue.SimpleQueue[T | threading.Event | None] = queue.SimpleQueue()
@@ -49,6 +53,8 @@ class Subscription(Generic[T]):
         self._callback = callback
         self._prepare = prepare
         self._idle = idle
+        self._gather_s = gather_s
+        self._is_awaited = threading.Event()
         self._complained = False
         self.signal = signal
         self._thread = threading.Thread(target=self._run, name=f"compilespan-{signal}", daemon=True)
@@ -64,6 +70,7 @@ class Subscription(Generic[T]):
     def close(self, timeout_s: float = 2.0) -> bool:
         """Let the thread finish what is queued; ``True`` if it did within ``timeout_s``."""
         self._queue.put(None)
+        self._is_awaited.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -72,6 +79,7 @@ class Subscription(Generic[T]):
         """Wait until what is queued now was delivered; ``True`` if it was in time."""
         delivered = threading.Event()
         self._queue.put(delivered)
+        self._is_awaited.set()
         return delivered.wait(timeout_s)
 
     def _run(self) -> None:
@@ -79,16 +87,20 @@ class Subscription(Generic[T]):
             self._call(self._prepare)
         while True:
             wait_s = self._call(self._idle) if self._idle is not None else None
-            try:
+            with suppress(queue.Empty):
                 item = self._queue.get(timeout=wait_s)
-            except queue.Empty:
-                continue
-            if item is None:
+                self._is_awaited.wait(self._gather_s)
+                self._is_awaited.clear()
+                while item is not None:
+                    self._deliver(item)
+                    item = self._queue.get_nowait()
                 return
-            if isinstance(item, threading.Event):
-                item.set()
-            else:
-                self._call(functools.partial(self._callback, item))
+
+    def _deliver(self, item: T | threading.Event) -> None:
+        if isinstance(item, threading.Event):
+            item.set()
+        else:
+            self._call(functools.partial(self._callback, item))
 
     def _call(self, call: Callable[[], R]) -> R | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,18 @@ def cleaned(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValu
     """Return them bounded, in valid UTF-8, and without durations (rule 3)."""
     kept: dict[str, AttributeValue] = {}
     for key, value in attributes.items():
-        if semconv.is_duration(key):
+        name = _name(key)
+        if name is None:
             _logger.debug("compilespan: event attribute %r is a duration and left out", key)
         else:
-            kept[semconv.name(key)] = _clean(value)
+            kept[name] = _clean(value)
     return kept
+
+
+@functools.lru_cache(maxsize=256)
+def _name(key: str) -> str | None:
+    """Return the name of an attribute that is kept; ``None`` for a duration."""
+    return None if semconv.is_duration(key) else semconv.name(key)
 
 
 def _clean(value: AttributeValue) -> AttributeValue:

@@ -196,10 +196,12 @@ def current() -> Surroundings | None:
 
 def current_adopter() -> Adopter | None:
     """Return the innermost monitor that is open here: what happens now is its event."""
-    innermost = current()
-    for each in innermost.outwards() if innermost is not None else ():
-        if each.adopter is not None:
-            return each.adopter
+    each: Surroundings | None = _surroundings.get(None)
+    while each is not None:
+        adopter = each.adopter
+        if adopter is not None and each.is_open:
+            return adopter
+        each = each._outer  # its own module
     return None
 
 

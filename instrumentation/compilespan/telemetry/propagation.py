@@ -34,6 +34,8 @@ def environment_context(environ: Mapping[str, str] | None = None) -> Context | N
         for name in ("traceparent", "tracestate")
         if (value := environ.get(name.upper()) or environ.get(name))
     }
+    if "traceparent" not in carrier:
+        return None
     context = _propagator.extract(carrier, context=Context())
     if trace.get_current_span(context).get_span_context().is_valid:
         return context
