@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from compilespan.ledger.records import CompileRecord
 
 MAX_RECORDS = 4096
+_MAX_UNSUMMED = 64
 
 
 class LedgerFile(Protocol):
@@ -76,13 +77,14 @@ class CompileLedger:
         self._lock = threading.RLock()
         self._records: deque[CompileRecord] = deque(maxlen=MAX_RECORDS)
         self._builder = TotalsBuilder()
+        self._unsummed: deque[CompileRecord] = deque()
         self._keys = itertools.count(1)
         self._is_prepared = False
 
     def totals(self) -> CompileTotals:
         """Return what this process's compiles cost so far."""
         with self._lock:
-            return self._builder.build()
+            return self._sums().build()
 
     def records(self) -> tuple[CompileRecord, ...]:
         """Return the last 4096 records, oldest first."""
@@ -92,7 +94,7 @@ class CompileLedger:
     def add_totals_to(self, builder: TotalsBuilder) -> None:
         """Add this process's sums to those of others."""
         with self._lock:
-            builder.update(self._builder)
+            builder.update(self._sums())
 
     def subscribe(self, callback: Callable[[CompileRecord], object]) -> Callable[[], None]:
         """Call ``callback`` with each record from now on, in a thread of its own.
@@ -142,7 +144,9 @@ class CompileLedger:
                 return
             if record is not None:
                 self._records.append(record)
-                self._builder.add(record)
+                self._unsummed.append(record)
+                if len(self._unsummed) >= _MAX_UNSUMMED:
+                    self._sums()
             self.followers.publish(Ended(key, record))
 
     def note_part(self, part: Part) -> None:
@@ -168,6 +172,13 @@ class CompileLedger:
     def note_missing(self, name: str, lost: str) -> None:
         """Note that a private name is not there, and what is lost without it."""
         self._missing[name] = lost
+
+
+    def _sums(self) -> TotalsBuilder:
+        """Return the sums. Records are added up for who asks, not in the compiling thread."""
+        while self._unsummed:
+            self._builder.add(self._unsummed.popleft())
+        return self._builder
 
 
 def _prepare(call: Callable[[], object]) -> None:

@@ -126,14 +126,10 @@ class _Row:
         )
 
 
-_MAX_PENDING = 64
-
-
 class TotalsBuilder:
     """Adds records up, and other builders' sums (those of other processes)."""
 
     def __init__(self) -> None:
-        self._pending: list[CompileRecord] = []
         self._components = {component: _Row() for component in get_args(semconv.Component)}
         self._total = _Row()
         self._by_phase: defaultdict[str, _Row] = defaultdict(_Row)
@@ -141,27 +137,18 @@ class TotalsBuilder:
         self._by_process: defaultdict[str, _Row] = defaultdict(_Row)
 
     def add(self, record: CompileRecord) -> None:
-        """Add one record to each row that it belongs to, when somebody asks for a sum."""
-        self._pending.append(record)
-        if len(self._pending) >= _MAX_PENDING:
-            self._add_pending()
-
-    def _add_pending(self) -> None:
-        pending, self._pending = self._pending, []
-        for record in pending:
-            for row in (
-                self._components[record.component],
-                self._total,
-                self._by_phase[record.phase],
-                self._by_name[self._name(record.name)],
-                self._by_process[str(record.pid)],
-            ):
-                row.add(record)
+        """Add one record to each row that it belongs to."""
+        for row in (
+            self._components[record.component],
+            self._total,
+            self._by_phase[record.phase],
+            self._by_name[self._name(record.name)],
+            self._by_process[str(record.pid)],
+        ):
+            row.add(record)
 
     def update(self, other: TotalsBuilder) -> None:
         """Add the sums of another builder."""
-        other._add_pending()
-        self._add_pending()
         self._total.update(other._total)
         for component, row in other._components.items():
             self._components[component].update(row)
@@ -176,7 +163,6 @@ class TotalsBuilder:
 
     def build(self) -> CompileTotals:
         """Return the sums as they stand now."""
-        self._add_pending()
         return CompileTotals(
             **{component: row.freeze() for component, row in self._components.items()},
             total=self._total.freeze(),
