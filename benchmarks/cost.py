@@ -23,6 +23,7 @@ import torch
 
 from compilespan import TorchCompileInstrumentor
 from compilespan.dynamo import graphs, windows
+from compilespan.journal.writer import open_journal
 
 PAIRS = 200
 
@@ -279,7 +280,7 @@ def _resident() -> int:
 
 def main() -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["COMPILESPAN_STATE_DIR"] = scratch
+        open_journal(scratch)
         rows = [inside(), per_compile("inductor"), per_compile("aot_eager"), per_call()]
         assert list(Path(scratch).iterdir()), "nothing was written to the journal"
         return rows
