@@ -11,16 +11,16 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from compilespan import TorchCompileInstrumentor
 from compilespan.semconv import __version__
-from compilespan_service import targets as known_targets
-from compilespan_service.accounts import Accounts
-from compilespan_service.exposition import Exposition
-from compilespan_service.history import History
+from compilespan_service.door.security import Guard, token_digest
+from compilespan_service.reading.accounts import Accounts
+from compilespan_service.reading.exposition import Exposition
+from compilespan_service.reading.history import History
 from compilespan_service.routes import compiles, events, health, jobs, metrics, page, totals, warmup
-from compilespan_service.runner import Runner
-from compilespan_service.security import Guard, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.signals import drained_by_signals
 from compilespan_service.state import open_state
+from compilespan_service.warmups import targets as known_targets
+from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import (

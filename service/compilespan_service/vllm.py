@@ -19,12 +19,12 @@ from pydantic import SecretStr
 
 from compilespan import get_ledger
 from compilespan_service.app import TELEMETRY, attach
-from compilespan_service.http_target import HttpTarget
-from compilespan_service.problems import ProblemError
-from compilespan_service.runner import Runner
-from compilespan_service.security import Guard, token_digest
+from compilespan_service.door.problems import ProblemError
+from compilespan_service.door.security import Guard, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
+from compilespan_service.warmups.http_target import HttpTarget
+from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from compilespan_service.feed import Feed
-from compilespan_service.problems import ProblemError
+from compilespan_service.door.problems import ProblemError
 from compilespan_service.routes import events
 from compilespan_service.schemas import Health
+from compilespan_service.warmups.feed import Feed
 from serving import Model
 
 

@@ -7,8 +7,8 @@ import threading
 
 from pydantic import BaseModel
 
-from compilespan_service import feed as feeds
-from compilespan_service.feed import Feed
+from compilespan_service.warmups import feed as feeds
+from compilespan_service.warmups.feed import Feed
 
 
 class Told(BaseModel):

@@ -12,7 +12,7 @@ import pytest
 
 from compilespan.warmup.plan import plan
 from compilespan.warmup.warmup import Warmup
-from compilespan_service.targets import HttpTarget, TargetsError, elsewhere, make_targets
+from compilespan_service.warmups.targets import HttpTarget, TargetsError, elsewhere, make_targets
 
 
 class Answering(http.server.BaseHTTPRequestHandler):

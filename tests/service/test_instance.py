@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from compilespan_service.accounts import Accounts
-from compilespan_service.exposition import Exposition
-from compilespan_service.instance import Instance, expected_processes
-from compilespan_service.jobbook import JobBook
+from compilespan_service.reading.accounts import Accounts
+from compilespan_service.reading.exposition import Exposition
+from compilespan_service.reading.instance import Instance, expected_processes
+from compilespan_service.warmups.book import JobBook
 from serving import Model
 
 WORKER = """

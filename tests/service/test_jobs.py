@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from compilespan_service.jobs import ENDED, TRANSITIONS, IllegalTransitionError, Job
 from compilespan_service.schemas import JobState, WarmupRequest
+from compilespan_service.warmups.job import ENDED, TRANSITIONS, IllegalTransitionError, Job
 
 STATES = get_args(JobState)
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from compilespan import get_ledger
-from compilespan_service.lifecycle import Lifecycle, ProcessState
 from compilespan_service.settings import Settings
+from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
 
 S = ProcessState
 

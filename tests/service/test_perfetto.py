@@ -8,7 +8,7 @@ import jsonschema
 
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.records import CompileEvent
-from compilespan_service.perfetto import TracedProcess, trace
+from compilespan_service.reading.perfetto import TracedProcess, trace
 from serving import Model
 from support import record
 

@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from compilespan import reasons
-from compilespan_service import redaction
 from compilespan_service.app import create_app, make_runner
-from compilespan_service.problems import _KINDS, ProblemError, responses
+from compilespan_service.door import text as redaction
+from compilespan_service.door.problems import _KINDS, ProblemError, responses
 from compilespan_service.settings import Settings
 
 

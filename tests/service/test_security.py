@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 
 from compilespan_service.app import create_app, make_runner, warmup_router
-from compilespan_service.security import (
+from compilespan_service.door.security import (
     Guard,
     TokenError,
     is_loopback,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compilespan import WarmupTarget
-from compilespan_service.targets import TargetsError, find_factory, make_targets
+from compilespan_service.warmups.targets import TargetsError, find_factory, make_targets
 
 
 def target(name):

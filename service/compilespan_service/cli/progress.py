@@ -13,7 +13,7 @@ from rich.text import Text
 from compilespan import get_ledger
 from compilespan.journal.directory import StateDirectory
 from compilespan_service.cli.tables import STYLES, cost_table, duration, worded
-from compilespan_service.lifecycle import ProcessState
+from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from compilespan_service.jobs import Job
-    from compilespan_service.runner import Runner
+    from compilespan_service.warmups.job import Job
+    from compilespan_service.warmups.runner import Runner
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0

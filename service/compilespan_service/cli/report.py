@@ -15,7 +15,7 @@ from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.reasons import guard, limit_advice
 from compilespan_service.cli.tables import duration, name_table, worded
-from compilespan_service.perfetto import TracedProcess, trace
+from compilespan_service.reading.perfetto import TracedProcess, trace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,14 +19,14 @@ from compilespan.journal.directory import discard
 from compilespan.sdk import Providers, configure
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.cli.progress import Progress
-from compilespan_service.security import TokenError, is_loopback, own_names, token_digest
+from compilespan_service.door.security import TokenError, is_loopback, own_names, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from compilespan_service.runner import Runner
+    from compilespan_service.warmups.runner import Runner
 
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0

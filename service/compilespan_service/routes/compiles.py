@@ -9,12 +9,12 @@ from fastapi.responses import JSONResponse
 
 from compilespan.semconv import Kind, Outcome, Phase
 from compilespan_service import schemas
-from compilespan_service.perfetto import trace
-from compilespan_service.problems import ProblemRoute, responses
+from compilespan_service.door.problems import ProblemRoute, responses
+from compilespan_service.reading.perfetto import trace
 
 if TYPE_CHECKING:
-    from compilespan_service.accounts import Accounts
-    from compilespan_service.history import History
+    from compilespan_service.reading.accounts import Accounts
+    from compilespan_service.reading.history import History
 
 
 def routes(accounts: Accounts, history: History) -> APIRouter:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, get_args
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
-from compilespan_service.feed import EventName
-from compilespan_service.problems import ProblemError, ProblemRoute, responses
-from compilespan_service.runner import RETRY_AFTER_S, Runner
+from compilespan_service.door.problems import ProblemError, ProblemRoute, responses
+from compilespan_service.warmups.feed import EventName
+from compilespan_service.warmups.runner import RETRY_AFTER_S, Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from compilespan_service.feed import Feed
+    from compilespan_service.warmups.feed import Feed
 
 MAX_STREAMS = 64
 HEARTBEAT_S = 10.0

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Response
 
 from compilespan import get_ledger
 from compilespan_service import schemas
-from compilespan_service.problems import ProblemRoute
-from compilespan_service.redaction import without_paths
+from compilespan_service.door.problems import ProblemRoute
+from compilespan_service.door.text import without_paths
 
 if TYPE_CHECKING:
-    from compilespan_service.runner import Runner
+    from compilespan_service.warmups.runner import Runner
 
 _NOT_YET: dict[int | str, dict[str, Any]] = {
     503: {"model": schemas.Health, "description": "Not yet, or not any more"}

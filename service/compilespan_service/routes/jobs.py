@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from compilespan_service import schemas
-from compilespan_service.problems import ProblemRoute, responses
-from compilespan_service.runner import RETRY_AFTER_S, Runner
+from compilespan_service.door.problems import ProblemRoute, responses
+from compilespan_service.warmups.runner import RETRY_AFTER_S, Runner
 
 
 def routes(runner: Runner) -> APIRouter:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from compilespan_service.problems import ProblemRoute, responses
+from compilespan_service.door.problems import ProblemRoute, responses
 
 if TYPE_CHECKING:
-    from compilespan_service.exposition import Exposition
+    from compilespan_service.reading.exposition import Exposition
 
 
 def routes(exposition: Exposition) -> APIRouter:

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from compilespan_service.problems import ProblemError, ProblemRoute
+from compilespan_service.door.problems import ProblemError, ProblemRoute
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _HEADERS = {

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Query
 
 from compilespan_service import schemas
-from compilespan_service.problems import ProblemRoute, responses
+from compilespan_service.door.problems import ProblemRoute, responses
 
 if TYPE_CHECKING:
-    from compilespan_service.accounts import Accounts
+    from compilespan_service.reading.accounts import Accounts
 
 
 def routes(accounts: Accounts) -> APIRouter:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from compilespan_service import schemas
-from compilespan_service.problems import ProblemError, ProblemRoute, responses
-from compilespan_service.runner import (
+from compilespan_service.door.problems import ProblemError, ProblemRoute, responses
+from compilespan_service.warmups.runner import (
     RETRY_AFTER_S,
     CompileStillRunningError,
     PlanConflictError,
@@ -18,7 +18,7 @@ from compilespan_service.runner import (
 )
 
 if TYPE_CHECKING:
-    from compilespan_service.jobs import Job
+    from compilespan_service.warmups.job import Job
 
 MAX_WAIT_S = 600
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from compilespan_service.problems import ProblemError
+from compilespan_service.door.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Collection

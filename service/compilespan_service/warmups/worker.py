@@ -14,13 +14,13 @@ from opentelemetry import trace
 from compilespan import get_ledger, semconv
 from compilespan.ledger.entries import Part
 from compilespan.warmup.warmup import Warmup
-from compilespan_service.deadlines import Deadlines
-from compilespan_service.lifecycle import Lifecycle, ProcessState
-from compilespan_service.plans import Planned, Plans
-from compilespan_service.problems import ProblemError
-from compilespan_service.responsive import responsive
-from compilespan_service.targets import Factory, elsewhere, make_targets
-from compilespan_service.warmup_metrics import WarmupDuration
+from compilespan_service.door.problems import ProblemError
+from compilespan_service.warmups.deadlines import Deadlines
+from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
+from compilespan_service.warmups.metrics import WarmupDuration
+from compilespan_service.warmups.plans import Planned, Plans
+from compilespan_service.warmups.responsive import responsive
+from compilespan_service.warmups.targets import Factory, elsewhere, make_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from compilespan.telemetry.startup import Startup
     from compilespan.warmup.plan import WarmupItem
-    from compilespan_service.jobs import Job
     from compilespan_service.schemas import JobState
     from compilespan_service.settings import Settings
+    from compilespan_service.warmups.job import Job
 
 HANG_GRACE_S = 1.0
 """So long a call may go on after its job timed out before ``--on-hang=exit`` ends the process."""

@@ -13,13 +13,13 @@ from compilespan import get_ledger
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import instance_id
 from compilespan_service import schemas
-from compilespan_service.perfetto import TracedProcess
+from compilespan_service.reading.perfetto import TracedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan.journal.reader import ProcessJournal
-    from compilespan_service.instance import Instance
+    from compilespan_service.reading.instance import Instance
 
 
 class Accounts:

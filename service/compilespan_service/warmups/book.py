@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from compilespan_service.problems import ProblemError
+from compilespan_service.door.problems import ProblemError
 
 if TYPE_CHECKING:
-    from compilespan_service.jobs import Job
+    from compilespan_service.warmups.job import Job
 
 MAX_JOBS = 64
 

@@ -10,21 +10,21 @@ from opentelemetry import context as otel_context
 from compilespan import get_ledger
 from compilespan.sdk.deaths import report_deaths
 from compilespan.telemetry.startup import Startup
-from compilespan_service.instance import Instance
-from compilespan_service.jobbook import JobBook
-from compilespan_service.jobs import Job
-from compilespan_service.lifecycle import Lifecycle, ProcessState
-from compilespan_service.plans import keys
-from compilespan_service.problems import ProblemError
+from compilespan_service.door.problems import ProblemError
+from compilespan_service.reading.instance import Instance
 from compilespan_service.schemas import WarmupRequest
-from compilespan_service.worker import Worker
+from compilespan_service.warmups.book import JobBook
+from compilespan_service.warmups.job import Job
+from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
+from compilespan_service.warmups.plans import keys
+from compilespan_service.warmups.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compilespan_service import schemas
     from compilespan_service.settings import Settings
-    from compilespan_service.targets import Factory
+    from compilespan_service.warmups.targets import Factory
 
 RETRY_AFTER_S = "2"
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from compilespan.warmup.plan import WarmupItem
-    from compilespan_service.plans import Planned
+    from compilespan_service.warmups.plans import Planned
 
 
 class Deadlines:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compilespan import WarmupTarget
-from compilespan_service.http_target import HttpTarget
+from compilespan_service.warmups.http_target import HttpTarget
 
 DEMO = "compilespan_service.demo:targets"
 

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from compilespan_service import schemas
-from compilespan_service.redaction import without_paths
+from compilespan_service.door.text import without_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

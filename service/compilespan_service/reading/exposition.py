@@ -21,7 +21,7 @@ from compilespan import get_ledger
 from compilespan.sdk import service_resource
 from compilespan.semconv import SCOPE, __version__
 from compilespan.telemetry.metrics import CompileMetrics
-from compilespan_service.warmup_metrics import WarmupDuration
+from compilespan_service.warmups.metrics import WarmupDuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from compilespan import CompileRecord
-    from compilespan_service.instance import Instance
-    from compilespan_service.jobbook import JobBook
+    from compilespan_service.reading.instance import Instance
+    from compilespan_service.warmups.book import JobBook
 
 
 _NS_DIGITS = 9

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, TypeAlias
 
 from compilespan.warmup.plan import Plan, plan
-from compilespan_service.problems import ProblemError
+from compilespan_service.door.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

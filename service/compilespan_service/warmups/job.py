@@ -15,15 +15,15 @@ from opentelemetry import trace
 from compilespan import semconv
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
-from compilespan_service.feed import Feed
-from compilespan_service.redaction import without_paths
+from compilespan_service.door.text import without_paths
+from compilespan_service.warmups.feed import Feed
 
 if TYPE_CHECKING:
     from compilespan.ledger.active import CompileBegun
     from compilespan.ledger.records import CompileEvent, CompileRecord
     from compilespan.warmup.plan import WarmupItem
-    from compilespan_service.plans import Planned
     from compilespan_service.schemas import JobState, WarmupRequest
+    from compilespan_service.warmups.plans import Planned
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     "queued": frozenset({"running", "failed", "cancelled"}),

@@ -1,0 +1,1 @@
+"""What every request passes: who may ask, and how an answer says no."""

@@ -1,0 +1,1 @@
+"""Warmup jobs: what may run, what runs, and what it comes to."""
