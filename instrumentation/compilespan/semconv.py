@@ -138,7 +138,10 @@ def text(value: object, limit: int = MAX_REASON_LENGTH) -> str:
     Exporters refuse a whole batch for one lone surrogate, which ``os.fsdecode`` makes of a file
     name in another encoding.
     """
-    given = str(value)
+    try:
+        given = str(value)
+    except Exception:  # its __str__ is the program's
+        given = f"<{type(value).__name__}: its text cannot be had>"
     clean = given if given.isascii() else given.encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 

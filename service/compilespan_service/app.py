@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.exceptions import HTTPException
 
-from compilespan import TorchCompileInstrumentor
+from compilespan import TorchCompileInstrumentor, get_ledger
+from compilespan.sdk.deaths import report_deaths
 from compilespan.semconv import __version__
-from compilespan_service.door.security import Guard, token_digest
+from compilespan_service.door.problems import answer_problem
+from compilespan_service.door.security import Guard, own_names, token_digest
 from compilespan_service.reading.accounts import Accounts
 from compilespan_service.reading.exposition import Exposition
 from compilespan_service.reading.history import History
-from compilespan_service.routes import compiles, events, health, jobs, metrics, page, totals, warmup
+from compilespan_service.reading.instance import Instance
+from compilespan_service.routes import (
+    compiles,
+    events,
+    health,
+    jobs,
+    metrics,
+    openapi,
+    page,
+    totals,
+    warmup,
+)
 from compilespan_service.settings import Settings
 from compilespan_service.signals import drained_by_signals
 from compilespan_service.state import open_state
-from compilespan_service.warmups import targets as known_targets
+from compilespan_service.warmups.loader import DEMO, find_factory
 from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncIterator,
         Callable,
-        Collection,
         Iterable,
         MutableMapping,
         Sequence,
@@ -58,17 +72,19 @@ def create_app(
     settings: Settings | None = None,
     *,
     runner: Runner | None = None,
-    hosts: Collection[str] | None = None,
+    bound: str | None = None,
+    changes_allowed: bool = False,
 ) -> FastAPI:
     """Return the service.
 
     Args:
-        settings: From the environment where they are left out.
-        runner: Where the caller keeps it, e.g. to end the process when a warmup fails.
-        hosts: Names that requests without a token may call it by; any where they are left out.
+        settings: Default to those of the environment.
+        runner: If the caller keeps it, e.g. to end the process when a warmup fails.
+        bound: Where the server listens; a name by which it may be called, too.
+        changes_allowed: Whether anybody who reaches it may start warmups, without a token.
 
     Raises:
-        TokenError: A token is configured and cannot be had.
+        TokenError: A token is configured that cannot be used.
     """
     settings = settings or Settings()
     runner = runner or make_runner(settings)
@@ -76,17 +92,27 @@ def create_app(
         title="compilespan",
         version=__version__,
         summary="Warms up compiled models and says what it cost.",
+        # The page of FastAPI comes from a CDN, and both are for everybody: see `routes.openapi`.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers={HTTPException: answer_problem},
         **TELEMETRY,
     )
-    guard = Guard(token_digest(settings), hosts=hosts)
-    app.include_router(_router(runner, guard, ()))
+    guard = Guard(
+        token_digest(settings.token, settings.token_file),
+        changes_allowed=changes_allowed,
+        hosts=own_names(bound, settings.allowed_hosts),
+    )
+    app.include_router(openapi.routes([Depends(guard)]))
+    app.include_router(_router(runner, settings, guard, ()))
     return app
 
 
 def make_runner(settings: Settings) -> Runner:
     """Return the runner of the targets that the settings name."""
-    spec = settings.factory or known_targets.DEMO
-    return Runner(lambda: known_targets.find_factory(spec), settings)
+    spec = settings.factory or DEMO
+    return Runner(lambda: find_factory(spec), settings.policy)
 
 
 def warmup_router(
@@ -101,27 +127,36 @@ def warmup_router(
 
     Args:
         targets: The targets, or a function that returns them (called in a thread).
-        settings: From the environment where they are left out.
+        settings: Default to those of the environment.
         dependencies: Of every endpoint but the probes, e.g. the app's authentication. Without
             them and without a token changing calls are refused.
 
     Raises:
-        TokenError: A token is configured and cannot be had.
+        TokenError: A token is configured that cannot be used.
     """
     settings = settings or Settings()
     factory = targets if callable(targets) else lambda: targets
-    guard = Guard(token_digest(settings), changes_allowed=bool(dependencies))
-    return _router(Runner(lambda: factory, settings), guard, dependencies)
+    digest = token_digest(settings.token, settings.token_file)
+    # The names of the app are not known here: only without authentication they are checked.
+    is_checked = settings.allowed_hosts or (digest is None and not dependencies)
+    guard = Guard(
+        digest,
+        changes_allowed=bool(dependencies),
+        hosts=own_names(None, settings.allowed_hosts) if is_checked else None,
+    )
+    return _router(Runner(lambda: factory, settings.policy), settings, guard, dependencies)
 
 
-def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]) -> APIRouter:
+def _router(
+    runner: Runner, settings: Settings, guard: Guard, dependencies: Sequence[params.Depends]
+) -> APIRouter:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
-        await asyncio.to_thread(open_state, runner.settings)
-        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, runner.start)
+        await asyncio.to_thread(open_state, settings.state_dir)
+        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, begin, runner)
         with drained_by_signals(runner.drain):
             try:
                 yield
@@ -130,8 +165,19 @@ def _router(runner: Runner, guard: Guard, dependencies: Sequence[params.Depends]
                 await asyncio.to_thread(runner.stop)
 
     router = APIRouter(lifespan=lifespan)
-    attach(router, runner, guard, dependencies)
+    attach(router, runner, guard, dependencies, processes=settings.processes)
     return router
+
+
+def begin(runner: Runner) -> None:
+    """Begin to load, and to report earlier starts that died: reading them may take a while."""
+    runner.start()
+    threading.Thread(target=_report_deaths, name="compilespan-deaths", daemon=True).start()
+
+
+def _report_deaths() -> None:
+    if (journal := get_ledger().journal) is not None:
+        report_deaths(journal.directory)
 
 
 def attach(
@@ -139,16 +185,27 @@ def attach(
     runner: Runner,
     guard: Guard,
     dependencies: Sequence[params.Depends] = (),
+    *,
+    processes: int | None = None,
 ) -> None:
-    """Add the endpoints; whoever calls this starts and stops the runner."""
+    """Add the endpoints; whoever calls this starts and stops the runner.
+
+    Args:
+        router: What they are added to.
+        runner: Of the targets.
+        guard: Asked for each request but those of the probes and the page.
+        dependencies: Likewise.
+        processes: Workers that have to be ready, if the operator says how many.
+    """
     guarded = [Depends(guard), *dependencies]
-    accounts = Accounts(runner.instance)
+    instance = Instance(processes, all_starts=lambda: runner.warms_others)
+    accounts = Accounts(instance)
     router.include_router(page.routes())
-    router.include_router(health.routes(runner))
-    router.include_router(warmup.routes(runner), dependencies=guarded)
-    router.include_router(jobs.routes(runner), dependencies=guarded)
-    router.include_router(events.routes(runner), dependencies=guarded)
-    exposition = Exposition(runner.instance, runner.jobs)
-    router.include_router(metrics.routes(exposition), dependencies=guarded)
-    router.include_router(totals.routes(accounts), dependencies=guarded)
-    router.include_router(compiles.routes(accounts, History()), dependencies=guarded)
+    router.include_router(health.routes(runner, instance))
+    router.include_router(warmup.routes(runner, instance, guarded))
+    router.include_router(jobs.routes(runner, instance, guarded))
+    router.include_router(events.routes(runner, guarded))
+    exposition = Exposition(instance, runner.jobs)
+    router.include_router(metrics.routes(exposition, guarded))
+    router.include_router(totals.routes(accounts, guarded))
+    router.include_router(compiles.routes(accounts, History(), guarded))

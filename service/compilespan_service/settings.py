@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from compilespan_service.warmups.policy import Policy
+
 
 class Settings(BaseSettings):
     """Settings of the service.
@@ -23,6 +25,8 @@ class Settings(BaseSettings):
         state_dir: Where the processes of this server keep their journals.
         token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
         token_file: A file that holds the token, e.g. a mounted secret.
+        allowed_hosts: Names that requests may call this server by, besides loopback names and the
+            address that they reach; separated by commas.
     """
 
     model_config = SettingsConfigDict(env_prefix="COMPILESPAN_", extra="ignore")
@@ -37,3 +41,11 @@ class Settings(BaseSettings):
     state_dir: Path | None = None
     token: SecretStr | None = None
     token_file: Path | None = None
+    allowed_hosts: str | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """What of it is about warmups."""
+        return Policy(
+            self.warmup, self.ready_when, self.on_warmup_failure, self.on_hang, self.budget_s
+        )

@@ -10,14 +10,12 @@ from compilespan.journal.writer import open_journal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compilespan_service.settings import Settings
 
-
-def open_state(settings: Settings) -> Path:
-    """Open this process's journal, in a temporary directory where the operator names none.
+def open_state(directory: Path | None) -> Path:
+    """Open this process's journal, in a temporary directory if the operator names none.
 
     Without one that can be written the service works from memory.
     """
-    directory = settings.state_dir or temporary_directory()
+    directory = directory or temporary_directory()
     open_journal(directory)
     return directory

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from compilespan import get_ledger
-from compilespan_service.app import TELEMETRY, attach
+from compilespan_service.app import TELEMETRY, attach, begin
 from compilespan_service.door.problems import ProblemError
 from compilespan_service.door.security import Guard, token_digest
 from compilespan_service.settings import Settings
@@ -74,12 +74,13 @@ def _app(url: str) -> FastAPI:
     settings = Settings(warmup="on-request", ready_when="loaded")
     if settings.token is None and settings.token_file is None and "VLLM_API_KEY" in os.environ:
         settings = settings.model_copy(update={"token": SecretStr(os.environ["VLLM_API_KEY"])})
-    open_state(settings)
+    open_state(settings.state_dir)
     # The start is vLLM's: the plugin opened its span when the first process began.
-    runner = Runner(lambda: lambda: [completions(url)], settings, own_startup=False)
+    runner = Runner(lambda: lambda: [completions(url)], settings.policy, own_startup=False)
     app = FastAPI(openapi_url=None, **TELEMETRY)
-    attach(app, runner, Guard(token_digest(settings), changes_allowed=False))
-    runner.start()
+    guard = Guard(token_digest(settings.token, settings.token_file), changes_allowed=False)
+    attach(app, runner, guard, processes=settings.processes)
+    begin(runner)
     return app
 
 

@@ -33,20 +33,17 @@ def test_streams_are_bounded(monkeypatch):
     streams = events._Streams()
     feed = Feed(lambda: Health(state="", phase="startup", elapsed_s=0))
 
-    async def run():
-        following = [streams.follow(feed, 0) for _ in range(2)]
-        for each in following:
-            await anext(each)
-        with pytest.raises(ProblemError) as raised:
-            streams.follow(feed, 0)
-        assert raised.value.kind == "too-many-streams"
-        await following[0].aclose()
-        streams.follow(feed, 0)
-        await following[1].aclose()
-        at_once = [streams.follow(feed, 0) for _ in range(3)]
-        await anext(at_once[0])
-        await anext(at_once[1])
-        with pytest.raises(StopAsyncIteration):  # asked before the others had begun
-            await anext(at_once[2])
+    async def gone():
+        return {"type": "http.disconnect"}
 
-    asyncio.run(run())
+    async def send(_):
+        pass
+
+    opened = [streams.opened(feed, 0) for _ in range(2)]  # their headers have not gone out yet
+    with pytest.raises(ProblemError) as raised:
+        streams.opened(feed, 0)
+    assert raised.value.kind == "too-many-streams"
+    asyncio.run(opened[0]({"type": "http", "asgi": {}}, gone, send))
+    streams.opened(feed, 0)
+    with pytest.raises(ProblemError):
+        streams.opened(feed, 0)

@@ -12,7 +12,7 @@ import pytest
 
 from compilespan.warmup.plan import plan
 from compilespan.warmup.warmup import Warmup
-from compilespan_service.warmups.targets import HttpTarget, TargetsError, elsewhere, make_targets
+from compilespan_service.warmups.targets import HttpTarget, TargetsError, checked, elsewhere
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -75,12 +75,12 @@ def test_a_server_that_was_never_seen_to_compile_is_unverified_and_says_what_to_
     ],
 )
 def test_a_request_has_a_shape(requests, shapes):
-    (target,) = make_targets(lambda: [HttpTarget("a", "http://127.0.0.1:1", requests)])
+    (target,) = checked([HttpTarget("a", "http://127.0.0.1:1", requests)])
     assert target.shapes == shapes
 
 
 def test_one_target_needs_no_list():
-    (target,) = make_targets(lambda: HttpTarget("a", "http://127.0.0.1:1", [{"a": 1}]))
+    (target,) = checked(HttpTarget("a", "http://127.0.0.1:1", [{"a": 1}]))
     assert target.name == "a"
 
 
@@ -95,4 +95,4 @@ def test_a_wrong_one_is_told(url, requests, says):
 
 def test_two_of_one_name_are_told():
     with pytest.raises(TargetsError, match="two targets are called 'a'"):
-        make_targets(lambda: [HttpTarget("a", "http://x", [{"b": 1}]) for _ in range(2)])
+        checked([HttpTarget("a", "http://x", [{"b": 1}]) for _ in range(2)])

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from compilespan import get_ledger
-from compilespan_service.settings import Settings
 from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
+from compilespan_service.warmups.policy import Policy
 
 S = ProcessState
 
@@ -39,7 +39,7 @@ PATHS = {
 
 
 def at(state, **settings):
-    lifecycle = Lifecycle(Settings(**settings))
+    lifecycle = Lifecycle(Policy(**settings))
     for each in PATHS[state]:
         lifecycle.advance(each)
     assert lifecycle.state is state

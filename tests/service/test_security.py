@@ -7,14 +7,15 @@ import time
 
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
-from compilespan_service.app import create_app, make_runner, warmup_router
+from compilespan_service.app import create_app, warmup_router
 from compilespan_service.door.security import (
     Guard,
     TokenError,
     is_loopback,
-    own_names,
     token_digest,
 )
 from compilespan_service.settings import Settings
@@ -32,7 +33,7 @@ def problem(response, kind, status):
 def server(**settings):
     """Return a client of the service as `compilespan serve` on loopback makes it."""
     settings = Settings(factory="json:loads", warmup="on-request", **settings)
-    app = create_app(settings, runner=make_runner(settings), hosts=own_names("127.0.0.1"))
+    app = create_app(settings, bound="127.0.0.1", changes_allowed=True)
     return TestClient(app, base_url="http://127.0.0.1:8000")
 
 
@@ -75,20 +76,19 @@ def test_a_token_file_without_a_token_is_told(tmp_path, content):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(TokenError, match="cannot be read|the token is empty"):
-        token_digest(Settings(token_file=path))
+        token_digest(None, path)
 
 
 def test_the_time_of_a_refusal_tells_nothing_of_the_token():
-    guard = Guard(token_digest(Settings(token="a" * 64)))
+    guard = Guard(token_digest(SecretStr("a" * 64), None))
 
     def refusal(given):
-        scope = {"type": "http", "headers": [(b"authorization", b"Bearer " + given.encode())]}
-        request = Request(scope)
+        credentials = HTTPAuthorizationCredentials(scheme="Bearer", credentials=given)
         times = []
         for _ in range(400):
             began = time.perf_counter_ns()
             with pytest.raises(Exception, match="token"):
-                guard._check_token(request)
+                guard._check_token(credentials)
             times.append(time.perf_counter_ns() - began)
         return statistics.median(times)
 
@@ -125,9 +125,103 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused(host, method, path):
     problem(server().request(method, path, headers=headers), "cross-site", 403)
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+@pytest.mark.parametrize("host", ["[", "[::1", "a b", "", "127.0.0.1@evil.example", "a/b", "\xff"])
+def test_a_host_that_is_none_is_refused(host):
+    headers = {"Host": host.encode("latin-1")}
+    problem(server().get("/totals", headers=headers), "cross-site", 403)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "http://127.0.0.1:8000.evil.example"])
+def test_an_origin_that_is_none_is_refused(origin):
+    problem(server().post("/warmup", headers={"Origin": origin}), "cross-site", 403)
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
 def test_the_names_of_this_machine_are_ours(host):
     assert server().get("/totals", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("token", [None, "s3cret"])
+def test_the_operator_allows_further_names(token):
+    client = server(token=token, allowed_hosts="warmup.example, *.svc.cluster.local,[fd00::1]")
+    auth = {"Authorization": "Bearer s3cret"}
+
+    def status(host):
+        return client.get("/totals", headers={"Host": host, **auth}).status_code
+
+    for allowed in ("warmup.example", "a.svc.cluster.local:80", "[fd00::1]:8000", "127.0.0.1"):
+        assert status(allowed) == 200
+    for other in ("x.warmup.example", "svc.cluster.local", "asvc.cluster.local", "evil.example"):
+        assert status(other) == 403
+
+
+def test_a_server_is_called_by_the_address_that_is_reached():
+    """As with ``--host 0.0.0.0``: a kubelet and Prometheus ask by address."""
+    app = create_app(Settings(factory="json:loads"), bound="0.0.0.0")
+    client = TestClient(app, base_url="http://10.1.2.3:8000")
+    assert client.get("/totals").status_code == 200
+    problem(client.get("/totals", headers={"Host": "10.1.2.4"}), "cross-site", 403)
+    problem(client.get("/totals", headers={"Host": "evil.example"}), "cross-site", 403)
+
+
+def test_an_app_without_a_token_refuses_changes():
+    client = TestClient(create_app(Settings()), base_url="http://127.0.0.1:8000")
+    problem(client.post("/warmup"), "not-configured", 403)
+    problem(client.delete("/warmup/jobs/1"), "not-configured", 403)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"x" * 1_000_000, {}),
+        (b"{", {"Content-Type": "application/json"}),
+        (b'{"a": 1}', {"Content-Type": "application/json"}),
+    ],
+)
+def test_who_may_not_ask_is_told_so_whatever_is_sent(content, headers):
+    client = server(token="s3cret")
+    problem(client.post("/warmup", content=content, headers=headers), "unauthorized", 401)
+    problem(client.get("/totals?scope=nonsense"), "unauthorized", 401)
+
+
+def test_the_api_says_that_it_wants_a_token():
+    client = server(token="s3cret")
+    problem(client.get("/openapi.json"), "unauthorized", 401)
+    document = client.get("/openapi.json", headers={"Authorization": "Bearer s3cret"}).json()
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert bool(operation.get("security")) == (path not in PROBES), path
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/nowhere", "/page/nowhere.js"])
+def test_what_is_not_there_is_a_problem(path):
+    problem(server().get(path), "not-found", 404)
+
+
+def test_what_is_not_done_is_a_problem_that_says_what_is():
+    response = server().put("/warmup")
+    problem(response, "method-not-allowed", 405)
+    assert response.headers["allow"] == "GET, HEAD, POST"
+
+
+GETS = ("/", "/livez", "/readyz", "/startupz", "/totals", "/compiles", "/history", "/metrics")
+
+
+@pytest.mark.parametrize("path", [*GETS, "/warmup/jobs", "/compiles/trace.json", "/openapi.json"])
+def test_head_answers_as_get_without_a_body(path):
+    client = server()
+    got, headed = client.get(path), client.head(path)
+    assert headed.status_code == got.status_code
+    assert headed.content == b""
+    assert headed.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("token", ["caf\xe9", "two words", "tab\tbed", "\u4f60"])
+def test_a_token_that_no_header_can_carry_is_refused_at_the_start(token):
+    with pytest.raises(TokenError, match="printable ASCII"):
+        create_app(Settings(token=token))
 
 
 def mounted(model, **options):

@@ -173,7 +173,6 @@ class CompileLedger:
         """Note that a private name is not there, and what is lost without it."""
         self._missing[name] = lost
 
-
     def _sums(self) -> TotalsBuilder:
         """Return the sums. Records are added up for who asks, not in the compiling thread."""
         while self._unsummed:

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from compilespan.warmup.plan import Shape, WarmupTarget
 
 
+def load(target: WarmupTarget) -> None:
+    """Bring the weights of a target, and await what ``load`` returns.
+
+    Raises:
+        Exception: Whatever ``load`` raises.
+    """
+    if target.load is not None:
+        loaded = target.load()
+        if inspect.isawaitable(loaded):
+            wait_for(loaded)
+
+
 def call(target: WarmupTarget, shape: Shape) -> None:
     """Run a target once, in its executor if it has one, and await what it returns.
 

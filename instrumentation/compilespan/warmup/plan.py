@@ -40,7 +40,7 @@ class WarmupTarget:
         run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
             of serving. May be a coroutine function.
         shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
-        load: Brings the weights; called once, before the first run.
+        load: Brings the weights; called once, before the first run. May be a coroutine function.
         executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
         is_encoder: What its compiles are, where names would get it wrong.
         timeout_s: Seconds that one item may take (enforced by the service).
@@ -109,7 +109,7 @@ class WarmupItem:
         """A call raised."""
         self._error_type = exception_type(error)
         self.state = "failed"
-        self.error = semconv.text(f"{self._error_type}: {error}")
+        self.error = semconv.text(f"{self._error_type}: {semconv.text(error)}")
 
     def start_span(self) -> None:
         """Begin its span; its compiles, those of the verify pass too, are its children."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from asyncio import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,12 +34,12 @@ class Progress:
         on_item: Callable[[WarmupItem], object],
         on_span: Callable[[Span], object] | None,
         *,
-        survives_exit: bool,
+        contains: tuple[type[BaseException], ...],
     ) -> None:
         self._items = [item for _, item in items]
         self._on_item = on_item
         self._on_span = on_span
-        self._survived = (Exception, CancelledError, *([SystemExit] if survives_exit else []))
+        self._contained = contains
         self._lock = fork_safe_lock()
         self._running: WarmupItem | None = None
         self._span: Span = trace.INVALID_SPAN
@@ -78,14 +77,14 @@ class Progress:
 
     @contextmanager
     def running(self, item: WarmupItem) -> Iterator[None]:
-        """Run one call of an item. An exception fails the item and ends here.
+        """Run one call of an item. An exception that is contained fails the item and ends here.
 
-        ``KeyboardInterrupt`` and ``SystemExit`` fail it and go on: the program is to end.
+        Others, such as ``KeyboardInterrupt``, fail it and go on: the program is to end.
         """
         self._running = item
         try:
             yield
-        except self._survived as error:
+        except self._contained as error:
             _logger.warning("warmup of %s %s failed", item.target, item.shape, exc_info=True)
             self._fail(item, error)
         except BaseException as error:

@@ -12,6 +12,7 @@ No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the se
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,7 @@ from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.monitor.surroundings import Surroundings
 from compilespan.reasons import limit_advice
 from compilespan.warmup.account import Account, Compiled
-from compilespan.warmup.call import Ran, call, call_watched
+from compilespan.warmup.call import Ran, call, call_watched, load
 from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
 from compilespan.warmup.progress import Progress
 from compilespan.warmup.wording import (
@@ -68,8 +69,7 @@ def warm(
         The items in order, and what their compiles cost. Without any item it is not warm.
     """
     for target in targets:
-        if target.load is not None:
-            target.load()
+        load(target)
     return Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
 
 
@@ -87,7 +87,7 @@ class Warmup:
         on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
         elsewhere: Callable[[WarmupTarget], Elsewhere | None] = lambda _: None,
-        survives_exit: bool = False,
+        contains: tuple[type[BaseException], ...] = (Exception, CancelledError),
     ) -> None:
         """Take a plan.
 
@@ -100,17 +100,15 @@ class Warmup:
             on_span: Gets the span of the warmup when it begins, e.g. to name a job on it.
             go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
             elsewhere: Returns what a target runs in another process, if it does.
-            survives_exit: Whether ``SystemExit`` fails only its item. For a thread in which no
-                signal handler runs: there the target itself has called ``sys.exit()``.
+            contains: What a call may raise that fails only its item. In a thread in which no
+                signal handler runs it can be `BaseException`: nobody asks the program to end there.
         """
         self._items = items
         self._verify_pass = verify
         self._on_error = on_error
         self._go_on = go_on
         self._elsewhere = elsewhere
-        self._progress = Progress(
-            items, on_item or (lambda _: None), on_span, survives_exit=survives_exit
-        )
+        self._progress = Progress(items, on_item or (lambda _: None), on_span, contains=contains)
         self._account = Account(listener)
         self._surroundings = Surroundings(phase="warmup", listener=self._account)
         self._of_target: dict[str, Surroundings] = {}

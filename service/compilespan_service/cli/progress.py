@@ -68,11 +68,7 @@ class Progress:
         """Say once what became of loading and of each job."""
         lifecycle, job = self._runner.lifecycle, self._runner.jobs.current
         if lifecycle.state is ProcessState.LOAD_FAILED:
-            if self._told is None:
-                self._console.print(
-                    f"[red]✕ the models could not be loaded:[/] {escape(str(lifecycle.detail))}"
-                )
-                self._told = job or "nothing"
+            self._told = job or "nothing"  # the log has it
         elif job is not None and job.is_over and job is not self._told:
             self._told = job
             self._tell_cost(job)

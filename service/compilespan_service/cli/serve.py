@@ -47,6 +47,17 @@ def serve(
         Path | None,
         typer.Option(help="Where journals live; a temporary one by default.", show_default=False),
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name that requests may call this server by, *.example.com for all below it; "
+            "may be given several times. By default loopback names and the address it listens on.",
+            show_default=False,
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="The path under which a proxy has it.", show_default=False)
+    ] = "",
     allow_unauthenticated: Annotated[
         bool,
         typer.Option("--allow-unauthenticated", help="Listen beyond this machine without a token."),
@@ -61,6 +72,8 @@ def serve(
         host,
         port,
         allow_unauthenticated=allow_unauthenticated,
+        root_path=root_path,
+        allowed_hosts=",".join(allowed_host) if allowed_host else None,
         factory=factory,
         warmup=warmup,
         ready_when=ready_when,

@@ -17,34 +17,60 @@ from rich.console import Console
 from compilespan import get_ledger
 from compilespan.journal.directory import discard
 from compilespan.sdk import Providers, configure
-from compilespan_service.app import create_app, make_runner
+from compilespan_service.app import create_app
 from compilespan_service.cli.progress import Progress
-from compilespan_service.door.security import TokenError, is_loopback, own_names, token_digest
+from compilespan_service.door.security import TokenError, is_loopback, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
+from compilespan_service.warmups.loader import DEMO, SpecError, check_spec, find_factory
+from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from compilespan_service.warmups.runner import Runner
+    from compilespan_service.warmups.targets import Factory
 
+EXIT_USAGE = 2
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
 _BACKLOG = 2048
 
 
-def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: Any) -> None:
+def run_server(
+    host: str, port: int, *, allow_unauthenticated: bool, root_path: str, **given: Any
+) -> None:
     """Serve until a signal comes, then flush and end the process.
 
     Args:
         host: Address to listen on.
         port: Port; 0 takes a free one.
         allow_unauthenticated: Listen beyond loopback although there is no token.
+        root_path: Under which a proxy has it.
         given: Settings that the command line has; ``None`` leaves one to the environment.
     """
     settings = _settings(**given)
+    spec = settings.factory or DEMO
+    code = 0
+
+    def end(with_code: int = EXIT_WARMUP_FAILED) -> None:
+        nonlocal code
+        code = code or with_code
+        server.should_exit = True
+
+    def find() -> Factory:
+        try:
+            return find_factory(spec)
+        except SpecError:
+            end(EXIT_USAGE)
+            raise
+
+    try:
+        check_spec(spec)
+    except SpecError as error:
+        typer.echo(f"compilespan: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
     console = Console(highlight=False)
-    runner = make_runner(settings)
+    runner = Runner(find, settings.policy, end_process=end)
     app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
     listener = _listen(host, port)
     providers = _providers()
@@ -52,19 +78,12 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
         app,
         host=host,
         port=port,
+        root_path=root_path,
         log_level="warning",
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
-    code = 0
-
-    def end() -> None:
-        nonlocal code
-        code = EXIT_WARMUP_FAILED
-        server.should_exit = True
-
-    runner.worker.on_failure = end
-    directory = open_state(settings)
+    directory = open_state(settings.state_dir)
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
     progress = Progress(console, runner, address, directory)
@@ -72,10 +91,12 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
     # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: None)
+    if hasattr(signal, "SIGHUP"):  # what a terminal that closes sends
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server.run(sockets=[listener])
     progress.stop()
     if (journal := get_ledger().journal) is not None:
-        journal.close("failed" if code == EXIT_WARMUP_FAILED else "shutdown")
+        journal.close("failed" if code else "shutdown")
     providers.shutdown(_FLUSH_S)
     discard(directory)
     sys.stdout.flush()
@@ -86,10 +107,10 @@ def run_server(host: str, port: int, *, allow_unauthenticated: bool, **given: An
 
 def _app(settings: Settings, runner: Runner, host: str, *, allow_unauthenticated: bool) -> FastAPI:
     try:
-        has_token = token_digest(settings) is not None
+        has_token = token_digest(settings.token, settings.token_file) is not None
     except TokenError as error:
         typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(EXIT_USAGE) from error
     if not (has_token or allow_unauthenticated or is_loopback(host)):
         typer.echo(
             f"compilespan: {host} can be reached from other machines and there is no token: "
@@ -97,9 +118,8 @@ def _app(settings: Settings, runner: Runner, host: str, *, allow_unauthenticated
             "COMPILESPAN_TOKEN_FILE, or say --allow-unauthenticated.",
             err=True,
         )
-        raise typer.Exit(2)
-    hosts = own_names(host) if is_loopback(host) else None
-    return create_app(settings, runner=runner, hosts=hosts)
+        raise typer.Exit(EXIT_USAGE)
+    return create_app(settings, runner=runner, bound=host, changes_allowed=True)
 
 
 def _providers() -> Providers:
@@ -107,7 +127,7 @@ def _providers() -> Providers:
         return configure("compilespan")
     except ValueError as error:
         typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(EXIT_USAGE) from error
 
 
 def _settings(**given: Any) -> Settings:
@@ -136,5 +156,5 @@ def _listen(host: str, port: int) -> socket.socket:
             f"compilespan: cannot listen on {host}:{port} ({error.strerror}): {why}",
             err=True,
         )
-        raise typer.Exit(2) from error
+        raise typer.Exit(EXIT_USAGE) from error
     return listener

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from compilespan_service import schemas
-from compilespan_service.door.text import without_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Mapping
 
-    from fastapi import Response
-    from starlette.types import Message, Receive
+    from fastapi import Request, Response
 
+NOT_FOUND, NOT_ALLOWED = 404, 405
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:compilespan:problem:"
-MAX_BODY_BYTES = 256 * 1024
-# What FastAPI raises where a body cannot even be decoded.
-_BAD_BODY = (400, "There was an error parsing the body")
 
 _KINDS: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "A token is needed"),
@@ -31,7 +27,8 @@ _KINDS: dict[str, tuple[int, str]] = {
     "not-configured": (403, "No authentication is configured"),
     "job-not-found": (404, "No such job"),
     "target-not-found": (404, "No such target"),
-    "not-found": (404, "No such file"),
+    "not-found": (404, "There is nothing here"),
+    "method-not-allowed": (405, "This is not done here"),
     "plan-conflict": (409, "Another warmup is running"),
     "compile-still-running": (409, "A compile of an earlier job still runs"),
     "body-too-large": (413, "The body is too large"),
@@ -58,12 +55,13 @@ class ProblemError(HTTPException):
 
         Args:
             kind: A word of SPEC's error list.
-            detail: What happened here and what to do about it; no stack trace, no path.
+            detail: What happened here and what to do about it, in our words; a foreign text in
+                it has passed `compilespan_service.door.text.foreign`.
             headers: Of the response.
             members: Further members of the document, JSON values.
         """
         status, self._title = _KINDS[kind]
-        super().__init__(status, without_paths(detail), headers)
+        super().__init__(status, detail, headers)
         self.kind = kind
         self.members = members
 
@@ -77,29 +75,6 @@ class ProblemError(HTTPException):
             **self.members,
         }
         return JSONResponse(document, self.status_code, self.headers, media_type=MEDIA_TYPE)
-
-
-class ProblemRoute(APIRoute):
-    """A route that answers with problem documents, in whatever app it is mounted."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler."""
-        handler = super().get_route_handler()
-
-        async def with_problems(request: Request) -> Response:
-            limited = Request(request.scope, _limited(request.receive), request._send)  # noqa: SLF001
-            try:
-                return await handler(limited)
-            except ProblemError as error:
-                return error.response()
-            except RequestValidationError as error:
-                return _invalid(error).response()
-            except HTTPException as error:
-                if error.status_code != _BAD_BODY[0] or error.detail != _BAD_BODY[1]:
-                    raise  # somebody's dependency: its own words
-                return ProblemError("invalid-request", "The body is no JSON text.").response()
-
-        return with_problems
 
 
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
@@ -130,29 +105,29 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return described
 
 
-def _limited(receive: Receive) -> Receive:
-    """Return ``receive`` with a bound on the body, whether its length is announced or not."""
-    read = 0
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer what no route answers, 404 and 405, as a problem, and others as FastAPI does."""
+    if isinstance(error, ProblemError):
+        return error.response()
+    assert isinstance(error, HTTPException)  # what it is registered for
+    if error.status_code == NOT_FOUND:
+        return ProblemError(
+            "not-found", "This server has no such path; GET /openapi.json lists those it has."
+        ).response()
+    if error.status_code == NOT_ALLOWED:
+        return ProblemError(
+            "method-not-allowed",
+            f"{request.method} is not done here; GET /openapi.json lists what is.",
+            headers={"Allow": ", ".join(_allowed(request))},
+        ).response()
+    return await http_exception_handler(request, error)
 
-    async def bounded() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > MAX_BODY_BYTES:
-            raise ProblemError(
-                "body-too-large",
-                f"A body has {MAX_BODY_BYTES} bytes at most; name fewer targets and shapes, or "
-                "leave them out: all is the default.",
-            )
-        return message
 
-    return bounded
-
-
-def _invalid(error: RequestValidationError) -> ProblemError:
-    errors = [
-        {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
-        for each in error.errors()
+def _allowed(request: Request) -> list[str]:
+    """Return the methods that a path has."""
+    return [
+        method
+        for method in _METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
     ]
-    first = errors[0]
-    return ProblemError("invalid-request", f"{first['field']}: {first['message']}", errors=errors)

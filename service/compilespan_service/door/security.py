@@ -1,4 +1,4 @@
-"""Who may ask: a bearer token, and no page of another site (SPEC §5)."""
+"""Who may ask: known hosts, a bearer token, and no page of another site (SPEC §5)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import dataclasses
 import hashlib
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
+from starlette.datastructures import URL
 
 from compilespan_service.door.problems import ProblemError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from compilespan_service.settings import Settings
-
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE = frozenset({"same-origin", "none"})
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY_HOST = "*"
+
+_bearer = HTTPBearer(
+    auto_error=False, description="The token in COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE."
+)
 
 
 class TokenError(Exception):
-    """The token cannot be had; the message says why and what to do."""
+    """The token cannot be used; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,42 +36,68 @@ class Guard:
     """Decides on each request; the probes do not ask it.
 
     Attributes:
-        token_digest: Of the token that requests must carry; ``None`` where there is none.
-        changes_allowed: Whether changing calls are allowed without a token: a server of its own
-            on loopback, or a router whose app has its own authentication.
-        hosts: Names that requests may call this server by, ``None`` for any. Without a token a
-            page whose name was rebound to 127.0.0.1 would else be of our own site.
+        token_digest: Of the token that requests must carry; ``None`` if there is none.
+        changes_allowed: Whether changing calls are allowed without a token: to a server of its
+            own on loopback, or to a router whose app has its own authentication.
+        hosts: Names that requests may call this server by, besides the address that they reach;
+            ``None`` for any. A page whose own name was rebound to this server's address is of the
+            same site to a browser, so nothing but the name gives it away.
     """
 
     token_digest: bytes | None = None
     changes_allowed: bool = True
-    hosts: Collection[str] | None = None
+    hosts: frozenset[str] | None = None
 
-    async def __call__(self, request: Request) -> None:
-        """Let the request pass.
+    async def __call__(
+        self,
+        request: Request,
+        given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    ) -> None:
+        """Let the request pass; its declaration puts the token into OpenAPI.
 
         Raises:
             ProblemError: ``unauthorized``, ``cross-site`` or ``not-configured``.
         """
-        self._check_token(request)
-        if self.token_digest is None and self.hosts is not None:
-            host = _host(request.headers.get("host", ""))
-            if host not in self.hosts:
-                raise ProblemError(
-                    "cross-site",
-                    f"This server is not called {host!r}; ask it by the address it listens on, "
-                    "or set COMPILESPAN_TOKEN.",
-                )
+        self.check(request, given)
+
+    def check(self, request: Request, given: HTTPAuthorizationCredentials | None) -> None:
+        """Decide on a request with these credentials.
+
+        Raises:
+            ProblemError: ``unauthorized``, ``cross-site`` or ``not-configured``.
+        """
+        self._check_host(request)
+        self._check_token(given)
         if request.method not in _SAFE_METHODS:
             self._check_change(request)
 
-    def _check_token(self, request: Request) -> None:
+    async def admit(self, request: Request) -> None:
+        """Decide before anything of the request is read.
+
+        Raises:
+            ProblemError: See `check`.
+        """
+        self.check(request, await _bearer(request))
+
+    def _check_host(self, request: Request) -> None:
+        if self.hosts is None or ANY_HOST in self.hosts:
+            return
+        host = _host(request)
+        reached, _ = request.scope.get("server") or ("", None)
+        if host is None or not (host == reached or _is_allowed(host, self.hosts)):
+            raise ProblemError(
+                "cross-site",
+                f"This server is not called {host or request.headers.get('host', '')[:200]!r}; use "
+                "the address that it listens on, or allow the name with COMPILESPAN_ALLOWED_HOSTS "
+                "(compilespan serve --allowed-host NAME).",
+            )
+
+    def _check_token(self, given: HTTPAuthorizationCredentials | None) -> None:
         if self.token_digest is None:
             return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Digests are of one length, so the comparison tells nothing of the token's.
-        same = hmac.compare_digest(digest(given.strip()), self.token_digest)
-        if scheme.lower() != "bearer" or not same:
+        # Digests are of one length, so the time of the comparison depends on no token.
+        token = given.credentials.strip() if given is not None else ""
+        if not hmac.compare_digest(digest(token), self.token_digest):
             raise ProblemError(
                 "unauthorized",
                 "Send the server's token: Authorization: Bearer TOKEN "
@@ -77,9 +107,7 @@ class Guard:
 
     def _check_change(self, request: Request) -> None:
         site = request.headers.get("sec-fetch-site", "none")
-        origin = request.headers.get("origin")
-        own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        if site not in _OWN_SITE or not own:
+        if site not in _OWN_SITE or not _is_own_origin(request):
             raise ProblemError(
                 "cross-site",
                 "A page of another site may not change anything here; call the API from your own "
@@ -88,36 +116,43 @@ class Guard:
         if self.token_digest is None and not self.changes_allowed:
             raise ProblemError(
                 "not-configured",
-                "This router was mounted without authentication, so it refuses changes: set "
-                "COMPILESPAN_TOKEN, or mount it with warmup_router(…, dependencies=[…]).",
+                "No authentication is configured, so changes are refused: set COMPILESPAN_TOKEN, "
+                "or mount the router with warmup_router(…, dependencies=[…]).",
             )
 
 
 def digest(token: str) -> bytes:
     """Return what is compared in place of a token."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def token_digest(settings: Settings) -> bytes | None:
-    """Return the digest of the configured token, ``None`` where none is configured.
+def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | None:
+    """Return the digest of the configured token, ``None`` if none is configured.
 
     Raises:
-        TokenError: The token file cannot be read, or the token is empty.
+        TokenError: The token file cannot be read, or the token is none that a header can carry.
     """
-    if settings.token is not None:
-        token = settings.token.get_secret_value()
-    elif settings.token_file is not None:
+    if token is not None:
+        secret = token.get_secret_value()
+    elif token_file is not None:
         try:
-            token = settings.token_file.read_text("utf-8")
+            secret = token_file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            msg = f"the token file {settings.token_file} cannot be read: {error}"
+            msg = f"the token file {token_file} cannot be read: {error}"
             raise TokenError(msg) from error
     else:
         return None
-    if not token.strip():
+    secret = secret.strip()
+    if not secret:
         msg = "the token is empty; put a random one there, e.g. from: openssl rand -hex 32"
         raise TokenError(msg)
-    return digest(token.strip())
+    if not all("!" <= character <= "~" for character in secret):
+        msg = (
+            "the token has characters that a header cannot carry; "
+            "use printable ASCII without spaces, e.g. from: openssl rand -hex 32"
+        )
+        raise TokenError(msg)
+    return digest(secret)
 
 
 def is_loopback(host: str) -> bool:
@@ -130,11 +165,36 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def own_names(host: str) -> frozenset[str]:
-    """Return the names that a server on this address may be called by without a token."""
-    return _LOOPBACK_NAMES | {host}
+def own_names(bound: str | None, allowed: str | None) -> frozenset[str]:
+    """Return the names that a server may be called by.
+
+    Args:
+        bound: The address or name that it listens on, if it is known.
+        allowed: What the operator adds, separated by commas; ``*.example.com`` is any name below
+            ``example.com``, ``*`` any name.
+    """
+    given = {name.strip().lower().strip("[]") for name in (allowed or "").split(",")}
+    return LOOPBACK_NAMES | (given - {""}) | ({bound} if bound else frozenset())
 
 
-def _host(header: str) -> str:
-    """Return the host of a ``Host`` header, without port and brackets."""
-    return urlsplit(f"//{header}").hostname or ""
+def _is_allowed(host: str, hosts: frozenset[str]) -> bool:
+    return host in hosts or any(name.startswith("*.") and host.endswith(name[1:]) for name in hosts)
+
+
+def _host(request: Request) -> str | None:
+    """Return the host of the ``Host`` header; ``None`` if there is none or it is not valid.
+
+    Starlette parses it; without a server in the scope it takes no other answer for it.
+    """
+    try:
+        return URL(scope={**request.scope, "server": None}).hostname
+    except ValueError:  # of older versions
+        return None
+
+
+def _is_own_origin(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False

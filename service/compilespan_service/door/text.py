@@ -1,11 +1,21 @@
-"""Texts of errors as they travel: no absolute path of the server in them (SPEC §5)."""
+"""Foreign texts as they travel: valid, of bounded length, without paths of the server (SPEC §5)."""
 
 from __future__ import annotations
 
 import re
 
+from compilespan import semconv
+
+# An absolute path: in quotes up to their end, with a drive letter, or up to what ends a word.
 # Not the path of a URL, nor a fraction, nor a guard's 0/0.
-_PATH = re.compile(r"(?<![\w:/.…])/(?:[^\s/'\":,;()\[\]]+/)*([^\s/'\":,;()\[\]]+)")
+_PATH = re.compile(
+    r"""
+    (?P<quote>['"])(?:/|[A-Za-z]:\\)(?:[^'"\n]*[/\\])?(?P<quoted>[^'"/\\\n]+)(?P=quote)
+    | (?:file://|(?<![\w/.…<])(?:[A-Za-z]:(?=\\))?)[/\\](?![/\\])
+      (?:[^\s/\\'",:;()\[\]]+[/\\])*(?P<plain>[^\s/\\'",:;()\[\]]+)
+    """,
+    re.VERBOSE,
+)
 
 
 def without_paths(text: str) -> str:
@@ -16,4 +26,22 @@ def without_paths(text: str) -> str:
     >>> without_paths("POST http://127.0.0.1:8000/v1 answered 500, 0/0: size")
     'POST http://127.0.0.1:8000/v1 answered 500, 0/0: size'
     """
-    return _PATH.sub(r"…/\1", text)
+
+    def last_part(found: re.Match[str]) -> str:
+        quote = found["quote"] or ""
+        return f"{quote}…/{found['quoted'] or found['plain']}{quote}"
+
+    return _PATH.sub(last_part, text)
+
+
+def foreign(text: object) -> str:
+    """Return a text that we did not write, e.g. an exception's, as it may be kept and sent.
+
+    Apply it once, where the text enters: our own sentences are not for it.
+    """
+    return without_paths(semconv.text(text))
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the text of an exception, as it may be kept and sent."""
+    return foreign(f"{semconv.name(type(error).__name__)}: {semconv.text(error)}")

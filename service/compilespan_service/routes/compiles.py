@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 
 from compilespan.semconv import Kind, Outcome, Phase
 from compilespan_service import schemas
-from compilespan_service.door.problems import ProblemRoute, responses
+from compilespan_service.door.problems import responses
+from compilespan_service.door.route import Guarded, ProblemRoute
 from compilespan_service.reading.perfetto import trace
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from compilespan_service.reading.history import History
 
 
-def routes(accounts: Accounts, history: History) -> APIRouter:
+def routes(accounts: Accounts, history: History, guarded: Guarded) -> APIRouter:
     """Return the endpoints over an instance's accounts and the directory's history."""
-    router = APIRouter(route_class=ProblemRoute, tags=["compiles"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["compiles"])
 
     @router.get(
         "/compiles",

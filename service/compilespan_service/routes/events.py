@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, get_args
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 
-from compilespan_service.door.problems import ProblemError, ProblemRoute, responses
+from compilespan_service.door.problems import ProblemError, responses
+from compilespan_service.door.route import Guarded, ProblemRoute
+from compilespan_service.warmups.admission import RETRY_AFTER_S
 from compilespan_service.warmups.feed import EventName
-from compilespan_service.warmups.runner import RETRY_AFTER_S, Runner
+from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.types import Receive, Scope, Send
 
     from compilespan_service.warmups.feed import Feed
 
@@ -39,9 +43,9 @@ _STREAM = {
 }
 
 
-def routes(runner: Runner) -> APIRouter:
+def routes(runner: Runner, guarded: Guarded) -> APIRouter:
     """Return the stream over a runner's jobs."""
-    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
     streams = _Streams()
 
     @router.get(
@@ -64,10 +68,7 @@ def routes(runner: Runner) -> APIRouter:
         after = _after(last_event_id, feed)
         if feed.is_closed and after >= feed.last_id:
             return Response(status_code=204)  # tells a browser's EventSource not to come again
-        return EventSourceResponse(
-            streams.follow(feed, after),
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return streams.opened(feed, after)
 
     return router
 
@@ -78,8 +79,12 @@ class _Streams:
     def __init__(self) -> None:
         self._open = 0
 
-    def follow(self, feed: Feed, after: int) -> AsyncIterator[bytes]:
-        """Return a feed as it travels."""
+    def opened(self, feed: Feed, after: int) -> Response:
+        """Return a feed as it travels; it counts from now on, before its headers go out.
+
+        Raises:
+            ProblemError: ``too-many-streams``.
+        """
         if self._open >= MAX_STREAMS:
             raise ProblemError(
                 "too-many-streams",
@@ -87,21 +92,35 @@ class _Streams:
                 "job itself now and then.",
                 headers={"Retry-After": RETRY_AFTER_S},
             )
-        return self._follow(feed, after)
-
-    async def _follow(self, feed: Feed, after: int) -> AsyncIterator[bytes]:
-        if self._open >= MAX_STREAMS:  # of many that asked at once
-            return
         self._open += 1
+        return _Stream(feed, after, self._closed)
+
+    def _closed(self) -> None:
+        self._open -= 1
+
+
+class _Stream(EventSourceResponse):
+    """The events of a feed, and heartbeats."""
+
+    def __init__(self, feed: Feed, after: int, closed: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(_travelling(feed, after), headers=headers)
+        self._closed = closed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            yield f"retry: {_RETRY_MS}\n\n".encode()
-            async for event in feed.follow(after, HEARTBEAT_S):
-                if event is None:
-                    yield KEEPALIVE_COMMENT
-                else:
-                    yield format_sse_event(data_str=event.data, event=event.name, id=str(event.id))
+            await super().__call__(scope, receive, send)
         finally:
-            self._open -= 1
+            self._closed()
+
+
+async def _travelling(feed: Feed, after: int) -> AsyncIterator[bytes]:
+    yield f"retry: {_RETRY_MS}\n\n".encode()
+    async for event in feed.follow(after, HEARTBEAT_S):
+        if event is None:
+            yield KEEPALIVE_COMMENT
+        else:
+            yield format_sse_event(data_str=event.data, event=event.name, id=str(event.id))
 
 
 def _after(last_event_id: str | None, feed: Feed) -> int:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Response
 
 from compilespan import get_ledger
 from compilespan_service import schemas
-from compilespan_service.door.problems import ProblemRoute
-from compilespan_service.door.text import without_paths
+from compilespan_service.door.route import ProblemRoute
 
 if TYPE_CHECKING:
+    from compilespan_service.reading.instance import Instance
     from compilespan_service.warmups.runner import Runner
 
 _NOT_YET: dict[int | str, dict[str, Any]] = {
@@ -20,7 +20,7 @@ _NOT_YET: dict[int | str, dict[str, Any]] = {
 }
 
 
-def routes(runner: Runner) -> APIRouter:
+def routes(runner: Runner, instance: Instance) -> APIRouter:
     """Return the probes of this process; ready it is when all workers of its instance are."""
     router = APIRouter(route_class=ProblemRoute, tags=["health"])
 
@@ -33,7 +33,7 @@ def routes(runner: Runner) -> APIRouter:
             state=runner.lifecycle.state.value,
             phase="warmup" if warming else ledger.readiness.phase,
             elapsed_s=max(0.0, (time.time_ns() - ledger.readiness.since_ns) / 1e9),
-            detail=without_paths(runner.lifecycle.detail or detail or "") or None,
+            detail=runner.lifecycle.detail or detail,
         )
 
     @router.get("/livez", response_model=schemas.Health, summary="Is the process alive")
@@ -52,7 +52,7 @@ def routes(runner: Runner) -> APIRouter:
     async def readyz(response: Response) -> schemas.Health:
         if not runner.lifecycle.is_ready:
             return health(response, verdict=False)
-        unready = runner.instance.unready()
+        unready = instance.unready()
         return health(response, verdict=unready is None, detail=unready)
 
     return router

@@ -5,13 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from compilespan_service import schemas
-from compilespan_service.door.problems import ProblemRoute, responses
-from compilespan_service.warmups.runner import RETRY_AFTER_S, Runner
+from compilespan_service.door.problems import responses
+from compilespan_service.door.route import Guarded, ProblemRoute
+from compilespan_service.reading.instance import Instance
+from compilespan_service.warmups.admission import RETRY_AFTER_S
+from compilespan_service.warmups.job import Job
+from compilespan_service.warmups.runner import Runner
 
 
-def routes(runner: Runner) -> APIRouter:
+def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
     """Return the endpoints over a runner's jobs."""
-    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
 
     @router.get(
         "/warmup/jobs",
@@ -20,7 +24,7 @@ def routes(runner: Runner) -> APIRouter:
         responses=responses("unauthorized"),
     )
     async def all_jobs() -> list[schemas.Job]:
-        return [runner.told(job) for job in reversed(runner.jobs.all)]
+        return [described(job, instance) for job in reversed(runner.jobs.all)]
 
     @router.delete(
         "/warmup/jobs/{job_id}",
@@ -38,7 +42,7 @@ def routes(runner: Runner) -> APIRouter:
         if not job.is_over:
             response.status_code = 202
             response.headers["Retry-After"] = RETRY_AFTER_S
-        return runner.told(job)
+        return described(job, instance)
 
     @router.get(
         "/warmup/jobs/{job_id}",
@@ -48,6 +52,12 @@ def routes(runner: Runner) -> APIRouter:
         responses=responses("unauthorized", "job-not-found", "invalid-request"),
     )
     async def one_job(job_id: str) -> schemas.Job:
-        return runner.told(runner.jobs.find(job_id))
+        return described(runner.jobs.find(job_id), instance)
 
     return router
+
+
+def described(job: Job, instance: Instance, *, already_warm: bool = False) -> schemas.Job:
+    """Return what the service says of a job, which warms one worker of the instance."""
+    processes = f"1 of {instance.process_count}"
+    return job.schema(already_warm=already_warm).model_copy(update={"processes": processes})

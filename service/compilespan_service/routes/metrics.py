@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from compilespan_service.door.problems import ProblemRoute, responses
+from compilespan_service.door.problems import responses
+from compilespan_service.door.route import Guarded, ProblemRoute
 
 if TYPE_CHECKING:
     from compilespan_service.reading.exposition import Exposition
 
 
-def routes(exposition: Exposition) -> APIRouter:
+def routes(exposition: Exposition, guarded: Guarded) -> APIRouter:
     """Return the endpoint over an instance's metrics."""
-    router = APIRouter(route_class=ProblemRoute, tags=["totals"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["totals"])
 
     @router.get(
         "/metrics",

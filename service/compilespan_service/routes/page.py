@@ -6,7 +6,8 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from compilespan_service.door.problems import ProblemError, ProblemRoute
+from compilespan_service.door.problems import ProblemError
+from compilespan_service.door.route import ProblemRoute
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _HEADERS = {

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Query
 
 from compilespan_service import schemas
-from compilespan_service.door.problems import ProblemRoute, responses
+from compilespan_service.door.problems import responses
+from compilespan_service.door.route import Guarded, ProblemRoute
 
 if TYPE_CHECKING:
     from compilespan_service.reading.accounts import Accounts
 
 
-def routes(accounts: Accounts) -> APIRouter:
+def routes(accounts: Accounts, guarded: Guarded) -> APIRouter:
     """Return the endpoints over an instance's accounts."""
-    router = APIRouter(route_class=ProblemRoute, tags=["totals"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["totals"])
 
     @router.get(
         "/totals",

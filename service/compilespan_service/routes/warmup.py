@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from compilespan_service import schemas
-from compilespan_service.door.problems import ProblemError, ProblemRoute, responses
-from compilespan_service.warmups.runner import (
+from compilespan_service.door.problems import ProblemError, responses
+from compilespan_service.door.route import Guarded, ProblemRoute
+from compilespan_service.reading.instance import Instance
+from compilespan_service.routes.jobs import described
+from compilespan_service.warmups.admission import (
     RETRY_AFTER_S,
     CompileStillRunningError,
     PlanConflictError,
-    Runner,
 )
+from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
     from compilespan_service.warmups.job import Job
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 600
 
 
-def routes(runner: Runner) -> APIRouter:
+def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
     """Return the endpoints over a runner, to start a job or look at the current one."""
-    router = APIRouter(route_class=ProblemRoute, tags=["warmup"])
+    router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
 
     @router.post(
         "/warmup",
@@ -45,20 +48,20 @@ def routes(runner: Runner) -> APIRouter:
     async def start_warmup(
         request: Request,
         response: Response,
-        plan: Annotated[schemas.WarmupRequest | None, Body()] = None,
+        asked: Annotated[schemas.WarmupRequest | None, Body()] = None,
         wait: Annotated[
             float | None, Query(ge=0, description="Seconds to wait for the end; 600 at most.")
         ] = None,
         prefer: Annotated[str | None, Header(description="wait=N (RFC 7240)")] = None,
     ) -> schemas.Job:
-        job, already_warm = _submit(runner, request, plan or schemas.WarmupRequest())
+        job, already_warm = _submit(runner, request, asked or schemas.WarmupRequest())
         if already_warm:
             response.status_code = 200
-            return runner.told(job, already_warm=True)
+            return described(job, instance, already_warm=True)
         wait_s = min(wait if wait is not None else _preferred_wait_s(prefer), MAX_WAIT_S)
         if wait_s > 0 and not job.is_over:
             await asyncio.wait({asyncio.wrap_future(job.over)}, timeout=wait_s)
-        return _answer(request, response, job, runner.told(job), waited=wait_s > 0)
+        return _answer(request, response, job, described(job, instance), waited=wait_s > 0)
 
     @router.get(
         "/warmup",
@@ -72,14 +75,14 @@ def routes(runner: Runner) -> APIRouter:
             raise ProblemError(
                 "job-not-found", "No warmup was asked for yet; POST /warmup starts one."
             )
-        return runner.told(job)
+        return described(job, instance)
 
     return router
 
 
-def _submit(runner: Runner, request: Request, plan: schemas.WarmupRequest) -> tuple[Job, bool]:
+def _submit(runner: Runner, request: Request, asked: schemas.WarmupRequest) -> tuple[Job, bool]:
     try:
-        return runner.submit(plan)
+        return runner.submit(asked)
     except (PlanConflictError, CompileStillRunningError) as conflict:
         # Only here is it known where the routes are mounted.
         conflict.members["job"] = _url(request, conflict.job)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from compilespan import get_ledger
 from compilespan_service.door.problems import ProblemError
+from compilespan_service.warmups.metrics import WarmupDuration
 
 if TYPE_CHECKING:
     from compilespan_service.warmups.job import Job
@@ -19,6 +21,7 @@ class JobBook:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()  # a signal handler drains
+        self._duration = WarmupDuration()
 
     def add(self, job: Job) -> None:
         """Remember a job, and forget the oldest beyond the bound."""
@@ -27,6 +30,12 @@ class JobBook:
             while len(self._jobs) > MAX_JOBS:
                 del self._jobs[next(iter(self._jobs))]
 
+    def record(self, job: Job) -> None:
+        """Measure a job that ended, and write it to the journal."""
+        self._duration.record(job.elapsed_s, job.state)
+        if (journal := get_ledger().journal) is not None:
+            journal.note("job", job.schema().model_dump(mode="json"))
+
     @property
     def all(self) -> list[Job]:
         """All of them, oldest first."""
@@ -34,10 +43,15 @@ class JobBook:
             return list(self._jobs.values())
 
     @property
+    def running(self) -> Job | None:
+        """The job that runs or waits."""
+        return next((job for job in self.all if not job.is_over), None)
+
+    @property
     def current(self) -> Job | None:
         """The job that runs or waits, else the latest."""
         jobs = self.all
-        return next((job for job in jobs if not job.is_over), jobs[-1] if jobs else None)
+        return self.running or (jobs[-1] if jobs else None)
 
     def find(self, job_id: str) -> Job:
         """Return a job.

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from compilespan.warmup.plan import WarmupItem
-    from compilespan_service.warmups.plans import Planned
+    from compilespan.warmup.plan import Plan, WarmupItem
 
 
 class Deadlines:
     """Timers of one job. A compile cannot be interrupted, so its time runs out elsewhere."""
 
-    def __init__(self, planned: Planned, expire: Callable[[str], None]) -> None:
+    def __init__(self, items: Plan, expire: Callable[[str], None]) -> None:
         """Take the job's items.
 
         Args:
-            planned: With their targets, which have the limits.
+            items: With their targets, which have the limits.
             expire: Called in a thread of its own with what ran out, at most once for each limit.
         """
-        self._limits = {id(item): target.timeout_s for target, item in planned}
+        self._limits = {id(item): target.timeout_s for target, item in items}
         self._expire = expire
         self._item_timer: threading.Timer | None = None
 

@@ -15,15 +15,14 @@ from opentelemetry import trace
 from compilespan import semconv
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 from compilespan_service import schemas
-from compilespan_service.door.text import without_paths
+from compilespan_service.door.text import foreign
 from compilespan_service.warmups.feed import Feed
 
 if TYPE_CHECKING:
     from compilespan.ledger.active import CompileBegun
     from compilespan.ledger.records import CompileEvent, CompileRecord
-    from compilespan.warmup.plan import WarmupItem
+    from compilespan.warmup.plan import Plan, WarmupItem
     from compilespan_service.schemas import JobState, WarmupRequest
-    from compilespan_service.warmups.plans import Planned
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     "queued": frozenset({"running", "failed", "cancelled"}),
@@ -50,8 +49,8 @@ class Job:
         self.id = secrets.token_hex(8)
         self.request = request
         self.state: JobState = "queued"
-        self.planned: Planned | None = None
-        """What it does; ``None`` while the models, hence the targets, are not known."""
+        self.planned: Plan | None = None
+        """What it does; ``None`` while the targets are not known."""
         self.warnings: list[str] = []
         self.error: str | None = None
         self.context = otel_context.get_current()
@@ -73,6 +72,12 @@ class Job:
         """What happens to it, for those who watch."""
         self.feed.put("job", self.schema())
 
+    def plan(self, items: Plan | None) -> None:
+        """Know what it does, as soon as the targets are known."""
+        if items is not None:
+            self.planned = items
+            self.feed.put("job", self.schema())
+
     def go(self, state: JobState, error: str | None = None) -> None:
         """Change the state.
 
@@ -84,7 +89,7 @@ class Job:
                 msg = f"job {self.id} cannot go from {self.state} to {state}"
                 raise IllegalTransitionError(msg)
             self.state = state
-            self.error = error
+            self.error = foreign(error) if error is not None else None
             if state == "running":
                 self._started_at = dt.datetime.now(dt.timezone.utc)
                 self._started_s = time.monotonic()
@@ -134,6 +139,11 @@ class Job:
         self.feed.put("compile", schemas.Ended(key=key, compile=schemas.Compile.of(record)))
 
     @property
+    def ended_at(self) -> dt.datetime:
+        """When it ended; now if it has not."""
+        return self._ended_at or dt.datetime.now(dt.timezone.utc)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing will change it any more."""
         return self.state in ENDED
@@ -164,8 +174,8 @@ class Job:
                 trace_id=self.trace_id,
                 items=[_told(item) for _, item in self.planned or ()],
                 totals=schemas.ComponentRows.of(self.totals),
-                warnings=[without_paths(warning) for warning in self.warnings],
-                error=without_paths(self.error) if self.error else None,
+                warnings=[foreign(warning) for warning in self.warnings],
+                error=self.error,
                 already_warm=already_warm,
             )
 
@@ -173,5 +183,5 @@ class Job:
 def _told(item: WarmupItem) -> schemas.Item:
     told = schemas.Item.model_validate(item, from_attributes=True)
     if told.error is not None:
-        told.error = without_paths(told.error)
+        told.error = foreign(told.error)
     return told

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from compilespan import get_ledger
 
 if TYPE_CHECKING:
-    from compilespan_service.settings import Settings
+    from compilespan_service.warmups.policy import Policy
 
 
 class ProcessState(enum.Enum):
@@ -41,8 +41,8 @@ _NEXT: dict[ProcessState, frozenset[ProcessState]] = {
 class Lifecycle:
     """The state of this process; it declares it ready when ``/readyz`` first says so."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._lock = threading.RLock()  # a signal handler drains
         self.state = ProcessState.LOADING
         self.detail: str | None = None
@@ -63,13 +63,13 @@ class Lifecycle:
         """Whether ``/startupz`` says yes."""
         if self.state is ProcessState.LOADING:
             return False
-        return self.state is not ProcessState.COLD or self._settings.warmup == "on-request"
+        return self.state is not ProcessState.COLD or self._policy.warmup == "on-request"
 
     @property
     def is_ready(self) -> bool:
         """Whether ``/readyz`` says yes."""
         if self.state is ProcessState.COLD:
-            return self._settings.ready_when == "loaded"
+            return self._policy.ready_when == "loaded"
         if self.state is ProcessState.NOT_WARM:
-            return self._settings.on_warmup_failure == "serve"
+            return self._policy.on_warmup_failure == "serve"
         return self.state is ProcessState.WARM

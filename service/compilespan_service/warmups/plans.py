@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from compilespan.warmup.plan import Plan, plan
+from compilespan.warmup.plan import plan
 from compilespan_service.door.problems import ProblemError
+from compilespan_service.warmups.targets import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from compilespan import WarmupTarget
-    from compilespan.warmup.plan import WarmupItem
+    from compilespan.warmup.plan import Plan, WarmupItem
     from compilespan_service.schemas import WarmupRequest
-
-Planned: TypeAlias = Plan
+    from compilespan_service.warmups.job import Job
 
 
 class Plans:
@@ -24,8 +24,46 @@ class Plans:
     def __init__(self, targets: Sequence[WarmupTarget]) -> None:
         self._targets = targets
         self._known: dict[tuple[str, str], WarmupItem] = {}
+        self._made_warm_by: dict[tuple[str, str], Job] = {}
 
-    def planned(self, request: WarmupRequest) -> Planned:
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is anything to warm."""
+        return bool(self._targets)
+
+    @property
+    def warms_others(self) -> bool:
+        """Whether a target is a server in another process."""
+        return any(elsewhere(target) is not None for target in self._targets)
+
+    def todo(self, request: WarmupRequest) -> Plan:
+        """Return fresh items for what a request asks for that is not warm yet, or for all of it.
+
+        Raises:
+            ProblemError: As `_asked`.
+        """
+        asked = self._asked(request)
+        return asked if request.force else self._cold(asked)
+
+    def made_warm_by(self, request: WarmupRequest) -> Job:
+        """Return the last of the jobs that made everything warm that a request asks for."""
+        jobs = [self._made_warm_by[_key(item)] for _, item in self._asked(request)]
+        return max(jobs, key=lambda job: job.ended_at)
+
+    def remember(self, job: Job) -> None:
+        """Take what a job made of its items; what was warm stays it (a forced run included)."""
+        for _, item in job.planned or ():
+            if not self._is_warm(item):
+                self._known[_key(item)] = item
+                if item.is_warm:
+                    self._made_warm_by[_key(item)] = job
+
+    @property
+    def all_warm(self) -> bool:
+        """Whether every item of every target is warm."""
+        return not self._cold(plan(self._targets))
+
+    def _asked(self, request: WarmupRequest) -> Plan:
         """Return fresh items for what a request names, in the targets' order.
 
         Raises:
@@ -60,29 +98,17 @@ class Plans:
                 item.graphless = known_item.graphless
         return planned
 
-    def cold(self, planned: Planned) -> Planned:
-        """Return the items that are not warm yet."""
-        return [each for each in planned if not self._is_warm(each[1])]
-
-    def remember(self, planned: Planned) -> None:
-        """Take what a job made of its items; what was warm stays it (a forced run included)."""
-        for _, item in planned:
-            if not self._is_warm(item):
-                self._known[_key(item)] = item
-
-    @property
-    def all_warm(self) -> bool:
-        """Whether every item of every target is warm."""
-        return not self.cold(plan(self._targets))
+    def _cold(self, items: Plan) -> Plan:
+        return [each for each in items if not self._is_warm(each[1])]
 
     def _is_warm(self, item: WarmupItem) -> bool:
         known = self._known.get(_key(item))
         return known is not None and known.is_warm
 
 
-def keys(planned: Planned) -> set[tuple[str, str]]:
+def keys(items: Plan) -> set[tuple[str, str]]:
     """Return what tells these items from others."""
-    return {_key(item) for _, item in planned}
+    return {_key(item) for _, item in items}
 
 
 def _key(item: WarmupItem) -> tuple[str, str]:

@@ -1,98 +1,95 @@
-"""The warmup of this process: what may be started, joined, cancelled, and when."""
+"""The warmup of this process: what may be started, joined, cancelled, and what follows from it."""
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 
 from compilespan import get_ledger
-from compilespan.sdk.deaths import report_deaths
+from compilespan.ledger.entries import Part
 from compilespan.telemetry.startup import Startup
 from compilespan_service.door.problems import ProblemError
-from compilespan_service.reading.instance import Instance
+from compilespan_service.door.text import described
 from compilespan_service.schemas import WarmupRequest
+from compilespan_service.warmups import admission
 from compilespan_service.warmups.book import JobBook
+from compilespan_service.warmups.execution import Execution, Owner
 from compilespan_service.warmups.job import Job
 from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
-from compilespan_service.warmups.plans import keys
+from compilespan_service.warmups.loader import LoadError, load_models
+from compilespan_service.warmups.plans import Plans
 from compilespan_service.warmups.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compilespan_service import schemas
-    from compilespan_service.settings import Settings
+    from compilespan import WarmupTarget
+    from compilespan_service.schemas import JobState
+    from compilespan_service.warmups.policy import Policy
     from compilespan_service.warmups.targets import Factory
 
-RETRY_AFTER_S = "2"
+HANG_GRACE_S = 1.0
+"""How long a call may go on after its job timed out before ``--on-hang=exit`` ends the process."""
+
+_logger = logging.getLogger("compilespan_service")
 
 
-class PlanConflictError(ProblemError):
-    """Another plan was asked for than that of the job that runs."""
-
-    def __init__(self, job: Job) -> None:
-        """Name the running job."""
-        super().__init__(
-            "plan-conflict",
-            "A job with another plan is running; wait for it, or ask for a part of what it does.",
-            headers={"Retry-After": RETRY_AFTER_S},
-        )
-        self.job = job
-
-
-class CompileStillRunningError(ProblemError):
-    """A job ended without its call: the thread that would run another one is not free."""
-
-    def __init__(self, job: Job) -> None:
-        """Name the job whose call goes on."""
-        super().__init__(
-            "compile-still-running",
-            f"Job {job.id} is over ({job.state}), but its compile cannot be interrupted and still "
-            "holds the thread. Try again when it is through; --on-hang=exit ends such a process.",
-            headers={"Retry-After": RETRY_AFTER_S},
-        )
-        self.job = job
+def terminate() -> None:
+    """End this process as SIGTERM does: by its server's own handler, which drains it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Runner:
-    """The models of this process and their warmup: what requests ask of them."""
+    """The models of this process and their warmup. It decides; its worker's thread does."""
 
     def __init__(
         self,
         find_factory: Callable[[], Factory],
-        settings: Settings,
+        policy: Policy,
         *,
         own_startup: bool = True,
+        end_process: Callable[[], None] = terminate,
     ) -> None:
         """Know where the targets come from; nothing is imported before `start`.
 
         Args:
-            find_factory: Returns what returns the targets; called in the job thread.
-            settings: What the operator decided.
+            find_factory: Returns what returns the targets; called in the worker's thread.
+            policy: What the operator decided.
             own_startup: Whether the ``startup`` span is the service's; vLLM's plugin has it there.
+            end_process: Called if the operator wants the process to end.
         """
+        self._find_factory = find_factory
+        self._policy = policy
         self._own_startup = own_startup
-        self.settings = settings
+        self._end_process = end_process
         self._startup = Startup()
-        self.lifecycle = Lifecycle(settings)
-        self.worker = Worker(find_factory, settings, self.lifecycle, self._startup)
+        self._lock = threading.RLock()  # reentrant: a signal handler drains
+        self._worker = Worker(self._load, self._run, self._broke)
+        self._owner = Owner(self._lock, self._goes_on, self._end, self._hung)
+        self._plans: Plans | None = None
+        self._execution: Execution | None = None
+        self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
-        self.instance = Instance(settings.processes, all_starts=lambda: self.worker.warms_others)
+        self.warms_others = False
+        """Whether a target is a server in another process."""
 
     def start(self) -> None:
         """Begin to load, and to warm up if the operator wants that at the start."""
         if self._own_startup:
             self._startup.begin()
-        if self.settings.warmup == "on-start":
+        if self._policy.warmup == "on-start":
             token = otel_context.attach(self._startup.context)
             try:
                 self._enqueue(Job(WarmupRequest()))
             finally:
                 otel_context.detach(token)
-        self.worker.start()
-        threading.Thread(target=_report_deaths, name="compilespan-deaths", daemon=True).start()
+        self._worker.start()
 
     def drain(self) -> None:
         """Take no more jobs, and end the streams of those that are watched."""
@@ -101,19 +98,19 @@ class Runner:
             job.feed.close()
 
     def stop(self, timeout_s: float = 0.5) -> bool:
-        """Drain and end; ``True`` if nothing goes on. A compile cannot be interrupted."""
+        """Drain and end; ``True`` if nothing goes on. A compile cannot be interrupted.
+
+        What the thread still holds is closed as it is: the job, its spans.
+        """
         self.lifecycle.advance(ProcessState.DRAINING)
-        stopped = self.worker.stop(timeout_s)
+        stopped = self._worker.stop(timeout_s)
+        if not stopped and self._execution is not None:
+            self._execution.cut_off("cancelled", "the process ended")
         self.drain()
         self._startup.end("shutdown")
         if not stopped:
             get_ledger().active.interrupt()
         return stopped
-
-    def told(self, job: Job, *, already_warm: bool = False) -> schemas.Job:
-        """Return what the service tells of a job, which warms one worker of the instance."""
-        processes = f"1 of {self.instance.process_count}"
-        return job.schema(already_warm=already_warm).model_copy(update={"processes": processes})
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: at once while it waits, else before its next call. An ended one stays.
@@ -122,7 +119,7 @@ class Runner:
             ProblemError: ``job-not-found``.
         """
         job = self.jobs.find(job_id)
-        with self.worker.lock:
+        with self._lock:
             if job.state == "queued":
                 job.go("cancelled")
             elif job.state == "running":
@@ -138,48 +135,120 @@ class Runner:
         Raises:
             ProblemError: ``draining``, ``target-not-found``, ``plan-conflict``.
         """
-        with self.worker.lock:
+        with self._lock:
             if self.lifecycle.state is ProcessState.DRAINING:
                 raise ProblemError("draining", "The process is shutting down; ask another one.")
-            running = self.jobs.current
-            if self.worker.plans is None:
-                return self._submit_unloaded(request, running), False
-            planned = self.worker.plans.planned(request)
-            if running is not None and not running.is_over:
-                if running.planned is None or keys(planned) <= keys(running.planned):
+            if self.lifecycle.state in (ProcessState.LOAD_FAILED, ProcessState.NO_TARGETS):
+                raise ProblemError(
+                    "target-not-found", f"There are no targets: {self.lifecycle.detail}"
+                )
+            todo = self._plans.todo(request) if self._plans is not None else None
+            if (running := self.jobs.running) is not None:
+                if admission.joins(request, todo, running, self._policy.budget_s):
                     return running, False
-                raise PlanConflictError(running)
-            if (hung := self.worker.hung) is not None:
-                raise CompileStillRunningError(hung)
-            todo = planned if request.force else self.worker.plans.cold(planned)
-            if not todo and running is not None:
-                return running, True
+                raise admission.PlanConflictError(running)
+            if (holding := self._worker.job) is not None:
+                raise admission.CompileStillRunningError(holding)
+            if self._plans is not None and not todo:
+                return self._plans.made_warm_by(request), True
             job = Job(request)
-            job.planned = todo
+            job.plan(todo)
             self._enqueue(job)
             return job, False
 
-    def _submit_unloaded(self, request: WarmupRequest, running: Job | None) -> Job:
-        if running is None or running.is_over:
-            if self.lifecycle.state is not ProcessState.LOADING:
-                raise ProblemError(
-                    "target-not-found",
-                    f"There are no targets: {self.lifecycle.detail or self.lifecycle.state.value}",
-                )
-            job = Job(request)
-            self._enqueue(job)
-            return job
-        everything = running.request.targets is None and running.request.shapes is None
-        if everything or request == running.request:
-            return running
-        raise PlanConflictError(running)
-
     def _enqueue(self, job: Job) -> None:
         self.jobs.add(job)
-        self.worker.put(job)
+        self._worker.put(job)
 
+    # What follows is called in the worker's thread.
 
-def _report_deaths() -> None:
-    """Tell of earlier starts that died; reading their journals may take a while."""
-    if (journal := get_ledger().journal) is not None:
-        report_deaths(journal.directory)
+    def _load(self) -> None:
+        try:
+            load_models(self._find_factory, self._startup, self._know)
+        except LoadError as error:
+            why = str(error)
+            # Not with our own frames, hence no traceback of the logger's.
+            _logger.error("compilespan: %s", f"{why}\n{error.traceback}".rstrip())  # noqa: TRY400
+            self.lifecycle.advance(ProcessState.LOAD_FAILED, why)
+            self._startup.end("failed", why)
+            if self._policy.on_warmup_failure == "exit":
+                self._end_process()
+            return
+        assert self._plans is not None  # `_know` was called
+        if self._plans.has_targets:
+            self.lifecycle.advance(ProcessState.COLD)
+        else:
+            self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
+
+    def _know(self, targets: list[WarmupTarget]) -> None:
+        """Plan what was asked for before the targets were known."""
+        plans = Plans(targets)
+        self.warms_others = plans.warms_others
+        with self._lock:
+            self._plans = plans
+            for job in self.jobs.all:
+                if not job.is_over:
+                    try:
+                        job.plan(plans.todo(job.request))
+                    except ProblemError as error:
+                        job.go("failed", str(error.detail))
+
+    def _run(self, job: Job) -> None:
+        with self._lock:
+            if job.is_over:  # cancelled while it waited
+                self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} was cancelled")
+                return
+            if self.lifecycle.state is ProcessState.DRAINING:
+                job.go("cancelled", "the server is shutting down")
+                return
+            if job.planned is None or self.lifecycle.state is ProcessState.LOAD_FAILED:
+                job.go("failed", f"the models could not be loaded: {self.lifecycle.detail}")
+                return
+            job.go("running")
+            budget_s = job.request.budget_s or self._policy.budget_s
+            self._execution = Execution(job, job.planned, self._owner, budget_s)
+        self._execution.run()
+
+    def _goes_on(self, job: Job) -> bool:
+        return job.state == "running" and self.lifecycle.state is not ProcessState.DRAINING
+
+    def _broke(self, job: Job, error: BaseException) -> None:
+        _logger.error("warmup job %s broke", job.id, exc_info=error)
+        why = f"an internal error: {described(error)}"
+        if job.state != "queued" and self._execution is not None:
+            self._execution.cut_off("failed", why)
+        else:
+            job.go("failed", why)
+
+    # What follows is called in other threads, too.
+
+    def _hung(self, job: Job, why: str) -> None:
+        """A job's time is up, and its call holds the worker's thread."""
+        if self._policy.on_hang == "exit":
+            time.sleep(HANG_GRACE_S)
+            if self._worker.job is job:
+                _logger.error("job %s hangs (%s): ending the process", job.id, why)
+                self._end_process()
+
+    def _end(self, job: Job, state: JobState, error: str | None = None) -> None:
+        """The items are done: remember them, and say what that makes of the process."""
+        plans = self._plans
+        assert plans is not None  # a job runs on loaded targets only
+        plans.remember(job)
+        was_cold = self.lifecycle.state is ProcessState.COLD
+        if was_cold:
+            get_ledger().note_part(Part("warmup", job.elapsed_s))
+        # Who waits for the job finds the probes as it left them.
+        if plans.all_warm:
+            self.lifecycle.advance(ProcessState.WARM)
+        else:
+            why = error or "an item is not warm"
+            self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id}: {why}")
+        if state == "cancelled" and job.state == "running":  # by the end of the process
+            job.go("cancelling")
+        job.go(state, error)
+        self.jobs.record(job)
+        if was_cold and not plans.all_warm:
+            self._startup.end("failed", f"the warmup {state}")
+            if self._policy.on_warmup_failure == "exit":
+                self._end_process()

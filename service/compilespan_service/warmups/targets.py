@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from compilespan import WarmupTarget
+from compilespan import WarmupTarget, semconv
+from compilespan_service.door.text import foreign
 from compilespan_service.warmups.http_target import HttpTarget
-
-DEMO = "compilespan_service.demo:targets"
 
 Factory = Callable[[], Iterable[WarmupTarget | HttpTarget]]
 
 
 class TargetsError(Exception):
-    """The factory cannot be had, or does not return targets; the message says what to do."""
+    """The factory does not return targets that can be warmed; the message says what to do."""
 
 
-def find_factory(spec: str) -> Factory:
-    """Import ``MODULE:FACTORY``; the current directory counts, as it does for uvicorn.
-
-    Raises:
-        TargetsError: There is no such module, or no such function in it.
-    """
-    module_name, _, name = spec.partition(":")
-    if not module_name or not name:
-        msg = f"{spec!r} names no factory; write MODULE:FACTORY, e.g. myserver.models:targets"
-        raise TargetsError(msg)
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        msg = (
-            f"module {error.name!r} cannot be imported for {spec!r}; "
-            "start the service where the module lies, or install it"
-        )
-        raise TargetsError(msg) from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        msg = f"module {module_name!r} has no function {name!r}; {spec!r} must name one"
-        raise TargetsError(msg)
-    return factory  # type: ignore[no-any-return]  # its result is checked
-
-
-def make_targets(factory: Factory) -> list[WarmupTarget]:
-    """Call the factory and check what it returns.
+def checked(returned: Any) -> list[WarmupTarget]:
+    """Return the targets that a factory returned: several, or one by itself.
 
     Raises:
-        TargetsError: It returns no targets, or two of one name or shape.
+        TargetsError: It returned something else, or a target cannot be what it says.
     """
-    returned: Any = factory()
-    if isinstance(returned, HttpTarget):
-        returned = returned.as_target()
-    if returned is None or isinstance(returned, (str, bytes)):
-        msg = f"the factory returned {returned!r}; it must return a list of targets"
+    if isinstance(returned, (WarmupTarget, HttpTarget)):
+        returned = [returned]
+    if isinstance(returned, (str, bytes, Mapping)) or not isinstance(returned, Iterable):
+        msg = f"the factory returned {_shown(returned)}; it must return a list of targets"
         raise TargetsError(msg)
-    targets = [
-        each.as_target() if isinstance(each, HttpTarget) else each
-        for each in ([returned] if isinstance(returned, WarmupTarget) else returned)
-    ]
+    targets = [each.as_target() if isinstance(each, HttpTarget) else each for each in returned]
     for target in targets:
         if not isinstance(target, WarmupTarget):
             msg = (
@@ -71,8 +38,9 @@ def make_targets(factory: Factory) -> list[WarmupTarget]:
                 "each element must be a WarmupTarget or an HttpTarget"
             )
             raise TargetsError(msg)
-    names = [target.name for target in targets]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+        _check(target)
+    names = Counter(target.name for target in targets)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         msg = f"two targets are called {twice[0]!r}; names must be unique"
         raise TargetsError(msg)
     return targets
@@ -82,3 +50,83 @@ def elsewhere(target: WarmupTarget) -> HttpTarget | None:
     """Return the server in another process that the target warms, if it does."""
     found = getattr(target.run, "__self__", None)
     return found if isinstance(found, HttpTarget) else None
+
+
+def _check(target: WarmupTarget) -> None:
+    name = target.name
+    if not isinstance(name, str) or semconv.name(name) != name or not name:
+        msg = (
+            f"a target is called {_shown(name)}; a name is text of one line, valid UTF-8, "
+            f"of 1 to {semconv.MAX_NAME_LENGTH} characters"
+        )
+        raise TargetsError(msg)
+    for problem in (*_of_functions(target), *_of_timeout(target.timeout_s), *_of_shapes(target)):
+        msg = f"target {name!r}: {problem}"
+        raise TargetsError(msg)
+
+
+def _of_functions(target: WarmupTarget) -> Iterable[str]:
+    if not callable(target.run):
+        yield f"run is {_shown(target.run)}; it must be a function that takes a shape"
+    elif any(_is_generator(each) for each in (target.run, getattr(target.run, "__call__", None))):  # noqa: B004  # of a callable object
+        yield (
+            "run is a generator function, so calling it executes nothing; "
+            "return after the model was called, without yield"
+        )
+    if target.load is not None and not callable(target.load):
+        yield f"load is {_shown(target.load)}; it must be a function without arguments"
+    if target.executor is not None and not callable(getattr(target.executor, "submit", None)):
+        yield f"executor is {_shown(target.executor)}; it must be a concurrent.futures.Executor"
+    if not isinstance(target.is_encoder, bool | None):
+        yield f"is_encoder is {_shown(target.is_encoder)}; it must be True, False or None"
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _of_timeout(timeout_s: Any) -> Iterable[str]:
+    is_number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
+    if timeout_s is not None and not (is_number and 0 < timeout_s < math.inf):
+        yield f"timeout_s is {_shown(timeout_s)}; it must be a positive number of seconds"
+
+
+def _of_shapes(target: WarmupTarget) -> Iterable[str]:
+    shapes: Any = target.shapes
+    if not isinstance(shapes, (list, tuple)) or not shapes:
+        yield f"shapes is {_shown(shapes)}; give a list of shapes, e.g. [{{'batch': 1}}]"
+        return
+    labels = set()
+    for shape in shapes:
+        if not isinstance(shape, Mapping):
+            yield f"the shape {_shown(shape)} is no mapping; write e.g. {{'batch': 1}}"
+            return
+        for key, value in shape.items():
+            if not isinstance(key, str) or semconv.name(key) != key:
+                yield f"the shape {_shown(shape)} has the key {_shown(key)}; keys are text"
+                return
+            if not _is_scalar(value):
+                yield (
+                    f"the shape {_shown(shape)} has {_shown(value)} under {key!r}; "
+                    "values are text, finite numbers, True, False or None"
+                )
+                return
+        label = tuple(sorted((key, type(value).__name__, value) for key, value in shape.items()))
+        if label in labels:
+            yield f"two shapes are {_shown(dict(shape))}; shapes must be unique"
+        labels.add(label)
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return semconv.text(value) == value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return foreign(repr(value))[:80]
+    except Exception:  # its __repr__ is the program's
+        return f"a {type(value).__name__}"

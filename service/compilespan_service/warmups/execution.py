@@ -1,0 +1,115 @@
+"""One job while it runs: its warmup, the limits on its time, and each way in which it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from compilespan import semconv
+from compilespan.warmup.warmup import Warmup
+from compilespan_service.warmups.deadlines import Deadlines
+from compilespan_service.warmups.targets import elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
+
+    from compilespan.warmup.plan import Plan, WarmupItem
+    from compilespan_service.schemas import JobState
+    from compilespan_service.warmups.job import Job
+
+
+class Ended(Protocol):
+    """Is called once when a job is over, under the lock."""
+
+    def __call__(self, job: Job, state: JobState, error: str | None = None) -> None:
+        """The job ends in ``state``, because of ``error`` if it did not come through."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Owner:
+    """Who runs a job.
+
+    Attributes:
+        lock: Held whenever the job ends.
+        go_on: Asked before each call; ``False`` cancels what is left.
+        ended: Called when the job is over.
+        hung: Called without the lock if it is over although its call goes on.
+    """
+
+    lock: AbstractContextManager[bool]
+    go_on: Callable[[Job], bool]
+    ended: Ended
+    hung: Callable[[Job, str], None]
+
+
+class Execution:
+    """Warms what a job plans. Only the first of its ends counts."""
+
+    def __init__(self, job: Job, items: Plan, owner: Owner, budget_s: float | None) -> None:
+        """Prepare it.
+
+        Args:
+            job: Is told what happens.
+            items: What it warms.
+            owner: Decides, and is told of the end.
+            budget_s: Seconds it may take; ``None`` for no limit.
+        """
+        self._job = job
+        self._owner = owner
+        self._budget_s = budget_s
+        self._deadlines = Deadlines(items, self._expire)
+        self._warmup = Warmup(
+            items,
+            verify=job.request.verify,
+            on_error=job.request.on_error,
+            listener=job,
+            on_item=self._item_changed,
+            on_span=self._name_job,
+            go_on=lambda: owner.go_on(job),
+            elsewhere=elsewhere,
+            contains=(BaseException,),
+        )
+
+    def run(self) -> None:
+        """Run it in this thread, in the context of the request that asked for it."""
+        token = otel_context.attach(self._job.context)
+        try:
+            with self._deadlines.budget(self._budget_s):
+                result = self._warmup.run()
+        finally:
+            otel_context.detach(token)
+        with self._owner.lock:
+            if not self._job.is_over:  # else its time was up meanwhile
+                self._job.warnings = list(result.warnings)
+                self._owner.ended(self._job, result.state)
+
+    def cut_off(self, state: JobState, why: str) -> None:
+        """End it although its call goes on: the process ends, or the job broke."""
+        with self._owner.lock:
+            if not self._job.is_over:
+                self._warmup.abandon("cancelled", why)
+                self._owner.ended(self._job, state, why)
+
+    def _expire(self, why: str) -> None:
+        """Its time is up while one of its calls holds the thread."""
+        with self._owner.lock:
+            if self._job.is_over or not self._warmup.abandon("timed_out", why):
+                return  # it came through at the last moment
+            self._owner.ended(self._job, "timed_out", why)
+        self._owner.hung(self._job, why)
+
+    def _item_changed(self, item: WarmupItem) -> None:
+        self._deadlines.item_changed(item)
+        self._job.item_changed(item)
+
+    def _name_job(self, span: Span) -> None:
+        span.set_attribute(semconv.JOB_ID, self._job.id)
+        context = span.get_span_context()
+        if context.is_valid:
+            self._job.trace_id = trace.format_trace_id(context.trace_id)

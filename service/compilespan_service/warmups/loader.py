@@ -1,0 +1,156 @@
+"""From ``MODULE:FACTORY`` to loaded models, with errors that name the operator's mistake."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from compilespan.warmup.call import load
+from compilespan_service.door.text import described
+from compilespan_service.warmups.targets import TargetsError, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compilespan import WarmupTarget
+    from compilespan.telemetry.startup import Startup
+    from compilespan_service.warmups.targets import Factory
+
+DEMO = "compilespan_service.demo:targets"
+
+# Not the operator's: what calls his code.
+_OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib", importlib.__file__)
+
+
+class LoadError(Exception):
+    """The models cannot be loaded; the message is one sentence.
+
+    Attributes:
+        traceback: Of the operator's code, without our frames; empty if it says nothing more.
+    """
+
+    def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.traceback = _of_the_operator(cause) if cause is not None else ""
+
+
+class SpecError(LoadError):
+    """``MODULE:FACTORY`` cannot be resolved: a typo, hence no reason to try again."""
+
+
+def check_spec(spec: str) -> tuple[str, str]:
+    """Return the module and the name of ``MODULE:FACTORY``; imports nothing.
+
+    Raises:
+        SpecError: It is not of that form.
+    """
+    module_name, _, name = spec.partition(":")
+    is_path = all(part.isidentifier() for part in (*module_name.split("."), *name.split(".")))
+    if not is_path:
+        msg = f"{spec!r} names no factory; write MODULE:FACTORY, e.g. myserver.models:targets"
+        raise SpecError(msg)
+    return module_name, name
+
+
+def find_factory(spec: str) -> Factory:
+    """Import ``MODULE:FACTORY``; the current directory counts, as it does for uvicorn.
+
+    Raises:
+        SpecError: There is no such module, or no such function in it.
+        LoadError: The module itself fails when it is imported.
+    """
+    module_name, name = check_spec(spec)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module_name)
+    except BaseException as error:  # SystemExit of a module ends no server
+        _raise_of_import(spec, module_name, error)
+    for attribute in name.split("."):
+        found = getattr(found, attribute, None)  # type: ignore[assignment]
+    if not callable(found):
+        msg = f"module {module_name!r} has no function {name!r}; {spec!r} must name one"
+        raise SpecError(msg)
+    return found
+
+
+def load_models(
+    find: Callable[[], Factory],
+    startup: Startup,
+    known: Callable[[list[WarmupTarget]], object],
+) -> None:
+    """Call the factory, then load what it returns.
+
+    Args:
+        find: Returns the factory.
+        startup: Accounts for both parts of the start.
+        known: Called with the targets before their weights are loaded.
+
+    Raises:
+        LoadError: The factory cannot be found or fails, or what it returns cannot be loaded.
+    """
+    with startup.phase("import"):
+        targets = _made(find())
+    known(targets)
+    with startup.phase("load"):
+        for target in targets:
+            try:
+                load(target)
+            except BaseException as error:
+                msg = f"target {target.name!r} cannot be loaded: {described(error)}"
+                raise LoadError(msg, error) from error
+
+
+def _made(factory: Factory) -> list[WarmupTarget]:
+    try:
+        return checked(factory())
+    except TargetsError as error:
+        raise LoadError(str(error)) from error
+    except BaseException as error:
+        msg = f"the factory raised {described(error)}"
+        raise LoadError(msg, error) from error
+
+
+def _raise_of_import(spec: str, module_name: str, error: BaseException) -> NoReturn:
+    if isinstance(error, ModuleNotFoundError) and _names(module_name, error.name or ""):
+        msg = (
+            f"there is no module {error.name!r}, which {spec!r} names; "
+            "start the service in the folder of the module, or install it"
+        )
+        raise SpecError(msg) from error
+    if isinstance(error, SyntaxError) and _is_file_of(module_name, error.filename or ""):
+        msg = f"module {module_name!r} is not valid Python: line {error.lineno}: {error.msg}"
+        raise SpecError(msg) from error
+    msg = f"module {module_name!r} fails when it is imported: {described(error)}"
+    raise LoadError(msg, error) from error
+
+
+def _names(module_name: str, missing: str) -> bool:
+    return module_name == missing or module_name.startswith(f"{missing}.")
+
+
+def _is_file_of(module_name: str, file: str) -> bool:
+    try:
+        found = importlib.util.find_spec(module_name)
+    except Exception:  # a parent package that fails
+        return False
+    return found is not None and found.origin == file
+
+
+def _of_the_operator(error: BaseException) -> str:
+    """Return an exception as Python prints it, without the frames of ours and of the import."""
+    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
+    text = told
+    seen: list[traceback.TracebackException] = []
+    while told is not None and told not in seen:
+        seen.append(told)
+        theirs = [frame for frame in told.stack if not frame.filename.startswith(_OURS)]
+        told.stack[:] = theirs
+        told = told.__cause__ or told.__context__
+    return "".join(text.format()) if text is not None and text.stack else ""

@@ -1,0 +1,25 @@
+"""What the operator decides about warmups."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """When a warmup begins, and what follows from its end.
+
+    Attributes:
+        warmup: Whether a job starts by itself when the models are loaded.
+        ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
+        on_warmup_failure: What a first warmup that leaves an item cold does.
+        on_hang: What happens if a job's time is up and its compile goes on.
+        budget_s: Seconds that a job may take, if its request does not say.
+    """
+
+    warmup: Literal["on-start", "on-request"] = "on-start"
+    ready_when: Literal["warm", "loaded"] = "warm"
+    on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
+    on_hang: Literal["keep", "exit"] = "keep"
+    budget_s: float | None = None
