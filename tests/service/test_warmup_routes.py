@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from compilespan import get_ledger
+from compilespan import WarmupTarget, get_ledger
 from compilespan_service.app import warmup_router
 from compilespan_service.settings import Settings
+from compilespan_service.warmups import runner
 from serving import Model, in_thread, wait_until
 
 
@@ -384,3 +389,147 @@ def test_mounted_under_a_prefix_every_link_leads_to_its_job():
         assert links == (f"/ops/warmup/jobs/{running.json()['id']}",) * 2
         assert client.get(links[0]).json()["id"] == running.json()["id"]
         model.go_on.set()
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        SystemExit(1),
+        Wordless(),
+        StopIteration(),
+        BaseException(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_leaves_a_call_fails_its_item_and_the_next_job_runs(serve, error):
+    raising = [True]
+
+    def run(_):
+        if raising:
+            raise error
+
+    def refuse(shape):
+        run(shape)
+        model.run(shape)
+
+    model = Model(sizes=(1,))
+    client = serve(factory=lambda: [WarmupTarget("net", refuse, [{"batch": 1}])])
+    response = client.post("/warmup?wait=30")
+    job = problem(response, "warmup-failed", 500)["job"]
+    assert job["state"] == "failed"
+    assert states(job) == ["failed"]
+    assert type(error).__name__ in job["items"][0]["error"]
+    raising.clear()
+    assert client.post("/warmup?wait=60").json()["state"] == "succeeded"
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_fault_of_ours_in_the_job_thread_ends_the_job_and_not_the_thread(serve, monkeypatch):
+    from compilespan_service.warmups.execution import Execution
+
+    model = Model()
+    client = serve(model)
+    run = Execution.run
+
+    def breaks(self):
+        monkeypatch.setattr(Execution, "run", run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Execution, "run", breaks)
+    job = problem(client.post("/warmup?wait=30"), "warmup-failed", 500)["job"]
+    assert (job["state"], job["error"]) == ("failed", "an internal error: KeyboardInterrupt: ")
+    assert client.post("/warmup?wait=60").json()["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("running", "asked", "joins"),
+    [
+        ({}, {}, True),
+        ({}, {"verify": False}, True),
+        ({}, {"on_error": "stop"}, True),
+        ({}, {"force": True}, True),
+        ({"budget_s": 60}, {"budget_s": 60}, True),
+        ({"verify": False}, {}, False),
+        ({"on_error": "stop"}, {}, False),
+        ({"budget_s": 60}, {}, False),
+        ({}, {"budget_s": 60}, False),
+        ({"shapes": {"net": [{"batch": 1}]}}, {}, False),
+        ({"shapes": {"net": [{"batch": 1}]}}, {"shapes": {"net": [{"batch": 1}]}}, True),
+    ],
+)
+def test_a_post_joins_only_a_job_that_does_all_it_asks_for(serve, running, asked, joins):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    first = client.post("/warmup", json=running)
+    assert model.entered.wait(20)
+    second = client.post("/warmup", json=asked)
+    if joins:
+        assert second.json()["id"] == first.json()["id"]
+    else:
+        body = problem(second, "plan-conflict", 409)
+        assert body["job"] == first.headers["location"]
+
+
+def test_what_was_warm_before_does_not_keep_a_post_from_joining(serve):
+    """All asked for is warm or on its way: the job that runs does what is left."""
+    model = Model()
+    client = serve(model)
+    client.post("/warmup?wait=60", json={"shapes": {"net": [{"batch": 1}]}})
+    model.hold()
+    running = client.post("/warmup")
+    assert model.entered.wait(20)
+    assert client.post("/warmup").json()["id"] == running.json()["id"]
+    problem(client.post("/warmup", json={"force": True}), "plan-conflict", 409)
+
+
+def test_already_warm_comes_with_the_job_that_made_it_so(serve):
+    model = Model()
+    client = serve(model)
+    warmed = client.post("/warmup?wait=60").json()
+    model.hold()
+    forced = client.post("/warmup", json={"force": True}).json()
+    client.delete(f"/warmup/jobs/{forced['id']}")
+    model.go_on.set()
+    wait_until(lambda: client.get(f"/warmup/jobs/{forced['id']}").json()["ended_at"])
+    again = client.post("/warmup").json()
+    assert again["already_warm"]
+    assert (again["id"], again["state"]) == (warmed["id"], "succeeded")
+
+
+def test_what_is_asked_for_is_known_while_the_weights_are_loaded(serve):
+    """Names and shapes are cheap to know."""
+    loading = threading.Event()
+    model = Model(load=lambda: loading.wait(30))
+    client = serve(model, wait_loaded=False)
+    wait_until(lambda: client.post("/warmup", json={"targets": ["x"]}).status_code == 404)
+    problem(client.post("/warmup", json={"targets": ["x"]}), "target-not-found", 404)
+    job = client.post("/warmup").json()
+    assert (job["state"], states(job)) == ("queued", ["pending"] * 3)
+    assert client.get("/readyz").json()["state"] == "loading"
+    loading.set()
+    wait_until(lambda: client.get("/warmup").json()["state"] == "succeeded")
+
+
+@pytest.mark.parametrize("setting", ["on_warmup_failure", "on_hang"])
+def test_exit_ends_a_process_that_is_not_ours_as_sigterm_does(serve, monkeypatch, setting):
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(runner, "HANG_GRACE_S", 0.0)
+    model = Model()
+    client = serve(model, **{setting: "exit"})
+    if setting == "on_hang":
+        model.hold()
+        client.post("/warmup", json={"budget_s": 0.2})
+    else:
+        model.failing.add(1)
+        client.post("/warmup?wait=60")
+    wait_until(lambda: sent)
+    assert sent == [(os.getpid(), signal.SIGTERM)]
