@@ -221,3 +221,21 @@ def test_old_files_are_pruned_and_those_of_living_processes_are_not(tmp_path):
     prune(tmp_path, keep=3)
     left = sorted(path.name[:8] for path in tmp_path.iterdir())
     assert left == ["19990101", "20000107", "20000108", "20000109"]
+
+
+@pytest.mark.parametrize("after_s", [0.005, 0.02, 0.04])
+def test_who_dies_right_after_a_compile_did_not_die_in_it(tmp_path, after_s):
+    """Compiled code that crashes in its first run, ``os._exit``, a pool that is terminated."""
+    program = (
+        "import os, signal, time, compilespan\n"
+        "with compilespan.monitor_torch_compile('m', kind='compile'):\n"
+        "    time.sleep(0.2)\n"
+        f"time.sleep({after_s})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = {**os.environ, "COMPILESPAN_STATE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=False)
+    state = StateDirectory(tmp_path)
+    (process,) = state.processes()
+    assert [record.name for record in process.records] == ["m"]
+    assert state.interrupted() == []

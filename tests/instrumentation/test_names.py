@@ -9,7 +9,7 @@ import pytest
 import torch
 import wrapt
 
-from compilespan import get_ledger, monitor_torch_compile
+from compilespan import get_ledger, mark_component, monitor_torch_compile
 
 X = torch.ones(2, 4)
 
@@ -154,3 +154,53 @@ def test_names_are_one_line_of_at_most_200_characters(exported):
     (record,) = get_ledger().records()
     assert len(record.name) == 200
     assert "\n" not in record.name
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return call
+
+
+class WrappedForward(torch.nn.Module):
+    @passing
+    def forward(self, x):
+        return x * 2
+
+
+BLOCK, WRAPPED, SCALE = LlamaBlock(), WrappedForward(), Scale()
+MARKED = {
+    "functools.wraps": (BLOCK, decorated(BLOCK.forward)),
+    "wrapt": (BLOCK, passing(BLOCK.forward)),
+    "partial of wrapt": (BLOCK, functools.partial(passing(BLOCK.forward))),
+    "a forward below wrapt": (WRAPPED, WRAPPED.forward),
+    "no_grad of that": (WRAPPED, torch.no_grad()(WRAPPED.forward)),
+    "wrapt of a function": (double, passing(double)),
+    "lru_cache": (double, functools.lru_cache(double)),
+    "a method of an object": (SCALE, SCALE.method),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.parametrize("on", ["what is wrapped", "the wrapper"])
+@pytest.mark.parametrize("how", MARKED)
+def test_a_mark_holds_through_wrappers(instrumented, how, on):
+    wrapped, given = MARKED[how]
+    try:
+        mark_component(given if on == "the wrapper" else wrapped, is_encoder=True)
+        with torch.no_grad():
+            torch.compile(given, backend="eager")(X)
+    finally:
+        for each in (BLOCK, WRAPPED, SCALE, SCALE.method.__func__, double):
+            vars(each).pop("_compilespan_is_encoder", None)
+    record = [each for each in get_ledger().records() if each.outcome == "ok"][-1]
+    assert record.component == "encoder"
+    assert "Wrapper" not in record.name
+
+
+def test_a_builtin_of_torch_has_no_place(instrumented):
+    torch.compile(torch.sin, backend="eager")(X)
+    (record,) = get_ledger().records()
+    assert (record.name, record.file, record.line) == ("sin", None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import linecache
 import os
@@ -380,3 +381,34 @@ def test_the_programs_signal_handlers_and_hooks_stay(instrumented):
         *(sys.excepthook, threading.excepthook, sys.unraisablehook),
         *(sys.gettrace(), sys.getprofile()),
     )
+
+
+class TestSignals:
+    def test_what_a_handler_raises_in_the_middle_of_our_code_is_the_programs(
+        self, instrumented, monkeypatch
+    ):
+        class Timeout(Exception):
+            pass
+
+        class Handler:
+            def __call__(self, *_):
+                raise Timeout
+
+            def method(self, *_):
+                raise Timeout
+
+        def handler(*_):
+            raise Timeout
+
+        from compilespan.faults import contained
+
+        before = signal.getsignal(signal.SIGUSR1)
+        try:
+            for each in (handler, Handler(), Handler().method, functools.partial(handler, 1)):
+                signal.signal(signal.SIGUSR1, each)
+                with pytest.raises(Timeout), contained("do something"):
+                    signal.raise_signal(signal.SIGUSR1)
+                with contained("do something"):
+                    raise ValueError("a fault of ours")
+        finally:
+            signal.signal(signal.SIGUSR1, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry import context, propagate
+from opentelemetry.trace import SpanKind
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan.telemetry import propagation
@@ -70,14 +71,19 @@ def test_a_request_that_belongs_to_another_processs_warmup_says_so(exported):
     token = context.attach(propagate.extract(headers))
     tracer = exported.tracer_provider.get_tracer("server")
     try:
-        with tracer.start_as_current_span("POST /generate"), monitor_torch_compile("warmed"):
+        request = tracer.start_as_current_span("POST /generate", kind=SpanKind.SERVER)
+        with request, monitor_torch_compile("warmed"):
+            pass
+        # A loop that the request started keeps its baggage, and has spans of its own.
+        with tracer.start_as_current_span("batch"), monitor_torch_compile("later"):
             pass
     finally:
         context.detach(token)
     with monitor_torch_compile("served"):
         pass
-    assert [record.phase for record in get_ledger().records()] == ["warmup", "serving"]
+    assert [record.phase for record in get_ledger().records()] == ["warmup", "serving", "serving"]
     assert [span.attributes["torch.compile.phase"] for span in exported.compiles] == [
         "warmup",
+        "serving",
         "serving",
     ]

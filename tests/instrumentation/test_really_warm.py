@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from compilespan import WarmupTarget, get_ledger, warm
+from compilespan import WarmupTarget, get_ledger, monitor_torch_compile, warm
 from compilespan.dynamo.guards import GuardHook
+from compilespan.warmup.plan import plan
+from compilespan.warmup.warmup import Warmup
 
 X = torch.ones(2)
 
@@ -107,6 +112,143 @@ def test_artefacts_that_are_called_without_guards_are_seen(instrumented):
     made = torch.compile(double, fullgraph=True, backend="aot_eager").aot_compile(((X,), {}))
     plain = torch.nn.Linear(2, 2)
     assert states(target("artefact", made), target("plain", plain)) == ["warm", "eager"]
+
+
+TWICE = """
+import torch
+from compilespan import TorchCompileInstrumentor, WarmupTarget, warm
+
+TorchCompileInstrumentor().instrument()
+plain = torch.compiler.disable(torch.nn.Linear(2, 2))
+
+def serve(x):
+    print(end="")
+    return plain(x)
+
+model = torch.compile(serve, backend="eager")
+for _ in range(2):
+    (item,) = warm([WarmupTarget("net", lambda _: model(torch.ones(1, 2)), [{}])]).items
+    print(item.state, "no graph" in item.error)
+"""
+
+
+def test_a_second_warmup_of_what_came_to_no_graph_is_not_warm_either():
+    """Its bytecode has guards, which fit."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "eager True\neager True\n"
+
+
+def test_a_loop_of_another_target_that_runs_by_itself_proves_nothing(instrumented):
+    model, plain = compiled(), torch.nn.Linear(2, 2)
+    over = threading.Event()
+    threads = []
+
+    def start_a_loop(_):
+        model(X)
+        if not threads:
+            context = contextvars.copy_context()
+            threads.append(threading.Thread(target=context.run, args=(loop,)))
+            threads[0].start()
+
+    def loop():
+        while not over.wait(0.01):
+            model(X)
+
+    def call_plain(_):
+        plain(X)
+        time.sleep(0.1)
+
+    try:
+        result = warm(
+            [
+                WarmupTarget("loop", start_a_loop, [{}]),
+                WarmupTarget("plain", call_plain, [{}]),
+            ]
+        )
+    finally:
+        over.set()
+        threads[0].join()
+    assert [item.state for item in result.items] == ["warm", "eager"]
+
+
+def test_a_loop_that_serves_two_targets_warms_both(instrumented):
+    """The first call of the first target starts it; whatever waits for it is what it works for."""
+    model = compiled()
+    asked, answered = queue.Queue(), queue.Queue()
+    threads = []
+
+    def loop():
+        while (x := asked.get()) is not None:
+            answered.put(model(x))
+
+    def call(_):
+        if not threads:
+            context = contextvars.copy_context()
+            threads.append(threading.Thread(target=context.run, args=(loop,)))
+            threads[0].start()
+        asked.put(X)
+        answered.get(timeout=30)
+
+    try:
+        result = warm([WarmupTarget(name, call, [{}]) for name in ("first", "second")])
+    finally:
+        asked.put(None)
+        threads[0].join()
+    assert [item.state for item in result.items] == ["warm", "warm"]
+
+
+def test_a_loop_that_a_closed_block_started_is_seen(instrumented):
+    model = compiled()
+    asked, answered = queue.Queue(), queue.Queue()
+    threads = []
+
+    def loop():
+        while (x := asked.get()) is not None:
+            answered.put(model(x))
+
+    def call(_):
+        if not threads:
+            with monitor_torch_compile("init"):
+                context = contextvars.copy_context()
+                threads.append(threading.Thread(target=context.run, args=(loop,)))
+                threads[0].start()
+        asked.put(X)
+        answered.get(timeout=30)
+
+    try:
+        assert states(WarmupTarget("net", call, [{}])) == ["warm"]
+    finally:
+        asked.put(None)
+        threads[0].join()
+
+
+def test_what_is_cancelled_before_it_is_verified_is_not_warm(instrumented):
+    model, plain = compiled(), torch.nn.Linear(2, 2)
+    calls = []
+
+    def run(_):
+        model(X)
+        calls.append(1)
+
+    plans = plan([target("compiled", lambda _: run({})), target("plain", plain)])
+    result = Warmup(plans, go_on=lambda: len(calls) < 3).run()  # the third is the verify pass's
+    assert [item.state for item in result.items] == ["warm", "cancelled"]
+    assert result.state == "cancelled"
+
+
+def test_a_reason_is_not_anothers(instrumented):
+    """What Dynamo gave back of one model explains nothing of a model that was never compiled."""
+
+    def skipped(x):
+        torch._dynamo.graph_break()
+        return x
+
+    compiled(skipped)(X)
+    result = warm([target("plain", torch.nn.Linear(2, 2))])
+    assert "skipped" not in result.items[0].error
+    assert "let run() call what torch.compile returned" in result.items[0].error
 
 
 def test_zero_items_are_never_warm(instrumented):

@@ -155,6 +155,17 @@ def test_a_recompile_that_torch_refused_has_its_reason(instrumented):
     assert reason_class(refused.recompile_reason) == "size"
 
 
+def test_another_instances_first_compile_that_is_refused_is_no_recompile(instrumented):
+    modules = [Flagged(flag=flag) for flag in (True, False)]
+    torch.compile(modules[0], backend="eager")(ONES)
+    patched = torch._dynamo.config.patch(error_on_recompile=True)
+    with patched, pytest.raises(torch._dynamo.exc.RecompileError):
+        torch.compile(modules[1], backend="eager")(ONES)
+    refused = get_ledger().records()[-1]
+    assert (refused.outcome, refused.is_recompile) == ("failed", False)
+    assert get_ledger().totals().total.recompiles == 0
+
+
 def test_a_flag_of_a_module_is_a_value(instrumented):
     module = Flagged(flag=True)
     compiled = torch.compile(module, backend="eager")

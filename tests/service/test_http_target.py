@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
-from compilespan.warmup.plan import plan
-from compilespan.warmup.warmup import Warmup
-from compilespan_service.warmups.targets import HttpTarget, TargetsError, checked, elsewhere
+from compilespan import warm
+from compilespan_service.warmups import http_target
+from compilespan_service.warmups.http_target import HttpTarget
+from compilespan_service.warmups.targets import TargetsError, checked
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -35,32 +37,97 @@ def url():
         server.shutdown()
 
 
-def compiled_before(directory, body):
-    """Run a process that keeps its journal in this directory."""
-    program = f"import compilespan as c\nwith c.monitor_torch_compile('m', kind='{body}'): pass"
-    env = {**os.environ, "COMPILESPAN_STATE_DIR": str(directory)}
-    subprocess.run([sys.executable, "-c", program], env=env, check=True)
+PROGRAM = """
+import sys
+import compilespan
+
+with compilespan.monitor_torch_compile("before", kind="{kind}"):
+    pass
+compilespan.get_ledger().journal.flush()
+print("compiled", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def compiled_before(directory, kind):
+    """A process that compiled, keeps its journal in this directory, and lives."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(kind=kind)],
+        env={**os.environ, "COMPILESPAN_STATE_DIR": str(directory)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "compiled\n"
+    try:
+        yield
+    finally:
+        process.communicate("\n", timeout=20)
 
 
 def warmed(url, directory):
     target = HttpTarget("a", url, [{"x": 1}, {"x": 2}], state_dir=directory).as_target()
-    return Warmup(plan([target]), elsewhere=elsewhere).run()
+    return warm([target])
 
 
 @pytest.mark.parametrize("kind", ["compile", "load"])
 def test_what_was_compiled_before_the_warmup_is_warm(url, tmp_path, kind):
-    compiled_before(tmp_path, kind)
-    result = warmed(url, tmp_path)
+    with compiled_before(tmp_path, kind):
+        result = warmed(url, tmp_path)
     assert [(item.state, item.compiles) for item in result.items] == [("warm", 0)] * 2
     assert result.is_warm
 
 
 def test_a_server_that_was_never_seen_to_compile_is_unverified_and_says_what_to_do(url, tmp_path):
-    compiled_before(tmp_path, "capture")  # a capture runs nothing
-    result = warmed(url, tmp_path)
+    with compiled_before(tmp_path, "capture"):  # a capture runs nothing
+        result = warmed(url, tmp_path)
     assert {item.state for item in result.items} == {"unverified"}
     assert not result.is_warm
     assert "give both the same COMPILESPAN_STATE_DIR" in result.warnings[0]
+
+
+def test_what_a_dead_process_compiled_proves_nothing(url, tmp_path):
+    with compiled_before(tmp_path, "compile"):
+        pass
+    assert {item.state for item in warmed(url, tmp_path).items} == {"unverified"}
+
+
+COMPILING = """
+import sys, time
+import compilespan
+
+with compilespan.monitor_torch_compile("before", kind="compile"):
+    pass
+with compilespan.monitor_torch_compile("behind the answer", kind="compile"):
+    print("compiles", flush=True)
+    time.sleep(float(sys.argv[1]))
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(("lasts_s", "state", "compiles"), [(2, "warm", 1), (60, "failed", 0)])
+def test_a_compile_behind_the_answer_is_waited_for(
+    url, tmp_path, monkeypatch, lasts_s, state, compiles
+):
+    monkeypatch.setattr(http_target, "_WAIT_S", 5.0)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMPILING, str(lasts_s)],
+        env={**os.environ, "COMPILESPAN_STATE_DIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "compiles\n"
+    try:
+        target = HttpTarget("a", url, [{"x": 1}], state_dir=tmp_path).as_target()
+        (item,) = warm([target]).items
+    finally:
+        process.kill()
+        process.communicate()
+    assert (item.state, item.compiles) == (state, compiles)
+    if state == "failed":
+        assert "still compiles behind the answer" in item.error
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import sys
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import wrapt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -16,6 +18,10 @@ _MARK = "_compilespan_is_encoder"
 _MAX_WRAPPERS = 32
 # Modules that contain the one that they wrap.
 _CONTAINERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+# Wrappers that are no functions; both keep what they wrap as ``__wrapped__``.
+WRAPT = (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)
+LRU_CACHE = type(functools.lru_cache(len))
 
 M = TypeVar("M")
 
@@ -47,7 +53,7 @@ def mark_component(module: M, *, is_encoder: bool) -> M:
     Raises:
         TypeError: ``module`` takes no attributes.
     """
-    marked = unwrapped(module, lambda _: True)
+    marked = marked_object(module)
     try:
         object.__setattr__(marked, _MARK, bool(is_encoder))
     except (AttributeError, TypeError) as error:
@@ -57,6 +63,11 @@ def mark_component(module: M, *, is_encoder: bool) -> M:
         )
         raise TypeError(msg) from error
     return module
+
+
+def marked_object(value: Any) -> Any:
+    """Return what a mark on ``value`` is kept on: below all wrappers."""
+    return unwrapped(value, lambda _: True)
 
 
 def marked_as(owners: Iterable[Any]) -> Component | None:
@@ -92,14 +103,14 @@ def attributes_of(value: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def unwrapped(value: Any, sees_through: Callable[[FunctionType], bool]) -> Any:
+def unwrapped(value: Any, sees_through: Callable[[Any], bool]) -> Any:
     """Return what was wrapped: the module of a bound method or container, a partial's function.
 
     Nothing of the program is executed: a module's ``__getattr__`` may raise.
 
     Args:
         value: A module, a function, anything that can be called.
-        sees_through: Whether to go on to what this function wraps (its ``__wrapped__``).
+        sees_through: Whether to go on to what this function or wrapper wraps (``__wrapped__``).
     """
     for _ in range(_MAX_WRAPPERS):
         inner = None
@@ -110,6 +121,8 @@ def unwrapped(value: Any, sees_through: Callable[[FunctionType], bool]) -> Any:
             inner = functools.partial.func.__get__(value)  # type: ignore[attr-defined]
         elif kind is FunctionType and sees_through(value):
             inner = value.__dict__.get("__wrapped__")
+        elif (issubclass(kind, WRAPT) or kind is LRU_CACHE) and sees_through(value):
+            inner = value.__wrapped__
         elif is_module(value):
             inner = _contained_in(value)
         if inner is None:

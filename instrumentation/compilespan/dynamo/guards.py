@@ -13,7 +13,8 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo.private import GUARD_HOOK
-from compilespan.monitor.surroundings import UNSEEN, Surroundings, surroundings_here
+from compilespan.monitor.counts import Counts
+from compilespan.monitor.surroundings import Surroundings, surroundings_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,9 +68,9 @@ def _counting(theirs: Any) -> Any:
 
 def _answers(*, hit: bool, theirs: Any) -> Iterator[bool]:
     """Yield the answer to one call after another; taking an answer counts the call."""
-    nobody = Surroundings(seen=UNSEEN)
+    nobody = Surroundings(counts=Counts())
     here = map(surroundings_here, itertools.repeat(nobody))
-    counter = operator.attrgetter("seen.hits" if hit else "seen.misses")
+    counter = operator.attrgetter("counts.seen.hits" if hit else "counts.seen.misses")
     counts = map(next, map(counter, here))
     calls = itertools.repeat(hit)
     answers = calls if theirs is None else map(theirs, calls)

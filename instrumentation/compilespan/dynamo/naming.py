@@ -6,15 +6,12 @@ statically: in the dictionaries of the object and of its classes.
 
 from __future__ import annotations
 
-import functools
 from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import wrapt
-
 from compilespan import semconv
-from compilespan.components.marks import attributes_of, is_module, unwrapped
+from compilespan.components.marks import LRU_CACHE, WRAPT, attributes_of, is_module, unwrapped
 from compilespan.dynamo import frames
 
 if TYPE_CHECKING:
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _MAX_WRAPPERS = 32
-_WRAPT = wrapt.FunctionWrapper
-_LRU_CACHE = type(functools.lru_cache(len))
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodDescriptorType)
 # Classes that torch derives from the program's: the original is the last base.
 _DERIVED = ("torch.distributed.", "torch.nn.utils.parametrize")
@@ -125,10 +120,11 @@ def source_of(owner: Any, code: CodeType | None = None, module_name: str = "") -
         function = _function_of(inner)
     found = function if type(function) is FunctionType else None
     is_wrapper = code is None or frames.is_torch(code) or code in around[:-1]
-    is_wrapper = is_wrapper or issubclass(type(owner), _WRAPT)  # Dynamo compiles the decorator
+    is_wrapper = is_wrapper or issubclass(type(owner), WRAPT)  # Dynamo compiles the decorator
     if found is not None and (is_wrapper or code == found.__code__):
         return _source(found.__code__, found.__qualname__, found.__module__)
-    if code is None:
+    is_builtin = type(_function_of(owner)) in (BuiltinFunctionType, MethodDescriptorType)
+    if code is None or (is_builtin and frames.is_torch(code)):
         return None
     return _source(code, getattr(code, "co_qualname", code.co_name), module_name)
 
@@ -198,7 +194,7 @@ def _function_of(value: Any) -> Any:
         kind = type(value)
         if kind in (MethodType, staticmethod, classmethod):
             value = value.__func__
-        elif issubclass(kind, _WRAPT) or kind is _LRU_CACHE:
+        elif issubclass(kind, WRAPT) or kind is LRU_CACHE:
             value = value.__wrapped__
         else:
             break

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
 from compilespan.components.chain import ComponentNames, Link
-from compilespan.components.marks import attributes_of, is_module, marked_as
+from compilespan.components.marks import attributes_of, is_module, marked_as, marked_object
 from compilespan.dynamo import frames, naming
 from compilespan.dynamo.private import CALL_IMPL
 from compilespan.monitor.unit import Unit
@@ -66,7 +66,7 @@ def subject_at(
         compiled_self: The object whose method is compiled, if it is one.
         given: What was handed in to be compiled, if that frame has it.
     """
-    bound = naming.bound_object(given)
+    bound, marked = naming.bound_object(given), marked_object(given)
     given = naming.given_object(given)
     compiled_self = naming.given_object(compiled_self)
     chain = _Chain()
@@ -81,8 +81,10 @@ def subject_at(
         elif given is None and code.co_name == "compile_wrapper" and frames.is_torch(code):
             handed_in = frames.locals_of(outer).get("fn")
             bound, given = naming.bound_object(handed_in), naming.given_object(handed_in)
+            marked = marked_object(handed_in)
             chain.enclose(given)
             public = _public_call(outer)
+    chain.enclose(marked)  # a module whose method the program wrapped
     module = chain.modules[0] if chain.modules else None
     owner = module if module is not None else given
     name = naming.name_of(owner) if owner is not None else ""
@@ -96,7 +98,7 @@ def subject_at(
         owner,
         identity,
         semconv.name(name),
-        marked_as([*chain.modules, given]),
+        marked_as([*chain.modules, given, marked, bound]),
         chain.component(names),
     )
 

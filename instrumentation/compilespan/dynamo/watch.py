@@ -11,7 +11,8 @@ import wrapt
 from compilespan.dynamo import private
 from compilespan.dynamo.guards import GuardHook
 from compilespan.faults import contained
-from compilespan.monitor.surroundings import UNSEEN, Surroundings, surroundings_here
+from compilespan.monitor.counts import Counts
+from compilespan.monitor.surroundings import Surroundings, surroundings_here
 from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
@@ -38,6 +39,22 @@ class CompiledCodeWatch:
         self._patched: list[tuple[Any, str, Any, Any]] = []
         self.unseen: deque[str] = deque(maxlen=_MAX_UNSEEN)
         """Names of what was loaded in this process and whose calls cannot be seen."""
+        self._has_graph = self._is_graphless = False
+
+    def compiled(self, *, has_graph: bool) -> None:
+        """Note that Dynamo compiled a frame, whether it came to a graph or not."""
+        if has_graph:
+            self._has_graph = True
+        else:
+            self._is_graphless = True
+
+    @property
+    def knows_no_graph(self) -> bool:
+        """Whether all that Dynamo compiled here came to nothing: its code has guards all the same.
+
+        Code that was compiled before anybody listened may have graphs.
+        """
+        return self._is_graphless and not self._has_graph
 
     def __enter__(self) -> Self:
         """Begin to watch."""
@@ -93,11 +110,11 @@ class CompiledCodeWatch:
 
 
 def _counted(original: Callable[..., Any]) -> Any:
-    nobody = Surroundings(seen=UNSEEN)
+    nobody = Surroundings(counts=Counts())
 
     @functools.wraps(original)
     def call(artefact: Any, *args: Any, **kwargs: Any) -> Any:
-        next(surroundings_here(nobody).seen.hits)
+        next(surroundings_here(nobody).counts.seen.hits)
         return original(artefact, *args, **kwargs)
 
     return call

@@ -9,6 +9,7 @@ from compilespan import semconv
 from compilespan.dynamo import breaks, frames
 from compilespan.dynamo.opening import Open, Opener
 from compilespan.dynamo.owners import Forward, OwnerMemory
+from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.faults import contained
 from compilespan.monitor.surroundings import current_adopter
 from compilespan.reasons import limit_advice, reason_class
@@ -51,6 +52,7 @@ class Windows(threading.local):
             self._close(opened, error)
         if len(self._open) == 1:
             self._graphs.clear()  # what an interrupt left
+            self._explanation = None
         del self._open[-1:]
 
     def are_entered(self, metrics: Any) -> bool:
@@ -138,7 +140,10 @@ class Windows(threading.local):
         if owner is not None and opened.frame is not None:
             self._owners.compiled(owner, opened.frame)
         graphs = self._graphs.seen - opened.graphs_before
-        if opened.frame is not None and not (graphs or _metric(opened.metrics, "graph_op_count")):
+        has_graph = bool(graphs or _metric(opened.metrics, "graph_op_count"))
+        if opened.frame is not None:
+            compiled_code_watch.compiled(has_graph=has_graph)
+        if opened.frame is not None and not has_graph:
             made = frames.locals_of(frames.caller()).get("guarded_code")
             return "skipped", opened.last_break or breaks.skip_reason_of(made)
         return "ok", None
@@ -146,7 +151,8 @@ class Windows(threading.local):
     def _conclude_error(self, opened: Open, error: BaseException) -> tuple[Outcome, str | None]:
         monitor = opened.window.monitor
         if reason := breaks.refused_recompile(error):
-            _add_event(monitor, semconv.EVENT_RECOMPILE, reason)
+            if opened.is_recompile:  # else another instance's first compile
+                _add_event(monitor, semconv.EVENT_RECOMPILE, reason)
             return "failed", None
         given_back = opened.frame is not None and breaks.gives_back(
             error, one_graph=opened.one_graph

@@ -43,7 +43,7 @@ MAX_BYTES = 64 * 1024 * 1024
 """A file ends here with a line that says so; readers then call the totals incomplete."""
 BEAT_S = 1.0
 GATHER_S = 0.05
-"""Lines are written this much later than they are made, several at once."""
+"""While something compiles, lines are written this much later than they are made."""
 
 _logger = logging.getLogger("compilespan")
 

@@ -58,6 +58,10 @@ class ActiveCompiles:
         self._graphs: dict[int, int] = {}
         self._interrupts: dict[int, Callable[[], object]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything compiles."""
+        return bool(self._begun)
+
     def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
         """Add one; ``interrupt`` closes its monitor when the process ends."""
         with self._lock:

@@ -56,11 +56,14 @@ class Followers:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
         subscription.close(timeout_s)
 
-    def publish(self, entry: Entry) -> None:
-        """Hand an entry to every subscription; never waits."""
+    def publish(self, entry: Entry, *, at_once: bool = False) -> None:
+        """Hand an entry to every subscription, to be delivered ``at_once`` or a little later.
+
+        Never waits.
+        """
         with self._lock:
             for subscription in self._subscriptions:
-                if not subscription.put(entry):
+                if not subscription.put(entry, at_once=at_once):
                     self.note_dropped(subscription.signal)
 
     @property

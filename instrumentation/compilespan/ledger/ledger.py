@@ -147,7 +147,8 @@ class CompileLedger:
                 self._unsummed.append(record)
                 if len(self._unsummed) >= _MAX_UNSUMMED:
                     self._sums()
-            self.followers.publish(Ended(key, record))
+            # The last that compiled may be followed by the process's end.
+            self.followers.publish(Ended(key, record), at_once=not self.active)
 
     def note_part(self, part: Part) -> None:
         """Note how long a part of the start took."""

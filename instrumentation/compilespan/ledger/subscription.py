@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import queue
 import threading
 from contextlib import suppress
@@ -49,6 +50,7 @@ class Subscription(Generic[T]):
         """
         # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
         self._queue: queue.SimpleQueue[T | threading.Event | None] = queue.SimpleQueue()
+        self._pid = os.getpid()
         self._maxsize = maxsize
         self._callback = callback
         self._prepare = prepare
@@ -60,15 +62,24 @@ class Subscription(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=f"compilespan-{signal}", daemon=True)
         self._thread.start()
 
-    def put(self, item: T) -> bool:
-        """Queue an item; ``False`` if it was dropped."""
+    def put(self, item: T, *, at_once: bool = False) -> bool:
+        """Queue an item; ``False`` if it was dropped.
+
+        Args:
+            item: What is handed to the callback.
+            at_once: Deliver it now, and what waits for others.
+        """
         if self._queue.qsize() >= self._maxsize:
             return False
         self._queue.put(item)
+        if at_once and self._gather_s:
+            self._is_awaited.set()
         return True
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Let the thread finish what is queued; ``True`` if it did within ``timeout_s``."""
+        if self._pid != os.getpid():
+            return True  # the thread is the parent's
         self._queue.put(None)
         self._is_awaited.set()
         if threading.current_thread() is not self._thread:
@@ -77,6 +88,8 @@ class Subscription(Generic[T]):
 
     def drain(self, timeout_s: float = 2.0) -> bool:
         """Wait until what is queued now was delivered; ``True`` if it was in time."""
+        if self._pid != os.getpid():
+            return True
         delivered = threading.Event()
         self._queue.put(delivered)
         self._is_awaited.set()

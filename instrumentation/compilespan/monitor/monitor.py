@@ -139,6 +139,7 @@ class Monitor:
             self._tally.skip_reason = skip_reason
         with contained(f"record the end of {self.unit.name!r}"):
             self._conclude(state, outcome, error)
+        self._report.wait()
 
     def discard(self) -> None:
         """End it without a record: an interrupt arrived while it was opened or closed."""

@@ -37,6 +37,7 @@ class Report:
         self._telemetry: Telemetry = active_telemetry()
         self._telemetry.prepare()
         self._place: Place | None = None
+        self._ticket = 0
         self._ledger = get_ledger()
         self._key = self._ledger.prepare()
 
@@ -101,6 +102,7 @@ class Report:
         try:
             with contained("end the span of a compile"):
                 self._telemetry.end_span(self.span, record, graph_breaks, error)
+                self._ticket = prompt_export.ended()
             with contained("measure a compile"):
                 context = trace.set_span_in_context(self.span)
                 self._telemetry.metrics.measure(record, context)
@@ -109,8 +111,14 @@ class Report:
         if self._place is not None and self._place.listener is not None:
             with contained("call a listener at the end of a compile"):
                 self._place.listener.ended(self._key, record)
-        with contained("wait for the export of a compile"):
-            prompt_export.wait(record)
+
+    def wait(self) -> None:
+        """Wait for the export of the span, in a process that may be ended any moment.
+
+        Raises:
+            Exception: Of a signal handler of the program.
+        """
+        prompt_export.wait(self._ticket)
 
     def discard(self) -> None:
         """Report that it is over, without a record."""

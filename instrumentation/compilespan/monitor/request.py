@@ -47,7 +47,7 @@ def phase_of_caller() -> Phase | None:
 
 def _is_request_served() -> bool:
     span = trace.get_current_span()
-    if span.is_recording():
+    if getattr(span, "kind", None) is SpanKind.SERVER and not has_ended(span):
         return True
     fastapi: Any = sys.modules.get("fastapi.telemetry")
     return fastapi is not None and fastapi.get_telemetry_data() is not None

@@ -9,7 +9,6 @@ a request is surrounded by it no more.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
+from compilespan.monitor.counts import Counts
 from compilespan.monitor.request import current_request, phase_of_caller
 from compilespan.telemetry.propagation import Parent, parent_for_compile
 
@@ -79,23 +79,6 @@ class Adopter(Protocol):
         """Count a compile that ended inside; ``False`` if it was closed before."""
 
 
-class Seen:
-    """Counts of compiled code that was entered, of calls that no compiled code fits.
-
-    Counted by the C iterators of `compilespan.dynamo.guards`; reading a count consumes it.
-    """
-
-    __slots__ = ("hits", "misses")
-
-    def __init__(self) -> None:
-        self.hits = itertools.count(1)
-        self.misses = itertools.count(1)
-
-    def read(self) -> tuple[int, int]:
-        """Return hits and misses, once."""
-        return next(self.hits) - 1, next(self.misses) - 1
-
-
 class Surroundings:
     """What its opener states for compiles that begin in its context while it is open.
 
@@ -107,7 +90,7 @@ class Surroundings:
 
     __slots__ = (
         *("_is_closed", "_outer", "_pid", "_token"),
-        *("adopter", "component", "listener", "phase", "seen"),
+        *("adopter", "component", "counts", "listener", "phase"),
     )
 
     def __init__(
@@ -117,14 +100,16 @@ class Surroundings:
         phase: Phase | None = None,
         listener: Listener | None = None,
         adopter: Adopter | None = None,
-        seen: Seen | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.component = component
         self.phase = phase
         self.listener = listener
         self.adopter = adopter
         self._outer = current()
-        self.seen: Seen = seen or (self._outer.seen if self._outer is not None else UNSEEN)
+        # Of what surrounds them, if they have none of their own, when they are closed, too.
+        outer = self._outer.counts if self._outer is not None else None
+        self.counts: Counts = counts or outer or Counts()
         self._pid = os.getpid()
         self._is_closed = False
         self._token: Token[Surroundings] | None = None
@@ -153,7 +138,6 @@ class Surroundings:
         """End all of them, in every context that still has them."""
         self._is_closed = True
         self.listener = self.adopter = None
-        self.seen = UNSEEN
         if _surroundings.get(None) is self:  # else others were opened since, and are still there
             undo(self._token)
 
@@ -176,9 +160,6 @@ class Surroundings:
             each = each._outer
         return found
 
-
-UNSEEN = Seen()
-"""Takes the counts that nobody asks for."""
 
 _surroundings: ContextVar[Surroundings] = ContextVar("compilespan")
 

@@ -51,6 +51,7 @@ class Account:
         self._item: WarmupItem | None = None
         self._compiled = Compiled()
         self._limits: dict[int, str | None] = {}
+        self._skipped: dict[int, list[CompileRecord]] = {}
 
     @property
     def totals(self) -> CompileTotals:
@@ -68,6 +69,10 @@ class Account:
     def limit_reason(self, item: WarmupItem) -> str | None:
         """Return the guard at which an item hit the recompile limit, if it did."""
         return self._limits.get(id(item))
+
+    def skipped(self, item: WarmupItem) -> list[CompileRecord]:
+        """Return what Dynamo gave back in an item's calls; the last of it."""
+        return self._skipped.get(id(item), [])
 
     def begun(self, begun: CompileBegun) -> None:
         """Pass on that a compile began."""
@@ -90,6 +95,8 @@ class Account:
             self._item.take(record)
             if record.recompile_limit_hit:
                 self._limits[id(self._item)] = record.recompile_reason
+            if record.skip_reason:
+                self._skipped[id(self._item)] = [record]
         if record.kind != "empty":
             self._compiled.records.append(record)
         if self._listener is not None:

@@ -6,15 +6,16 @@ import contextlib
 import contextvars
 import inspect
 import threading
+import time
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.monitor.surroundings import UNSEEN, Seen
+from compilespan.monitor.counts import UNSEEN, Seen
 from compilespan.warmup.loops import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator
     from concurrent.futures import Executor
 
     from compilespan.monitor.surroundings import Surroundings
@@ -58,6 +59,7 @@ def _run_where_serving_runs(target: WarmupTarget, shape: Shape) -> Any:
 
 
 _ASK_AGAIN_S = 0.05
+_QUIET_S, _LONGEST_QUIET_S = 0.25, 5.0
 
 
 class Ran(NamedTuple):
@@ -74,16 +76,50 @@ class Ran(NamedTuple):
     elsewhere: int
 
 
-def call_watched(target: WarmupTarget, shape: Shape, around: Iterable[Surroundings]) -> Ran:
-    """Run a target once, and count what ran of compiled code inside these surroundings."""
-    seen = Seen()
-    for surroundings in around:
-        surroundings.seen = seen
+def call_watched(
+    target: WarmupTarget, shape: Shape, own: Surroundings, others: Collection[Surroundings]
+) -> Ran:
+    """Run a target once, and count what ran of compiled code.
+
+    A loop that the first call of another target started may be what serves this one, too. So
+    what runs in the surroundings of others counts, unless it also runs while nobody calls.
+
+    Args:
+        target: What is run.
+        shape: With this shape.
+        own: The surroundings of its calls.
+        others: Those of the calls of other targets.
+    """
     before, _ = UNSEEN.read()
-    with compiled_code_watch:
+    with compiled_code_watch, _counted(own) as mine, _counted(*others) as theirs:
+        began = time.monotonic()
         call(target, shape)
+        took_s = time.monotonic() - began
+    ran, shared = Ran(*mine.read(), 0), Ran(*theirs.read(), 0)
+    if others and not ran.hits and shared.hits and not _runs_by_itself(others, took_s):
+        ran = shared
     after, _ = UNSEEN.read()
-    return Ran(*seen.read(), elsewhere=after - before - 1)
+    return ran._replace(elsewhere=after - before - 1)
+
+
+@contextlib.contextmanager
+def _counted(*around: Surroundings) -> Iterator[Seen]:
+    seen = Seen()
+    for each in around:
+        each.counts.seen = seen
+    try:
+        yield seen
+    finally:
+        for each in around:
+            each.counts.seen = UNSEEN
+
+
+def _runs_by_itself(others: Collection[Surroundings], took_s: float) -> bool:
+    """Whether compiled code runs in these surroundings although nobody calls."""
+    with compiled_code_watch, _counted(*others) as seen:
+        time.sleep(min(max(took_s, _QUIET_S), _LONGEST_QUIET_S))
+    hits, _ = seen.read()
+    return hits > 0
 
 
 def _run(target: WarmupTarget, shape: Shape) -> Any:

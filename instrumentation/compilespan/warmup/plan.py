@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
@@ -144,11 +144,18 @@ class WarmupItem:
             span.end(end_time=self._end_ns or now_ns())
 
 
+@runtime_checkable
 class Elsewhere(Protocol):
     """A model that compiles in another process."""
 
     def has_compiled(self) -> bool:
         """Whether that process is known to have compiled or loaded it."""
+
+
+def elsewhere_of(target: WarmupTarget) -> Elsewhere | None:
+    """Return what a target runs in another process, if its ``run`` is a method of such a thing."""
+    found = getattr(target.run, "__self__", None)
+    return found if isinstance(found, Elsewhere) else None
 
 
 Plan = Sequence[tuple[WarmupTarget, WarmupItem]]

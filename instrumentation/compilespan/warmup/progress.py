@@ -34,11 +34,13 @@ class Progress:
         on_item: Callable[[WarmupItem], object],
         on_span: Callable[[Span], object] | None,
         *,
+        verifies: bool,
         contains: tuple[type[BaseException], ...],
     ) -> None:
         self._items = [item for _, item in items]
         self._on_item = on_item
         self._on_span = on_span
+        self._verifies = verifies
         self._contained = contains
         self._lock = fork_safe_lock()
         self._running: WarmupItem | None = None
@@ -106,7 +108,7 @@ class Progress:
             for item in self._items:
                 if item is self._running:
                     item.state, item.error = "failed", why
-                elif item.state == "pending":
+                elif item.state == "pending" or (self._verifies and item.state == "unverified"):
                     item.state = "cancelled"
                 else:
                     continue

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Literal
 
 from compilespan.components.marks import stated
 from compilespan.dynamo.watch import compiled_code_watch
+from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings
 from compilespan.reasons import limit_advice
 from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import Ran, call, call_watched, load
-from compilespan.warmup.plan import WarmupItem, WarmupResult, plan
+from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of, plan
 from compilespan.warmup.progress import Progress
 from compilespan.warmup.wording import (
     NOTHING_ELSEWHERE,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import CompileTotals
     from compilespan.monitor.surroundings import Listener
-    from compilespan.warmup.plan import Elsewhere, Plan, WarmupTarget
+    from compilespan.warmup.plan import Plan, WarmupTarget
 
 OnError = Literal["stop", "continue"]
 
@@ -86,7 +87,6 @@ class Warmup:
         listener: Listener | None = None,
         on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
-        elsewhere: Callable[[WarmupTarget], Elsewhere | None] = lambda _: None,
         contains: tuple[type[BaseException], ...] = (Exception, CancelledError),
     ) -> None:
         """Take a plan.
@@ -99,7 +99,6 @@ class Warmup:
             listener: Is called for the compiles of its calls, in the compiling thread.
             on_span: Gets the span of the warmup when it begins, e.g. to name a job on it.
             go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
-            elsewhere: Returns what a target runs in another process, if it does.
             contains: What a call may raise that fails only its item. In a thread in which no
                 signal handler runs it can be `BaseException`: nobody asks the program to end there.
         """
@@ -107,8 +106,9 @@ class Warmup:
         self._verify_pass = verify
         self._on_error = on_error
         self._go_on = go_on
-        self._elsewhere = elsewhere
-        self._progress = Progress(items, on_item or (lambda _: None), on_span, contains=contains)
+        self._progress = Progress(
+            items, on_item or (lambda _: None), on_span, verifies=verify, contains=contains
+        )
         self._account = Account(listener)
         self._surroundings = Surroundings(phase="warmup", listener=self._account)
         self._of_target: dict[str, Surroundings] = {}
@@ -159,8 +159,12 @@ class Warmup:
             if item.state == "failed" and self._on_error == "stop":
                 return
         for target, item in self._items if self._verify_pass else ():
-            if item.state == "unverified" and self._go_on() and not progress.is_over:
+            if item.state != "unverified" or progress.is_over:
+                continue
+            if self._go_on():
                 self._verify(target, item)
+            else:
+                progress.settle(item, "cancelled")
 
     def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
         last = Compiled()
@@ -197,10 +201,11 @@ class Warmup:
         """Settle an item by a call in which nothing may compile and compiled code has to run."""
         ran = Ran(0, 0, 0)
         with self._one_call(target, item) as compiled:
-            ran = call_watched(target, item.shape, self._of_target.values())
+            others = [each for name, each in self._of_target.items() if name != target.name]
+            ran = call_watched(target, item.shape, self._of_target[target.name], others)
         if item.state == "failed":
             return
-        elsewhere = self._elsewhere(target)
+        elsewhere = elsewhere_of(target)
         if compiled:
             why = f"compiled again in the verify pass{why_again(compiled.records)}"
             self._progress.settle(item, "unstable", why)
@@ -210,12 +215,17 @@ class Warmup:
             self._progress.settle(item, "unverified", NOTHING_ELSEWHERE)
         elif ran.misses:
             self._progress.settle(item, "eager", misfit(self._account.limit_reason(item)))
+        elif ran.hits and compiled_code_watch.knows_no_graph:
+            self._progress.settle(
+                item, "eager", f"Dynamo made no graph of it{why_again(self._account.skipped(item))}"
+            )
         elif ran.hits:
             self._progress.settle(item, "warm")
         elif reason := cannot_see(compiled_code_watch.unseen):
             self._progress.settle(item, "unverified", reason)
         else:
-            self._progress.settle(item, "eager", never_compiled(ran.elsewhere))
+            skipped = self._account.skipped(item)
+            self._progress.settle(item, "eager", never_compiled(ran.elsewhere, skipped))
 
     @contextmanager
     def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[Compiled]:
@@ -224,7 +234,8 @@ class Warmup:
         around = self._of_target.get(target.name)
         if around is None:
             component = stated(is_encoder=target.is_encoder)
-            around = self._of_target[target.name] = Surroundings(component=component)
+            around = Surroundings(component=component, counts=Counts())
+            self._of_target[target.name] = around
         with (
             around.again(),
             self._account.of(item) as compiled,

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.ledger.ledger import get_ledger
 from compilespan.reasons import advice, limit_advice
 
 if TYPE_CHECKING:
@@ -39,18 +38,18 @@ def cannot_see(loads: Collection[str]) -> str | None:
     return None
 
 
-def never_compiled(elsewhere: int) -> str:
+def never_compiled(elsewhere: int, skipped: Sequence[CompileRecord]) -> str:
     """Return why no compiled code ran for an item.
 
     Args:
         elsewhere: How often compiled code ran meanwhile in other threads and tasks.
+        skipped: What Dynamo gave back in the item's calls.
     """
     if elsewhere:
         return (
             "no compiled code ran in its call, but in another thread: give the target that "
             "thread's executor"
         )
-    skipped = [record for record in get_ledger().records() if record.skip_reason]
     if skipped:
         return f"no compiled code ran: {skipped[-1].name} runs eager{why_again(skipped[-1:])}"
     return NEVER_COMPILED
@@ -62,13 +61,12 @@ def misfit(reason: str | None) -> str:
     Args:
         reason: The guard at which Dynamo's recompile limit was hit for it, if that is known.
     """
-    hits = [record for record in get_ledger().records() if record.recompile_limit_hit]
-    if reason is None and not hits:
+    if reason is None:
         return (
-            "nothing that is compiled fits it, and nothing was compiled: "
-            "torch.compiler.set_stance or torch._dynamo.run keeps torch from it"
+            "nothing that is compiled fits it, and nothing was compiled: it is over Dynamo's "
+            "recompile limit, or torch.compiler.set_stance or torch._dynamo.run keeps torch from it"
         )
-    return limit_advice(reason or hits[-1].recompile_reason)
+    return limit_advice(reason)
 
 
 def warnings_of(items: Sequence[WarmupItem]) -> list[str]:

@@ -11,7 +11,6 @@ from opentelemetry import trace
 from compilespan import semconv
 from compilespan.warmup.warmup import Warmup
 from compilespan_service.warmups.deadlines import Deadlines
-from compilespan_service.warmups.targets import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +71,6 @@ class Execution:
             on_item=self._item_changed,
             on_span=self._name_job,
             go_on=lambda: owner.go_on(job),
-            elsewhere=elsewhere,
             contains=(BaseException,),
         )
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _SETTLE_S = 0.3
 """So long after an answer the other process may still write what it compiled for it."""
+_WAIT_S = 600.0
+"""How long an item waits for a compile that goes on behind the answer."""
 _CONNECT_S = 10.0
 _MAX_TEXT = 48
 _KEYS = frozenset({"path", "method", "json", "headers", "shape"})
@@ -140,10 +142,16 @@ class HttpTarget:
             return
         with _Listening(directory) as listening:
             self._send(request)
-        self._has_compiled |= listening.has_compiled
+        self._has_compiled = listening.has_compiled
+        if listening.compiling:
+            msg = (
+                f"the server still compiles {listening.compiling[0]} "
+                f"{_WAIT_S:.0f} s after it answered; see what holds it up"
+            )
+            raise HttpTargetError(msg)
 
     def has_compiled(self) -> bool:
-        """Whether the server was seen to compile or load a model."""
+        """Whether a process that lives was seen to compile or load a model."""
         return self._has_compiled
 
     def _send(self, request: Mapping[str, Any]) -> None:
@@ -170,7 +178,9 @@ class _Listening:
         self._state = StateDirectory(directory)
         self._listener = resolve().listener
         self.has_compiled = False
-        """Whether any of them compiled or loaded something, ever."""
+        """Whether any that lives compiled or loaded something, ever."""
+        self.compiling: list[str] = []
+        """Names of what compiles now."""
         own = get_ledger().journal
         self._own = own.path if own is not None else None
         self._taken = {journal.path: journal.record_count for journal in self._others()}
@@ -187,6 +197,10 @@ class _Listening:
         self._thread.join()
         time.sleep(_SETTLE_S)
         self._look()
+        deadline = time.monotonic() + _WAIT_S
+        while self.compiling and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            self._look()
 
     def _others(self) -> list[ProcessJournal]:
         return [each for each in self._state.processes() if each.path != self._own]
@@ -198,11 +212,15 @@ class _Listening:
     def _look(self) -> None:
         if self._listener is None:
             return
+        self.has_compiled = False
+        self.compiling = []
         for journal in self._others():
+            is_running = journal.is_running
             row = journal.builder.build().total
-            self.has_compiled |= bool(row.compiles - row.skipped + row.loads)
+            self.has_compiled |= is_running and bool(row.compiles - row.skipped + row.loads)
             pid = int(journal.process["pid"])
-            for begun in journal.in_progress if journal.is_running else ():
+            for begun in journal.in_progress if is_running else ():
+                self.compiling.append(begun.name)
                 key = (str(journal.path), begun.start_ns)
                 if key not in self._begun:
                     self._begun.add(key)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from compilespan.warmup.plan import plan
+from compilespan.warmup.plan import elsewhere_of, plan
 from compilespan_service.door.problems import ProblemError
-from compilespan_service.warmups.targets import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ class Plans:
     @property
     def warms_others(self) -> bool:
         """Whether a target is a server in another process."""
-        return any(elsewhere(target) is not None for target in self._targets)
+        return any(elsewhere_of(target) is not None for target in self._targets)
 
     def todo(self, request: WarmupRequest) -> Plan:
         """Return fresh items for what a request asks for that is not warm yet, or for all of it.

@@ -46,12 +46,6 @@ def checked(returned: Any) -> list[WarmupTarget]:
     return targets
 
 
-def elsewhere(target: WarmupTarget) -> HttpTarget | None:
-    """Return the server in another process that the target warms, if it does."""
-    found = getattr(target.run, "__self__", None)
-    return found if isinstance(found, HttpTarget) else None
-
-
 def _check(target: WarmupTarget) -> None:
     name = target.name
     if not isinstance(name, str) or semconv.name(name) != name or not name:
