@@ -12,7 +12,7 @@ from compilespan_service.settings import Settings
 TARGET = Path(__file__).parent / "http.md"
 HEAD = """# HTTP reference
 
-Generated from the service's OpenAPI document (`/openapi.json`, to be looked at on `/docs`) by
+Generated from the service's OpenAPI document (`/openapi.json`) by
 `docs/generate_http.py`. Errors are problem documents (RFC 9457): `type` is
 `urn:compilespan:problem:` and the word in brackets.
 """

@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from compilespan import WarmupTarget
-from compilespan_service.app import warmup_router
+from compilespan_service import warmup_router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from compilespan_service.warmups.targets import HttpTarget
+from compilespan_service import HttpTarget
 
 
 def targets() -> list[HttpTarget]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from compilespan import warm
-from compilespan_service.warmups import http_target
+from compilespan_service.warmups import listening
 from compilespan_service.warmups.http_target import HttpTarget
 from compilespan_service.warmups.targets import TargetsError, checked
 
@@ -110,7 +110,7 @@ sys.stdin.readline()
 def test_a_compile_behind_the_answer_is_waited_for(
     url, tmp_path, monkeypatch, lasts_s, state, compiles
 ):
-    monkeypatch.setattr(http_target, "_WAIT_S", 5.0)
+    monkeypatch.setattr(listening, "LONGEST_S", 5.0)
     process = subprocess.Popen(
         [sys.executable, "-c", COMPILING, str(lasts_s)],
         env={**os.environ, "COMPILESPAN_STATE_DIR": str(tmp_path)},

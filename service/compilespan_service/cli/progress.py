@@ -142,7 +142,7 @@ class Progress:
             f"  totals   {self._address}/totals\n"
             f"  job      {self._address}/warmup\n"
             f"  ready    {self._address}/readyz\n"
-            f"  API      {self._address}/docs\n"
+            f"  API      {self._address}/openapi.json\n"
             "  (Ctrl+C ends it)",
             soft_wrap=True,
         )

@@ -13,7 +13,6 @@ same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both see.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,24 +21,15 @@ import httpx
 from opentelemetry import propagate
 
 from compilespan import WarmupTarget, get_ledger
-from compilespan.journal.directory import StateDirectory
-from compilespan.ledger.active import CompileBegun
-from compilespan.monitor.surroundings import resolve
 from compilespan.telemetry.propagation import warmup_context
+from compilespan_service.warmups import listening
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Self
-
-    from compilespan.journal.reader import ProcessJournal
     from compilespan.warmup.plan import JsonScalar, Shape
 
 _POLL_S = 0.25
-_SETTLE_S = 0.3
-"""So long after an answer the other process may still write what it compiled for it."""
-_WAIT_S = 600.0
-"""How long an item waits for a compile that goes on behind the answer."""
 _CONNECT_S = 10.0
 _MAX_TEXT = 48
 _KEYS = frozenset({"path", "method", "json", "headers", "shape"})
@@ -140,13 +130,13 @@ class HttpTarget:
         if directory is None:
             self._send(request)
             return
-        with _Listening(directory) as listening:
+        with listening.Listening(directory) as heard:
             self._send(request)
-        self._has_compiled = listening.has_compiled
-        if listening.compiling:
+        self._has_compiled = heard.has_compiled
+        if heard.compiling:
             msg = (
-                f"the server still compiles {listening.compiling[0]} "
-                f"{_WAIT_S:.0f} s after it answered; see what holds it up"
+                f"the server still compiles {heard.compiling[0]} "
+                f"{listening.LONGEST_S:.0f} s after it answered; see what holds it up"
             )
             raise HttpTargetError(msg)
 
@@ -169,77 +159,6 @@ class HttpTarget:
         if response.is_error:
             msg = f"{method} {url} answered {response.status_code}: {response.text[:300]}"
             raise HttpTargetError(msg)
-
-
-class _Listening:
-    """Reports to the warmup what other processes of a state directory compile meanwhile."""
-
-    def __init__(self, directory: Path) -> None:
-        self._state = StateDirectory(directory)
-        self._listener = resolve().listener
-        self.has_compiled = False
-        """Whether any that lives compiled or loaded something, ever."""
-        self.compiling: list[str] = []
-        """Names of what compiles now."""
-        own = get_ledger().journal
-        self._own = own.path if own is not None else None
-        self._taken = {journal.path: journal.record_count for journal in self._others()}
-        self._begun: set[tuple[str, int]] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="compilespan-http", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        time.sleep(_SETTLE_S)
-        self._look()
-        deadline = time.monotonic() + _WAIT_S
-        while self.compiling and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-            self._look()
-
-    def _others(self) -> list[ProcessJournal]:
-        return [each for each in self._state.processes() if each.path != self._own]
-
-    def _follow(self) -> None:
-        while not self._over.wait(_POLL_S):
-            self._look()
-
-    def _look(self) -> None:
-        if self._listener is None:
-            return
-        self.has_compiled = False
-        self.compiling = []
-        for journal in self._others():
-            is_running = journal.is_running
-            row = journal.builder.build().total
-            self.has_compiled |= is_running and bool(row.compiles - row.skipped + row.loads)
-            pid = int(journal.process["pid"])
-            for begun in journal.in_progress if is_running else ():
-                self.compiling.append(begun.name)
-                key = (str(journal.path), begun.start_ns)
-                if key not in self._begun:
-                    self._begun.add(key)
-                    number = _key(pid, begun.start_ns)
-                    self._listener.begun(
-                        CompileBegun(number, begun.name, begun.component, begun.start_ns, 0)
-                    )
-            new = journal.record_count - self._taken.get(journal.path, 0)
-            self._taken[journal.path] = journal.record_count
-            for record in journal.records[-new:] if new else ():
-                number = _key(pid, record.start_ns)
-                for event in record.events:
-                    self._listener.happened(number, event)
-                self._listener.ended(number, record)
-
-
-def _key(pid: int, start_ns: int) -> int:
-    """Tell a compile of another process from all others of a job."""
-    return hash((pid, start_ns)) & 0x7FFF_FFFF
 
 
 def _with_shapes(
