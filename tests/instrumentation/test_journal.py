@@ -20,6 +20,15 @@ from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
 from support import record
 
+HEADER = {
+    "type": "process",
+    "format": 1,
+    "instance": "i",
+    "pid": 1,
+    "started_ns": 1,
+    "versions": {"python": "3.11"},
+}
+
 
 def add(**changes):
     ledger = get_ledger()
@@ -44,8 +53,9 @@ def test_what_is_written_is_read_back(tmp_path):
     journal = open_journal(tmp_path)
     add(name="x", start_ns=time.time_ns())
     mark_ready()
-    journal.note("job", {"id": "1", "state": "running"})
-    journal.note("job", {"id": "1", "state": "succeeded"})
+    job = {"id": "1", "state": "failed", "elapsed_s": 1.5}
+    journal.note("job", {**job, "state": "timed_out"})
+    journal.note("job", job)
     journal.close("test")
     get_ledger().journal = None
     (process,) = StateDirectory(tmp_path).processes()
@@ -54,7 +64,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [each.name for each in process.records] == ["x"]
     assert process.builder.build() == get_ledger().totals()
     assert process.ready_after_s == get_ledger().readiness.after_s
-    assert process.jobs == [{"id": "1", "state": "succeeded"}]
+    assert process.jobs == [job]
     assert (process.exit_reason, process.is_complete, process.is_running) == ("test", True, False)
 
 
@@ -80,7 +90,7 @@ def test_a_file_is_readable_while_it_is_written(tmp_path):
 
 def test_a_torn_last_line_is_left_for_the_next_time(tmp_path):
     path = tmp_path / "x.jsonl"
-    header = json.dumps({"type": "process", "format": 1, "instance": "i", "pid": 1})
+    header = json.dumps(HEADER)
     line = json.dumps({"type": "end", "key": 1, "record": record().to_json()})
     path.write_text(f"{header}\n{line[:40]}")
     reader = ProcessJournal(path)
@@ -94,7 +104,7 @@ def test_a_torn_last_line_is_left_for_the_next_time(tmp_path):
 )
 def test_an_unreadable_line_is_passed_over_and_said(tmp_path, line):
     path = tmp_path / "x.jsonl"
-    header = json.dumps({"type": "process", "format": 1, "instance": "i", "pid": 1})
+    header = json.dumps(HEADER)
     good = json.dumps({"type": "end", "key": 1, "record": record().to_json()})
     path.write_text(f"{header}\n{line}\n{good}\n")
     reader = ProcessJournal(path).refresh()

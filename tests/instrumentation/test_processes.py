@@ -371,10 +371,13 @@ class TestJournalOpens:
         assert opened == []
 
 
+WHO = {"instance": "x", "pid": 1, "started_ns": 1, "versions": {}}
+
+
 def journal_of(directory, **process):
     """Write a journal with a compile that has no end."""
     path = directory / "20200101T000000-x-1.jsonl"
-    header = {"type": "process", "format": 1, "instance": "x", "started_ns": 1, **process}
+    header = {"type": "process", "format": 1, **WHO, **process}
     begun = {"type": "begin", "key": 1, "name": "a", "component": "other", "start_ns": 1}
     path.write_text(f"{json.dumps(header)}\n{json.dumps(begun)}\n")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -43,6 +44,18 @@ def discard(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@functools.lru_cache(maxsize=64)
+def _complain(directory: Path, name: str) -> None:
+    """Log once for a file that it is not read completely, and why totals are then incomplete."""
+    _logger.warning(
+        "compilespan: %s/%s is not read completely: it is cut off or damaged, or no process of "
+        "this version wrote it. What the totals lack of it is not known; logging at DEBUG says "
+        "why, and which other files are skipped.",
+        directory,
+        name,
+    )
+
+
 def _base() -> Path:
     return Path(tempfile.gettempdir())
 
@@ -59,16 +72,27 @@ class StateDirectory:
         self.directory = Path(directory)
         self._files: dict[Path, ProcessJournal] = {}
 
-    def processes(self, instance: str | None = None) -> list[ProcessJournal]:
-        """Return the processes that wrote here, oldest first; those of one instance if named."""
-        paths = journals(self.directory)
+    def processes(self, *instances: str) -> list[ProcessJournal]:
+        """Return the processes that wrote here, oldest first.
+
+        Args:
+            instances: Read only the files of these, known by their names; by default all.
+        """
+        paths = journals(self.directory, *instances)
         self._files = {path: self._files.get(path) or ProcessJournal(path) for path in paths}
         found = [journal.refresh() for journal in self._files.values()]
-        return [
-            journal
-            for journal in found
-            if journal.process and instance in (None, journal.process["instance"])
-        ]
+        if bad := next((journal for journal in found if not journal.is_complete), None):
+            _complain(self.directory, bad.path.name)
+        return [journal for journal in found if journal.process]
+
+    def living_instances(self) -> set[str]:
+        """Return the instances whose processes write here now; of each file one line is read."""
+        found = {path: first_line(path) for path in journals(self.directory)}
+        return {
+            str(process["instance"])
+            for path, process in found.items()
+            if process and is_written(path, process)
+        }
 
     def interrupted(self) -> list[tuple[ProcessJournal, Begun]]:
         """Return what was compiling when its process died, oldest first."""

@@ -1,46 +1,105 @@
-"""The files of a state directory: which of them are journals, and which are old enough to go."""
+"""The files of a state directory: which of them are journals, how they are opened, which may go.
+
+The directory may be anybody's: files of other names are left alone, and what bears a journal's name
+is opened only if it is a regular file: no link is followed, no pipe waited for.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import re
-from typing import TYPE_CHECKING, Any
+import stat
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from compilespan.journal.lines import LineError, parsed
 from compilespan.journal.locks import is_written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUFFIX = ".jsonl"
 MAX_FILES = 256
 """Files that a directory keeps; the oldest whose writers are gone are deleted."""
 
-_NAME = re.compile(r"\d{8}T\d{6}-[^/]+-\d+\.jsonl")
+_NAME = re.compile(r"(?P<started>\d{8}T\d{6})-(?P<instance>[\w.-]+)-(?P<pid>\d+)\.jsonl")
 _MAX_FIRST_LINE = 65_536
+# Names that are missing on Windows are no flags there.
+_SAFE = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-def journals(directory: Path) -> list[Path]:
-    """Return the journals of a directory, oldest first; other files are left alone."""
+class JournalName(NamedTuple):
+    """What the name of a journal says.
+
+    Attributes:
+        started: When its process began, ``YYYYMMDDTHHMMSS`` in UTC.
+        instance: Of the process, with letters that a file name takes.
+        pid: Of the process.
+    """
+
+    started: str
+    instance: str
+    pid: int
+
+    @classmethod
+    def of(cls, path: Path) -> JournalName | None:
+        """Return what a file's name says; ``None`` if it is no journal's."""
+        found = _NAME.fullmatch(path.name)
+        return cls(found["started"], found["instance"], int(found["pid"])) if found else None
+
+    def __str__(self) -> str:
+        """Return the file's name."""
+        return f"{self.started}-{self.instance}-{self.pid}.jsonl"
+
+
+def in_file_name(instance: str) -> str:
+    """Return an instance's id as it stands in the names of its journals."""
+    return re.sub(r"[^\w.-]", "_", instance, flags=re.ASCII)[:100]
+
+
+def journals(directory: Path, *instances: str) -> list[Path]:
+    """Return the journals of a directory, oldest first; those of some instances if any is named."""
+    wanted = set(map(in_file_name, instances))
     try:
-        return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
+        found = [(JournalName.of(path), path) for path in directory.iterdir()]
     except OSError:
         return []
+    return sorted(path for name, path in found if name and (not wanted or name.instance in wanted))
+
+
+def open_to_read(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """Open a journal of whichever process.
+
+    Raises:
+        OSError: It is not there, a link, or no regular file.
+    """
+    descriptor = os.open(path, flags | _SAFE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        msg = f"{path} is no regular file"
+        raise OSError(msg)
+    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "ab")
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that is this user's alone; for ``open(..., opener=private)``."""
+    return os.open(path, flags | _SAFE, mode=0o600)
 
 
 def prune(directory: Path, keep: int = MAX_FILES) -> None:
-    """Delete the oldest journals beyond ``keep`` whose writers are gone."""
+    """Delete the oldest journals beyond ``keep`` whose writers are gone; nothing else."""
     for path in journals(directory)[:-keep]:
-        if not is_written(path, first_line(path)):
-            with contextlib.suppress(OSError):
+        process = first_line(path)
+        with contextlib.suppress(OSError):
+            is_ours = process or path.lstat().st_size == 0  # it died before its first line
+            if is_ours and not is_written(path, process):
                 path.unlink()
 
 
 def first_line(path: Path) -> dict[str, Any]:
     """Return the first line of a journal, which says who writes it; empty if it has none."""
     try:
-        with path.open("rb") as file:
-            values = json.loads(file.readline(_MAX_FIRST_LINE))
-    except (OSError, ValueError, RecursionError):
+        with open_to_read(path) as file:
+            line_type, values = parsed(file.readline(_MAX_FIRST_LINE))
+    except (OSError, LineError):
         return {}
-    return values if isinstance(values, dict) else {}
+    return values if line_type == "process" else {}

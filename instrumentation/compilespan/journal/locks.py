@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from compilespan.process import is_alive, now_ns
 
@@ -23,7 +23,7 @@ STALE_S = 24 * 3600.0
 """A writer whose life cannot be known otherwise counts as alive for so long after its last line."""
 
 
-def lock(file: io.IOBase) -> bool | None:
+def lock(file: io.IOBase | BinaryIO) -> bool | None:
     """Take the lock that shows that a journal's process lives.
 
     Returns:
@@ -46,7 +46,9 @@ def is_locked(path: Path) -> bool | None:
     if fcntl is None:
         return None
     try:
-        with path.open("rb") as file:
+        # Not through a link, and without waiting for a pipe's writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

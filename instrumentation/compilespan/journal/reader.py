@@ -8,8 +8,9 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compilespan.journal.files import open_to_read
+from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written, lock, set_times
-from compilespan.journal.writer import FORMAT
 from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.totals import TotalsBuilder
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("compilespan")
 
 _MAX_RECORDS = 4096
+_MAX_JOBS = 64
+_MAX_BEGUN = 4096
+_MAX_PARTS = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class ProcessJournal:
         self.record_count = 0
         """How many it ever wrote."""
         self.ready_after_s: float | None = None
-        self.jobs: list[dict[str, Any]] = []
+        self._jobs: dict[str, dict[str, Any]] = {}
         self.startup: dict[str, Any] | None = None
         """Ids of its ``startup`` span, where it has one."""
         self.startup_s: dict[str, float] = {}
@@ -75,22 +79,30 @@ class ProcessJournal:
         self.is_complete = True
         """``False`` where lines were left out, by the writer's cap or as unreadable."""
         self._offset = 0
+        self._is_refused = False
         self._begun: dict[int, dict[str, Any]] = {}
 
     def refresh(self) -> ProcessJournal:
         """Read what was written since; a torn last line is left for the next time."""
         try:
-            with self.path.open("rb") as file:
+            with open_to_read(self.path) as file:
                 file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while not self._is_refused and (line := file.readline(MAX_LINE_BYTES)):
+                    if line.endswith(b"\n"):
+                        self._line(line)
+                    elif len(line) < MAX_LINE_BYTES:
                         break
+                    else:
+                        self._refuse("a line is longer than any that is written")
                     self._offset += len(line)
-                    self._line(line)
         except OSError as error:
-            self.is_complete = False
-            _logger.debug("compilespan: %s cannot be read: %s", self.path, error)
+            self._skip(error)
         return self
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """The last 64 warmup jobs that ended, in order."""
+        return list(self._jobs.values())
 
     @property
     def is_running(self) -> bool:
@@ -127,23 +139,40 @@ class ProcessJournal:
 
     def _line(self, line: bytes) -> None:
         try:
-            values = json.loads(line)
-            take = self._TAKE.get(values.pop("type"))
+            line_type, values = parsed(line)
+            if not self.process and line_type != "process":
+                self._refuse("it does not begin with who writes it")
+                return
+            take = self._TAKE.get(line_type)
             if take is not None:  # else of a newer version
                 take(self, values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self.is_complete = False
-            _logger.debug("compilespan: unreadable line in %s: %r", self.path, error)
+        except FormatError as error:
+            self._refuse(error)
+        except ValueError as error:  # a record may contradict itself
+            self._skip(error)
+
+    def _refuse(self, why: object) -> None:
+        """Read no more of this file."""
+        self._is_refused = True
+        self._skip(why)
+
+    def _skip(self, why: object) -> None:
+        """Note that something is left out."""
+        if self.is_complete:
+            _logger.debug("compilespan: %s is not read completely: %s", self.path, why)
+        self.is_complete = False
 
     def _process(self, values: dict[str, Any]) -> None:
-        self.is_complete &= values["format"] == FORMAT
-        self.process = values
+        if not self.process:
+            self.process = values
 
     def _begin(self, values: dict[str, Any]) -> None:
-        self._begun[values["key"]] = values
+        if len(self._begun) < _MAX_BEGUN:
+            self._begun[values["key"]] = values
 
     def _progress(self, values: dict[str, Any]) -> None:
-        self._begun[values["key"]]["graphs"] = values["graphs"]
+        if begun := self._begun.get(values["key"]):
+            begun["graphs"] = values["graphs"]
 
     def _end(self, values: dict[str, Any]) -> None:
         self._begun.pop(values["key"], None)
@@ -162,15 +191,19 @@ class ProcessJournal:
         self.startup = values
 
     def _startup_phase(self, values: dict[str, Any]) -> None:
-        self.startup_s[values["phase"]] = values["seconds"]
-        self.startup_phases.append(values)
+        if values["phase"] in self.startup_s or len(self.startup_s) < _MAX_PARTS:
+            self.startup_s[values["phase"]] = values["seconds"]
+        if len(self.startup_phases) < _MAX_PARTS:
+            self.startup_phases.append(values)
 
     def _job(self, values: dict[str, Any]) -> None:
-        self.jobs = [job for job in self.jobs if job.get("id") != values.get("id")]
-        self.jobs.append(values)
+        self._jobs[values["id"]] = values
+        while len(self._jobs) > _MAX_JOBS:
+            del self._jobs[next(iter(self._jobs))]
 
     def _dropped(self, values: dict[str, Any]) -> None:
-        self.dropped[values["signal"]] = values["count"]
+        if values["signal"] in self.dropped or len(self.dropped) < _MAX_PARTS:
+            self.dropped[values["signal"]] = values["count"]
 
     def _exit(self, values: dict[str, Any]) -> None:
         self.exit_reason = values["reason"]
@@ -202,7 +235,7 @@ def append(process: ProcessJournal, line_type: str) -> bool:
 
     The file's modification time stays: it says how long the process lived.
     """
-    with process.path.open("ab") as file:
+    with open_to_read(process.path, os.O_WRONLY | os.O_APPEND) as file:
         stat = os.fstat(file.fileno())
         if lock(file) is False:
             return False

@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from compilespan.journal.files import SUFFIX, prune
+from compilespan.journal.files import JournalName, in_file_name, private, prune
+from compilespan.journal.lines import FORMAT
 from compilespan.journal.locks import lock, touch
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Part, Ready
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from compilespan.ledger.subscription import Subscription
 
 STATE_DIR = "COMPILESPAN_STATE_DIR"
-FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 """A file ends here with a line that says so; readers then call the totals incomplete."""
 BEAT_S = 1.0
@@ -60,7 +60,8 @@ class Journal:
         """
         started = time.strftime("%Y%m%dT%H%M%S", time.gmtime(ledger.readiness.since_ns / 1e9))
         self.directory = directory
-        self.path = directory / f"{started}-{instance_id()}-{os.getpid()}{SUFFIX}"
+        name = JournalName(started, in_file_name(instance_id()), os.getpid())
+        self.path = directory / str(name)
         self._ledger = ledger
         self._file: io.FileIO | None = None
         self._graphs: dict[int, int] = {}
@@ -105,7 +106,7 @@ class Journal:
     def _open(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._file = io.FileIO(self.path, "ab")
+            self._file = io.FileIO(self.path, "ab", opener=private)
             is_locked = lock(self._file)
             self._write("process", {**_process(self._ledger), "is_locked": is_locked})
             prune(self.directory)

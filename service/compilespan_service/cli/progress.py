@@ -43,7 +43,6 @@ class Progress:
     def start(self) -> None:
         """Say hello and begin to follow."""
         self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
-        self._tell_interrupted()
         self._thread.start()
 
     def stop(self) -> None:
@@ -52,6 +51,7 @@ class Progress:
         self._thread.join(1.0)
 
     def _run(self) -> None:
+        self._tell_interrupted()  # reads the journals of all starts
         while not self._stopping.wait(_REFRESH_S):
             self._step()
         self._tell_news()

@@ -68,11 +68,11 @@ class Instance:
             return []
         if self._state is None or self._state.directory != journal.directory:
             self._state = StateDirectory(journal.directory)
-        found = [each for each in self._state.processes() if each.path != journal.path]
         instances = {instance_id()}
         if self._all_starts():
-            instances |= {each.process["instance"] for each in found if each.is_running}
-        return [each for each in found if each.process["instance"] in instances]
+            instances |= self._state.living_instances()
+        found = self._state.processes(*instances)
+        return [each for each in found if each.path != journal.path]
 
     @contextmanager
     def _servers(self) -> Iterator[list[ProcessJournal]]:

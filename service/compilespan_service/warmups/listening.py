@@ -57,7 +57,9 @@ class Listening:
             self._look()
 
     def _others(self) -> list[ProcessJournal]:
-        return [each for each in self._state.processes() if each.path != self._own]
+        living = self._state.living_instances()
+        found = self._state.processes(*living) if living else []
+        return [each for each in found if each.path != self._own]
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_S):
