@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, cost, liveness, nesting
+from benchmarks import accuracy, cost, liveness, nesting, startup
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = {
@@ -22,6 +22,7 @@ SUITES = {
     "beside": cost.beside_torchs_own,
     "growth": cost.growth,
     "liveness": liveness.main,
+    "startup": startup.main,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from contextlib import asynccontextmanager
 from inspect import signature
@@ -17,7 +18,6 @@ from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
 from compilespan_service.door.security import Guard, own_names, token_digest
 from compilespan_service.reading.accounts import Accounts
-from compilespan_service.reading.exposition import Exposition
 from compilespan_service.reading.history import History
 from compilespan_service.reading.instance import Instance
 from compilespan_service.routes import (
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from fastapi import params
 
     from compilespan import WarmupTarget
+    from compilespan_service.reading.exposition import Exposition
+    from compilespan_service.warmups.book import JobBook
 
 # The loader holds the GIL while it imports torch; so long the server gets to open its port.
 _LOAD_AFTER_S = 0.05
@@ -169,6 +171,18 @@ def _router(
     return router
 
 
+def _exposition(instance: Instance, jobs: JobBook) -> Callable[[], Exposition]:
+    """Return what makes the exposition at the first scrape: the port does not wait for it."""
+
+    @functools.cache
+    def made() -> Exposition:
+        from compilespan_service.reading.exposition import Exposition  # noqa: PLC0415  # see above
+
+        return Exposition(instance, jobs)
+
+    return made
+
+
 def begin(runner: Runner) -> None:
     """Begin to load, and to report earlier starts that died: reading them may take a while."""
     runner.start()
@@ -205,7 +219,6 @@ def attach(
     router.include_router(warmup.routes(runner, instance, guarded))
     router.include_router(jobs.routes(runner, instance, guarded))
     router.include_router(events.routes(runner, guarded))
-    exposition = Exposition(instance, runner.jobs)
-    router.include_router(metrics.routes(exposition, guarded))
+    router.include_router(metrics.routes(_exposition(instance, runner.jobs), guarded))
     router.include_router(totals.routes(accounts, guarded))
     router.include_router(compiles.routes(accounts, History(), guarded))

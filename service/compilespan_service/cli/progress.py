@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from compilespan_service.cli.tables import STYLES, cost_table, duration, worded
 from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from pathlib import Path
 
@@ -29,30 +29,28 @@ _PLAIN_EVERY_S = 10.0
 
 
 class Progress:
-    """Follows the runner from a thread: live on a terminal, as lines elsewhere."""
+    """Follows the runner: live on a terminal, as lines elsewhere."""
 
-    def __init__(self, console: Console, runner: Runner, address: str, directory: Path) -> None:
+    def __init__(
+        self,
+        console: Console,
+        runner: Runner,
+        address: str,
+        directory: Path,
+        over: threading.Event,
+    ) -> None:
         self._console = console
         self._runner = runner
         self._address = address
         self._directory = directory
+        self._over = over
         self._told: Job | str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="compilespan-progress", daemon=True)
 
-    def start(self) -> None:
-        """Say hello and begin to follow."""
+    def follow(self) -> None:
+        """Say hello and follow, in this thread, until it is over."""
         self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stopping.set()
-        self._thread.join(1.0)
-
-    def _run(self) -> None:
         self._tell_interrupted()  # reads the journals of all starts
-        while not self._stopping.wait(_REFRESH_S):
+        while not self._over.wait(_REFRESH_S):
             self._step()
         self._tell_news()
 
@@ -86,13 +84,13 @@ class Progress:
         """Show a line that lives while ``going_on()`` holds."""
         if not self._console.is_terminal:
             said_s = 0.0
-            while going_on() and not self._stopping.wait(_REFRESH_S):
+            while going_on() and not self._over.wait(_REFRESH_S):
                 if time.monotonic() - said_s >= _PLAIN_EVERY_S:
                     said_s = time.monotonic()
                     self._console.print(line().plain)
             return
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
-            while going_on() and not self._stopping.wait(_REFRESH_S):
+            while going_on() and not self._over.wait(_REFRESH_S):
                 live.update(line())
 
     def _loading_line(self) -> Text:

@@ -7,18 +7,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import typer
 import uvicorn
 from pydantic import ValidationError
-from rich.console import Console
 
 from compilespan import get_ledger
 from compilespan.journal.directory import discard
 from compilespan.sdk import Providers, configure
 from compilespan_service.app import create_app
-from compilespan_service.cli.progress import Progress
 from compilespan_service.door.security import TokenError, is_loopback, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
@@ -26,6 +25,8 @@ from compilespan_service.warmups.loader import DEMO, SpecError, check_spec, find
 from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastapi import FastAPI
 
     from compilespan_service.warmups.targets import Factory
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
+_LOOK_AGAIN_S = 0.01
 _BACKLOG = 2048
 
 
@@ -69,7 +71,6 @@ def run_server(
     except SpecError as error:
         typer.echo(f"compilespan: {error}", err=True)
         raise typer.Exit(EXIT_USAGE) from error
-    console = Console(highlight=False)
     runner = Runner(find, settings.policy, end_process=end)
     app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
     listener = _listen(host, port)
@@ -86,15 +87,22 @@ def run_server(
     directory = open_state(settings.state_dir)
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
-    progress = Progress(console, runner, address, directory)
-    progress.start()
+    over = threading.Event()
+    shown = threading.Thread(
+        target=_show,
+        args=(server, runner, address, directory, over),
+        name="compilespan-progress",
+        daemon=True,
+    )
+    shown.start()
     # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: None)
     if hasattr(signal, "SIGHUP"):  # what a terminal that closes sends
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server.run(sockets=[listener])
-    progress.stop()
+    over.set()
+    shown.join(1.0)
     if (journal := get_ledger().journal) is not None:
         journal.close("failed" if code else "shutdown")
     providers.shutdown(_FLUSH_S)
@@ -103,6 +111,19 @@ def run_server(
     sys.stderr.flush()
     # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
     os._exit(code)
+
+
+def _show(
+    server: uvicorn.Server, runner: Runner, address: str, directory: Path, over: threading.Event
+) -> None:
+    """Show what happens once the port is served: what draws it takes a while to import."""
+    while not server.started and not over.wait(_LOOK_AGAIN_S):
+        pass
+    from rich.console import Console  # noqa: PLC0415  # see above
+
+    from compilespan_service.cli.progress import Progress  # noqa: PLC0415
+
+    Progress(Console(highlight=False), runner, address, directory, over).follow()
 
 
 def _app(settings: Settings, runner: Runner, host: str, *, allow_unauthenticated: bool) -> FastAPI:

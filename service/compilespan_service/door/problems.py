@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exception_handlers import http_exception_handler
@@ -97,12 +98,17 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
             "description": title,
             "content": {
                 MEDIA_TYPE: {
-                    "schema": schemas.Problem.model_json_schema(),
+                    "schema": _schema(),
                     "examples": {kind: {"value": document}},
                 }
             },
         }
     return described
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return schemas.Problem.model_json_schema()
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

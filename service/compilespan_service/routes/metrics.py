@@ -10,11 +10,13 @@ from compilespan_service.door.problems import responses
 from compilespan_service.door.route import Guarded, ProblemRoute
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from compilespan_service.reading.exposition import Exposition
 
 
-def routes(exposition: Exposition, guarded: Guarded) -> APIRouter:
-    """Return the endpoint over an instance's metrics."""
+def routes(exposition: Callable[[], Exposition], guarded: Guarded) -> APIRouter:
+    """Return the endpoint over an instance's metrics, which the first scrape makes."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["totals"])
 
     @router.get(
@@ -30,7 +32,7 @@ def routes(exposition: Exposition, guarded: Guarded) -> APIRouter:
         },
     )
     def metrics(accept: Annotated[str, Header()] = "") -> Response:
-        body, content_type = exposition.render(accept)
+        body, content_type = exposition().render(accept)
         return Response(body, headers={"Content-Type": content_type})
 
     return router

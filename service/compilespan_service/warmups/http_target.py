@@ -12,12 +12,12 @@ same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both see.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from opentelemetry import propagate
 
 from compilespan import WarmupTarget, get_ledger
@@ -26,6 +26,8 @@ from compilespan_service.warmups import listening
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import httpx
 
     from compilespan.warmup.plan import JsonScalar, Shape
 
@@ -81,13 +83,17 @@ class HttpTarget:
         self._timeout_s = timeout_s
         self._wait_s = wait_s
         self._state_dir = state_dir
-        self._client = httpx.Client(
-            headers=dict(headers or {}), timeout=httpx.Timeout(None, connect=_CONNECT_S)
-        )
+        self._headers = dict(headers or {})
         self._requests = {
             json.dumps(shape): request for shape, request in _with_shapes(list(requests))
         }
         self._has_compiled = False
+
+    @functools.cached_property
+    def _client(self) -> httpx.Client:
+        import httpx  # noqa: PLC0415  # brings a command line of its own, which takes a while
+
+        return httpx.Client(headers=self._headers, timeout=httpx.Timeout(None, connect=_CONNECT_S))
 
     def as_target(self) -> WarmupTarget:
         """Return it as the warmup knows targets."""
@@ -109,7 +115,7 @@ class HttpTarget:
         while True:
             try:
                 self._client.get(self._url, timeout=_CONNECT_S)
-            except httpx.TransportError as error:
+            except _transport_error() as error:
                 if time.monotonic() > deadline:
                     msg = f"{self._url} did not answer within {self._wait_s:.0f} s: {error}"
                     raise HttpTargetError(msg) from error
@@ -153,12 +159,18 @@ class HttpTarget:
         body = request.get("json") if described else dict(request)
         try:
             response = self._client.request(method, url, json=body, headers=headers)
-        except httpx.TransportError as error:
+        except _transport_error() as error:
             msg = f"{method} {url} was not answered ({type(error).__name__}: {error})"
             raise HttpTargetError(msg) from error
         if response.is_error:
             msg = f"{method} {url} answered {response.status_code}: {response.text[:300]}"
             raise HttpTargetError(msg)
+
+
+def _transport_error() -> type[Exception]:
+    import httpx  # noqa: PLC0415  # see `HttpTarget._client`
+
+    return httpx.TransportError
 
 
 def _with_shapes(
