@@ -1,6 +1,7 @@
 """What the port waits for: CPU from the start of a process to its first ``/livez``.
 
-``compilespan serve`` beside an empty FastAPI app with the same SDK, providers and server.
+``compilespan serve`` beside an empty FastAPI app with the SDK's providers and the same server;
+neither exports.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ _EMPTY = """
 import sys
 import uvicorn
 from fastapi import FastAPI
-from compilespan.sdk import configure
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 
-configure("empty")
+trace.set_tracer_provider(TracerProvider())
+metrics.set_meter_provider(MeterProvider())
 app = FastAPI()
 
 @app.get("/livez")
@@ -47,7 +51,6 @@ def cpu_to_first_livez(arguments: list[str]) -> float:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, *arguments, str(port)],
-        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

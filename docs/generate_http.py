@@ -20,7 +20,7 @@ Generated from the service's OpenAPI document (`/openapi.json`) by
 
 def text() -> str:
     """Return the page."""
-    document = create_app(Settings(_env_file=None)).openapi()
+    document = create_app(Settings()).openapi()
     parts = [HEAD]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

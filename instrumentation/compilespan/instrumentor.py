@@ -19,7 +19,6 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from compilespan.components.chain import ComponentNames
-from compilespan.dynamo import DynamoHooks, GraphWatch
 from compilespan.process import instance_id
 from compilespan.telemetry.telemetry import (
     EventChannel,
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from compilespan.dynamo.graphs import GraphWatch
+    from compilespan.dynamo.hooks import DynamoHooks
 
 
 _logger = logging.getLogger("compilespan")
@@ -84,6 +86,8 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
     @property
     def graphs(self) -> GraphWatch:
         """The graphs that are being compiled; for backends that count their pieces themselves."""
+        from compilespan.dynamo.graphs import GraphWatch  # noqa: PLC0415  # with the hooks
+
         return self._hooks.graphs if self._hooks is not None else GraphWatch()
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -98,6 +102,8 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         telemetry.prepare()
         use_telemetry(telemetry)
         instance_id()
+        from compilespan.dynamo.hooks import DynamoHooks  # noqa: PLC0415  # whoever imports us may not
+
         self._hooks = DynamoHooks(kwargs["names"])
         self._hooks.install()
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from compilespan import WarmupTarget
     from compilespan_service.reading.exposition import Exposition
     from compilespan_service.warmups.book import JobBook
+    from compilespan_service.warmups.targets import Factory
 
 # The loader holds the GIL while it imports torch; so long the server gets to open its port.
 _LOAD_AFTER_S = 0.05
@@ -111,10 +112,20 @@ def create_app(
     return app
 
 
+def factory_of(spec: str) -> Factory:
+    """Instrument torch, then import ``MODULE:FACTORY``.
+
+    Raises:
+        LoadError: See `find_factory`.
+    """
+    _instrument()
+    return find_factory(spec)
+
+
 def make_runner(settings: Settings) -> Runner:
     """Return the runner of the targets that the settings name."""
     spec = settings.factory or DEMO
-    return Runner(lambda: find_factory(spec), settings.policy)
+    return Runner(lambda: factory_of(spec), settings.policy)
 
 
 def warmup_router(
@@ -146,17 +157,22 @@ def warmup_router(
         changes_allowed=bool(dependencies),
         hosts=own_names(None, settings.allowed_hosts) if is_checked else None,
     )
-    return _router(Runner(lambda: factory, settings.policy), settings, guard, dependencies)
+    runner = Runner(lambda: factory, settings.policy)
+    return _router(runner, settings, guard, dependencies, instruments=True)
 
 
 def _router(
-    runner: Runner, settings: Settings, guard: Guard, dependencies: Sequence[params.Depends]
+    runner: Runner,
+    settings: Settings,
+    guard: Guard,
+    dependencies: Sequence[params.Depends],
+    *,
+    instruments: bool = False,
 ) -> APIRouter:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        instrumentor = TorchCompileInstrumentor()
-        if not instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.instrument(skip_dep_check=True)
+        if instruments:  # the app may compile on its own before the targets are asked for
+            _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
         starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, begin, runner)
         with drained_by_signals(runner.drain):
@@ -181,6 +197,12 @@ def _exposition(instance: Instance, jobs: JobBook) -> Callable[[], Exposition]:
         return Exposition(instance, jobs)
 
     return made
+
+
+def _instrument() -> None:
+    instrumentor = TorchCompileInstrumentor()
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.instrument(skip_dep_check=True)
 
 
 def begin(runner: Runner) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from compilespan_service.warmups.policy import Policy
 
+PREFIX = "COMPILESPAN_"
 
-class Settings(BaseSettings):
-    """Settings of the service.
+
+class Settings(BaseModel):
+    """Settings of the service: what is given, else what the environment names.
 
     Attributes:
         factory: ``MODULE:FACTORY`` that returns the targets; the embedded demo where left out.
@@ -29,8 +31,6 @@ class Settings(BaseSettings):
             address that they reach; separated by commas.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COMPILESPAN_", extra="ignore")
-
     factory: str | None = None
     warmup: Literal["on-start", "on-request"] = "on-start"
     ready_when: Literal["warm", "loaded"] = "warm"
@@ -42,6 +42,14 @@ class Settings(BaseSettings):
     token: SecretStr | None = None
     token_file: Path | None = None
     allowed_hosts: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_environment(cls, given: Any) -> Any:
+        # pydantic-settings would do it, and hold the port up by a twentieth of a second.
+        named = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
+        found = {name: value for name, value in named.items() if value is not None}
+        return {**found, **given} if isinstance(given, dict) else given
 
     @property
     def policy(self) -> Policy:

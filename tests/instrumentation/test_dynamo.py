@@ -15,7 +15,7 @@ import torch
 import compilespan
 from compilespan import TorchCompileInstrumentor, get_ledger, monitor_torch_compile
 from compilespan.components.chain import ComponentNames
-from compilespan.dynamo import DynamoHooks
+from compilespan.dynamo.hooks import DynamoHooks
 from support import events, snapshot
 
 GRAPH = "torch.compile.graph"

@@ -9,7 +9,7 @@ import pytest
 
 import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
-from compilespan.dynamo import GraphWatch
+from compilespan.dynamo.graphs import GraphWatch
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 from compilespan.vllm import activation

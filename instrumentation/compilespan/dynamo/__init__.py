@@ -4,8 +4,3 @@
 the backend does inside, `frames` finds out who compiles. Each private name is looked up once,
 guarded: where it is missing, what it told is missing from the telemetry and nothing else.
 """
-
-from compilespan.dynamo.graphs import GraphWatch
-from compilespan.dynamo.hooks import DynamoHooks
-
-__all__ = ["DynamoHooks", "GraphWatch"]

@@ -11,7 +11,7 @@ _NEEDED = {
     "opentelemetry.exporter.prometheus": "service",
     "prometheus_client": "service",
     "fastapi": "service",
-    "pydantic_settings": "service",
+    "pydantic": "service",
     "uvicorn": "service",
     "opentelemetry.sdk": "otlp",
     "transformers": "demo",

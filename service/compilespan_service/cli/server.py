@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from compilespan import get_ledger
 from compilespan.journal.directory import discard
 from compilespan.sdk import Providers, configure
-from compilespan_service.app import create_app
+from compilespan_service.app import create_app, factory_of
 from compilespan_service.door.security import TokenError, is_loopback, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
-from compilespan_service.warmups.loader import DEMO, SpecError, check_spec, find_factory
+from compilespan_service.warmups.loader import DEMO, SpecError, check_spec
 from compilespan_service.warmups.runner import Runner
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run_server(
 
     def find() -> Factory:
         try:
-            return find_factory(spec)
+            return factory_of(spec)
         except SpecError:
             end(EXIT_USAGE)
             raise
