@@ -173,55 +173,61 @@ def test_a_loop_of_another_target_that_runs_by_itself_proves_nothing(instrumente
     assert [item.state for item in result.items] == ["warm", "eager"]
 
 
+class Loop:
+    """A thread that runs a model for whoever waits; it begins in the context of the first call."""
+
+    def __init__(self, model):
+        self._model = model
+        self._asked, self._answered = queue.Queue(), queue.Queue()
+        self.thread = None
+
+    def start(self):
+        context = contextvars.copy_context()
+        self.thread = threading.Thread(target=context.run, args=(self._run,))
+        self.thread.start()
+
+    def __call__(self, _=None):
+        self._asked.put(X)
+        return self._answered.get(timeout=30)
+
+    def stop(self):
+        self._asked.put(None)
+        self.thread.join()
+
+    def _run(self):
+        while (x := self._asked.get()) is not None:
+            self._answered.put(self._model(x))
+
+
 def test_a_loop_that_serves_two_targets_warms_both(instrumented):
     """The first call of the first target starts it; whatever waits for it is what it works for."""
-    model = compiled()
-    asked, answered = queue.Queue(), queue.Queue()
-    threads = []
-
-    def loop():
-        while (x := asked.get()) is not None:
-            answered.put(model(x))
+    loop = Loop(compiled())
 
     def call(_):
-        if not threads:
-            context = contextvars.copy_context()
-            threads.append(threading.Thread(target=context.run, args=(loop,)))
-            threads[0].start()
-        asked.put(X)
-        answered.get(timeout=30)
+        if loop.thread is None:
+            loop.start()
+        loop()
 
     try:
         result = warm([WarmupTarget(name, call, [{}]) for name in ("first", "second")])
     finally:
-        asked.put(None)
-        threads[0].join()
+        loop.stop()
     assert [item.state for item in result.items] == ["warm", "warm"]
 
 
 def test_a_loop_that_a_closed_block_started_is_seen(instrumented):
-    model = compiled()
-    asked, answered = queue.Queue(), queue.Queue()
-    threads = []
-
-    def loop():
-        while (x := asked.get()) is not None:
-            answered.put(model(x))
+    loop = Loop(compiled())
 
     def call(_):
-        if not threads:
+        if loop.thread is None:
             with monitor_torch_compile("init"):
-                context = contextvars.copy_context()
-                threads.append(threading.Thread(target=context.run, args=(loop,)))
-                threads[0].start()
-        asked.put(X)
-        answered.get(timeout=30)
+                loop.start()
+        loop()
 
     try:
         assert states(WarmupTarget("net", call, [{}])) == ["warm"]
     finally:
-        asked.put(None)
-        threads[0].join()
+        loop.stop()
 
 
 def test_what_is_cancelled_before_it_is_verified_is_not_warm(instrumented):
