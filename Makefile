@@ -9,7 +9,7 @@ DEMO := .demo
 
 .PHONY: demo test test-vllm lint wheel benchmark clean
 
-demo: $(VENV)/ready
+demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
 	$(BIN)/compilespan serve --port $(PORT) --state-dir $(DEMO)/state
 
@@ -39,9 +39,15 @@ wheel: $(VENV)/ready
 clean:
 	rm -rf $(VENV) $(VLLM) $(DEMO) dist
 
-$(VENV)/ready: pyproject.toml constraints.txt
+# One environment: the demo's part of it, and on top what tests and checks need.
+$(VENV)/demo: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): once, about 1 GB on disk with the CPU build of torch (see README)."
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+$(VENV)/ready: $(VENV)/demo
 	$(BIN)/python -m pip install --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[dev]'
 	touch $@
