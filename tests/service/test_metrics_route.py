@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 
 import pytest
@@ -10,7 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from compilespan import get_ledger
+from compilespan.ledger.active import CompileBegun
 from serving import Model, in_thread, wait_until
+from support import record
 
 REGISTRY = files("compilespan").joinpath("registry/compilespan.yaml").read_text("utf-8")
 METRICS = [group for group in yaml.safe_load(REGISTRY)["groups"] if group["type"] == "metric"]
@@ -77,3 +80,26 @@ def test_openmetrics_where_it_is_asked_for(serve):
     response = serve(Model()).get("/metrics", headers={"Accept": "application/openmetrics-text"})
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert list(openmetrics(response.text))
+
+
+def test_between_two_scrapes_any_number_of_records_is_counted(serve, tmp_path):
+    """More than a process keeps: 4,096 of its own, and as many of another."""
+    client = serve(Model())
+    before = value(client, "torch_compile_duration_seconds_count")
+    ledger = get_ledger()
+    journal = ledger.journal
+    other = journal.path.with_name("20200101T000000-test-instance-1.jsonl")
+    who = {"instance": "test-instance", "pid": 1, "started_ns": 1, "versions": {}}
+    lines = [json.dumps({"type": "process", "format": 1, **who})]
+    other.write_text(f"{lines[0]}\n")
+    assert value(client, "torch_compile_duration_seconds_count") == before
+    one = record().to_json()
+    with other.open("a") as file:
+        for key in range(6000):
+            file.write(json.dumps({"type": "end", "key": key, "record": one}) + "\n")
+    for _ in range(6000):
+        key = ledger.prepare()
+        ledger.begin(CompileBegun(key, "a", "other", 1, 1))
+        ledger.end(key, record())
+    wait_until(lambda: value(client, "torch_compile_duration_seconds_count") == before + 12_000)
+    assert value(client, "torch_compile_duration_seconds_count") == before + 12_000

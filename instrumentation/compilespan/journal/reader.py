@@ -62,6 +62,8 @@ class ProcessJournal:
         self.builder = TotalsBuilder()
         self.records: list[CompileRecord] = []
         """The last 4096."""
+        self.on_record: Callable[[CompileRecord], object] | None = None
+        """Called with each record as it is read."""
         self.record_count = 0
         """How many it ever wrote."""
         self.ready_after_s: float | None = None
@@ -182,6 +184,8 @@ class ProcessJournal:
             self.records.append(record)
             self.record_count += 1
             del self.records[:-_MAX_RECORDS]
+            if self.on_record is not None:
+                self.on_record(record)
 
     def _ready(self, values: dict[str, Any]) -> None:
         self.ready_after_s = values["after_s"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from compilespan.ledger.records import CompileRecord
+    from compilespan.ledger.subscription import Subscription
 
 MAX_RECORDS = 4096
 _MAX_UNSUMMED = 64
@@ -104,14 +105,26 @@ class CompileLedger:
         Returns:
             A function that ends the subscription after what is queued was delivered.
         """
-
-        def records_only(entry: Entry) -> None:
-            if isinstance(entry, Ended) and entry.record is not None:
-                callback(entry.record)
-
         followers = self.followers
-        subscription = followers.follow(records_only)
+        subscription = followers.follow(_records_only(callback))
         return lambda: followers.unfollow(subscription)
+
+    def feed(
+        self, callback: Callable[[CompileRecord], object], *, signal: str
+    ) -> Subscription[Entry]:
+        """Call ``callback`` with the last 4096 records, and with each from now on, once each.
+
+        In a thread of its own, as `subscribe` does.
+
+        Args:
+            callback: Gets each record.
+            signal: What `Followers.dropped` calls records that find the queue full.
+        """
+        with self._lock:  # nothing ends between the two
+            known = [Ended(0, record) for record in self._records]
+            return self.followers.follow(
+                _records_only(callback), signal=signal, first=lambda: known
+            )
 
     def before_first_compile(self, call: Callable[[], object]) -> None:
         """Call this before the first compile of a process, forked ones too.
@@ -179,6 +192,14 @@ class CompileLedger:
         while self._unsummed:
             self._builder.add(self._unsummed.popleft())
         return self._builder
+
+
+def _records_only(callback: Callable[[CompileRecord], object]) -> Callable[[Entry], None]:
+    def deliver(entry: Entry) -> None:
+        if isinstance(entry, Ended) and entry.record is not None:
+            callback(entry.record)
+
+    return deliver
 
 
 def _prepare(call: Callable[[], object]) -> None:

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from compilespan import CompileRecord
+    from compilespan.ledger.entries import Entry
+    from compilespan.ledger.followers import Followers
+    from compilespan.ledger.subscription import Subscription
     from compilespan_service.reading.instance import Instance
     from compilespan_service.warmups.book import JobBook
 
 
 _NS_DIGITS = 9
+_DRAIN_S = 0.5
 
 
 class _ExactSums(Collector):
@@ -66,8 +69,8 @@ class Exposition:
         self._jobs = jobs
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
-        self._last: CompileRecord | None = None
-        self._taken: dict[str, int] = {}
+        self._own: Subscription[Entry] | None = None
+        self._followers: Followers | None = None
         self._jobs_taken: set[str] = set()
 
     @functools.cached_property
@@ -94,21 +97,21 @@ class Exposition:
             return encoder(self._registry), content_type
 
     def _feed(self) -> None:
-        """Take what was recorded since the last scrape, each once."""
+        """Take what was recorded until now, each once, however much it is between two scrapes."""
         measure, durations = self._metrics.measure, self._durations  # made by the first scrape
-        records = get_ledger().records()
-        known = next((i for i, each in enumerate(records) if each is self._last), -1)
-        for record in records[known + 1 :]:
-            measure(record)
-            self._last = record
+        ledger = get_ledger()
+        if self._own is None or self._followers is not ledger.followers:  # in a forked child
+            self._followers = ledger.followers
+            self._own = ledger.feed(measure, signal="metrics")
+        self._own.drain(_DRAIN_S)
         ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
         self._instance.flush()
         with self._instance.reading() as others:
             for other in others:
-                new = other.record_count - self._taken.get(str(other.path), 0)
-                for record in other.records[-new:] if new else ():
-                    measure(record)
-                self._taken[str(other.path)] = other.record_count
+                if other.on_record is None:
+                    for record in other.records:
+                        measure(record)
+                    other.on_record = measure
                 ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
         for job_id, elapsed_s, state in ended:
             if job_id not in self._jobs_taken:
