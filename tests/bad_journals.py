@@ -79,6 +79,11 @@ def contents(instance):
             {"type": "end", "key": 1, "record": {**RECORD, "graph_breaks": [[]]}},
             instance=instance,
         ),
+        "a sum beyond 63 bits": with_lines(
+            {"type": "end", "key": 1, "record": {**RECORD, "duration_ns": 2**63 - 1}},
+            instance=instance,
+        ),
+        "a process id beyond 31 bits": line({**header, "pid": 2**40, "is_locked": None}) + b"\n",
         "progress of nothing": with_lines(
             {"type": "progress", "key": 99, "graphs": 1}, instance=instance
         ),

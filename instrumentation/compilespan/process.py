@@ -150,7 +150,7 @@ def is_alive(pid: int, host: str, started_ticks: int | None) -> bool | None:
         return None
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # somebody else's
         pass

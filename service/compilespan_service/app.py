@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
 from compilespan import TorchCompileInstrumentor, get_ledger
@@ -107,7 +107,7 @@ def create_app(
         changes_allowed=changes_allowed,
         hosts=own_names(bound, settings.allowed_hosts),
     )
-    app.include_router(openapi.routes([Depends(guard)]))
+    app.include_router(openapi.routes([guard.as_dependency()]))
     app.include_router(_router(runner, settings, guard, ()))
     return app
 
@@ -233,7 +233,7 @@ def attach(
         dependencies: Likewise.
         processes: Workers that have to be ready, if the operator says how many.
     """
-    guarded = [Depends(guard), *dependencies]
+    guarded = [guard.as_dependency(), *dependencies]
     instance = Instance(processes, all_starts=lambda: runner.warms_others)
     accounts = Accounts(instance)
     router.include_router(page.routes())

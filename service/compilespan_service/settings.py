@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from compilespan_service.warmups.policy import Policy
 
 PREFIX = "COMPILESPAN_"
+MAX_BUDGET_S = 86_400
+"""A day, as in a request."""
 
 
 class Settings(BaseModel):
@@ -36,7 +38,7 @@ class Settings(BaseModel):
     ready_when: Literal["warm", "loaded"] = "warm"
     on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
     on_hang: Literal["keep", "exit"] = "keep"
-    budget_s: float | None = Field(default=None, gt=0)
+    budget_s: float | None = Field(default=None, gt=0, le=MAX_BUDGET_S)
     processes: int | None = Field(default=None, ge=1)
     state_dir: Path | None = None
     token: SecretStr | None = None
@@ -48,7 +50,9 @@ class Settings(BaseModel):
     def _with_environment(cls, given: Any) -> Any:
         # pydantic-settings would do it, and hold the port up by a twentieth of a second.
         named = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
-        found = {name: value for name, value in named.items() if value is not None}
+        # An empty variable names nothing, but for an empty token, which is a mistake.
+        found = {name: value for name, value in named.items() if value or name == "token"}
+        found = {name: value for name, value in found.items() if value is not None}
         return {**found, **given} if isinstance(given, dict) else given
 
     @property

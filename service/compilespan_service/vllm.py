@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException
 
 from compilespan import get_ledger
 from compilespan_service.app import TELEMETRY, attach, begin
-from compilespan_service.door.problems import ProblemError
-from compilespan_service.door.security import Guard, token_digest
+from compilespan_service.door.problems import ProblemError, answer_problem
+from compilespan_service.door.security import Guard, own_names, token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
 from compilespan_service.warmups.http_target import HttpTarget
@@ -77,8 +78,12 @@ def _app(url: str) -> FastAPI:
     open_state(settings.state_dir)
     # The start is vLLM's: the plugin opened its span when the first process began.
     runner = Runner(lambda: lambda: [completions(url)], settings.policy, own_startup=False)
-    app = FastAPI(openapi_url=None, **TELEMETRY)
-    guard = Guard(token_digest(settings.token, settings.token_file), changes_allowed=False)
+    handlers: dict[int | type[Exception], Any] = {HTTPException: answer_problem}
+    app = FastAPI(openapi_url=None, exception_handlers=handlers, **TELEMETRY)
+    digest = token_digest(settings.token, settings.token_file)
+    is_checked = digest is None or settings.allowed_hosts
+    hosts = own_names(None, settings.allowed_hosts) if is_checked else None
+    guard = Guard(digest, changes_allowed=False, hosts=hosts)
     attach(app, runner, guard, processes=settings.processes)
     begin(runner)
     return app

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import stat
 
@@ -16,8 +18,9 @@ from compilespan.journal import reader
 from compilespan.journal.directory import StateDirectory
 from compilespan.journal.files import journals, prune
 from compilespan.journal.lines import LineError, parsed
-from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.reader import ProcessJournal, append
 from compilespan.journal.writer import open_journal
+from compilespan.ledger.records import GraphBreak
 from compilespan.ledger.totals import TotalsBuilder
 
 BAD = bad_journals.contents("bad")
@@ -162,3 +165,46 @@ def test_of_many_jobs_the_last_are_kept(tmp_path):
     path.write_bytes(bad_journals.with_lines(*jobs, instance="bad"))
     process = ProcessJournal(path).refresh()
     assert [job["id"] for job in process.jobs] == [str(number) for number in range(3936, 4000)]
+
+
+def test_fields_of_a_newer_version_are_left_out(tmp_path):
+    new = {**bad_journals.RECORD, "new": 1}
+    new["graph_breaks"] = [{**dataclasses.asdict(GraphBreak("why")), "new": 1}]
+    new["events"] = [{"name": "e", "time_ns": 1, "attributes": {}, "new": 1}]
+    path = tmp_path / "20200101T000000-bad-1.jsonl"
+    end = {"type": "end", "key": 1, "record": new, "new": 1}
+    path.write_bytes(bad_journals.with_lines(end, {"type": "new"}, instance="bad"))
+    process = ProcessJournal(path).refresh()
+    assert process.is_complete
+    (record,) = process.records
+    assert record.graph_breaks == (GraphBreak("why"),)
+
+
+def test_whatever_an_event_carries_the_record_is_read_back(tmp_path):
+    journal = open_journal(tmp_path)
+    with monitor_torch_compile("a", kind="compile") as monitor:
+        monitor.add_event(
+            "mine",
+            {
+                "nan": math.nan,
+                "none": None,
+                "mixed": [1, None, "x"],
+                "object": object(),
+                "dict": {"a": 1},
+                "many": [1] * 5000,
+                "big": 10**30,
+                "text": "caf\udce9",
+            },
+        )
+    assert journal.flush()
+    (process,) = StateDirectory(tmp_path).processes()
+    assert process.is_complete
+    assert [record.name for record in process.records] == ["a"]
+
+
+def test_a_death_is_reported_once_although_the_last_line_is_torn(tmp_path):
+    path = tmp_path / "20200101T000000-bad-1.jsonl"
+    path.write_bytes(bad_journals.with_lines(bad_journals.BEGIN, instance="bad") + b'{"type":"e')
+    process = ProcessJournal(path).refresh()
+    assert append(process, "reported")
+    assert not append(ProcessJournal(path).refresh(), "reported")

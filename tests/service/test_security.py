@@ -16,6 +16,7 @@ from compilespan_service.door.security import (
     Guard,
     TokenError,
     is_loopback,
+    own_names,
     token_digest,
 )
 from compilespan_service.settings import Settings
@@ -193,6 +194,28 @@ def test_the_api_says_that_it_wants_a_token():
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert bool(operation.get("security")) == (path not in PROBES), path
+
+
+def test_the_api_wants_nothing_if_there_is_no_token():
+    document = server().get("/openapi.json").json()
+    assert "securitySchemes" not in document["components"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "host"),
+    [("::ffff:10.0.0.5", "10.0.0.5:8000"), ("fe80::1%eth0", "[fe80::1]:8000")],
+)
+def test_an_address_is_the_same_however_it_is_written(reached, host):
+    guard = Guard(hosts=own_names("::", None))
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "scheme": "http"}
+    scope |= {"server": (reached, 8000), "headers": [(b"host", host.encode())]}
+    guard.check(Request(scope), None)
+    with pytest.raises(Exception, match="is not called"):
+        guard.check(Request({**scope, "headers": [(b"host", b"10.0.0.6")]}), None)
+
+
+def test_names_are_compared_without_case_and_port():
+    assert {"myhost", "a.example", "::2"} <= own_names("MyHost", "A.example:8080,[::2]:80")
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/nowhere", "/page/nowhere.js"])

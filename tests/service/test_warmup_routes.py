@@ -12,8 +12,12 @@ from fastapi.testclient import TestClient
 
 from compilespan import WarmupTarget, get_ledger
 from compilespan_service.app import warmup_router
+from compilespan_service.schemas import WarmupRequest
 from compilespan_service.settings import Settings
 from compilespan_service.warmups import runner
+from compilespan_service.warmups.lifecycle import ProcessState
+from compilespan_service.warmups.policy import Policy
+from compilespan_service.warmups.runner import Runner
 from serving import Model, in_thread, wait_until
 
 
@@ -533,3 +537,69 @@ def test_exit_ends_a_process_that_is_not_ours_as_sigterm_does(serve, monkeypatch
         client.post("/warmup?wait=60")
     wait_until(lambda: sent)
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_all_warm_is_said_while_another_job_runs(serve):
+    model, other = Model(), Model("other", sizes=(5,))
+    client = serve(model, other)
+    warmed = client.post("/warmup?wait=60", json={"targets": ["net"]}).json()
+    other.hold()
+    client.post("/warmup", json={"targets": ["other"]})
+    assert other.entered.wait(20)
+    answer = client.post("/warmup", json={"targets": ["net"], "budget_s": 5})
+    assert (answer.status_code, answer.json()["id"]) == (200, warmed["id"])
+
+
+def test_whatever_finding_the_factory_raises_ends_no_thread(tmp_path):
+    def find():
+        raise ImportError("of a module's own __getattr__")
+
+    each = Runner(find, Policy())
+    each.start()
+    wait_until(lambda: each.jobs.current.is_over)
+    assert each.lifecycle.state is ProcessState.LOAD_FAILED
+    assert "own __getattr__" in each.jobs.current.error
+    assert each.stop()
+
+
+def test_a_job_that_waits_is_cancelled_when_the_server_stops(serve):
+    loading = threading.Event()
+    each = Runner(lambda: lambda: loading.wait(30) and [], Policy())
+    each.start()
+    assert not each.stop(0.1)
+    assert each.jobs.current.state == "cancelled"
+    loading.set()
+
+
+def test_the_first_warmup_cancelled_before_it_ran_is_not_ready_and_exits():
+    loading, ended = threading.Event(), []
+    model = Model(load=lambda: loading.wait(30))
+    each = Runner(
+        lambda: lambda: [model.target],
+        Policy(on_warmup_failure="exit"),
+        end_process=lambda: ended.append(1),
+    )
+    each.start()
+    wait_until(lambda: each.jobs.current.planned)
+    each.cancel(each.jobs.current.id)
+    loading.set()
+    wait_until(lambda: ended)
+    assert each.lifecycle.state is ProcessState.NOT_WARM
+    assert each.stop()
+
+
+def test_a_request_that_cannot_be_planned_takes_no_readiness():
+    loading = threading.Event()
+    model = Model()
+    each = Runner(
+        lambda: lambda: loading.wait(30) and [model.target],
+        Policy(warmup="on-request", ready_when="loaded"),
+    )
+    each.start()
+    job, _ = each.submit(WarmupRequest(targets=["nope"]))
+    loading.set()
+    wait_until(lambda: job.is_over)
+    wait_until(lambda: each.lifecycle.state is not ProcessState.LOADING)
+    assert job.state == "failed"
+    assert each.lifecycle.is_ready
+    assert each.stop()

@@ -7,6 +7,8 @@ is opened only if it is a regular file: no link is followed, no pipe waited for.
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
 import re
 import stat
@@ -24,7 +26,10 @@ MAX_FILES = 256
 _NAME = re.compile(r"(?P<started>\d{8}T\d{6})-(?P<instance>[\w.-]+)-(?P<pid>\d+)\.jsonl")
 _MAX_FIRST_LINE = 65_536
 # Names that are missing on Windows are no flags there.
-_SAFE = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_SAFE = functools.reduce(
+    operator.or_,
+    (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")),
+)
 
 
 class JournalName(NamedTuple):

@@ -16,7 +16,9 @@ from compilespan import semconv
 
 FORMAT = 1
 MAX_LINE_BYTES = 4 * 1024 * 1024
-_MAX_NS = 2**63 - 1
+_MAX_NS = 2**62
+"""So that a start and a duration still add up to 63 bits."""
+_MAX_PID = 2**31 - 1
 _MAX_ITEMS = 4096
 
 Check = Callable[[Any], bool]
@@ -158,7 +160,8 @@ _RECORD: Mapping[str, Check] = {
 }
 _LINES: Mapping[str, Mapping[str, Check]] = {
     "process": {
-        **dict.fromkeys(("pid", "started_ns"), _count),
+        "pid": lambda value: _count(value) and value <= _MAX_PID,
+        "started_ns": _count,
         "instance": _name,
         "versions": _mapping_of(_name),
         **dict.fromkeys(("device", "rank", "host"), _optional(_name)),

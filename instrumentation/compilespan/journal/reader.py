@@ -94,8 +94,8 @@ class ProcessJournal:
                         self._line(line)
                     elif len(line) < MAX_LINE_BYTES:
                         break
-                    else:
-                        self._refuse("a line is longer than any that is written")
+                    else:  # what follows is read as lines of their own, until one is valid
+                        self._skip("a line is longer than any that is written")
                     self._offset += len(line)
         except OSError as error:
             self._skip(error)
@@ -140,6 +140,8 @@ class ProcessJournal:
         return self.in_progress if died else ()
 
     def _line(self, line: bytes) -> None:
+        if line == b"\n":
+            return
         try:
             line_type, values = parsed(line)
             if not self.process and line_type != "process":
@@ -150,7 +152,7 @@ class ProcessJournal:
                 take(self, values)
         except FormatError as error:
             self._refuse(error)
-        except ValueError as error:  # a record may contradict itself
+        except (ValueError, TypeError, OverflowError) as error:  # a record may contradict itself
             self._skip(error)
 
     def _refuse(self, why: object) -> None:
@@ -246,7 +248,8 @@ def append(process: ProcessJournal, line_type: str) -> bool:
         process.refresh()
         if process.is_reported:
             return False
-        file.write(json.dumps({"type": line_type}).encode() + b"\n")
+        # On a line of its own, whatever the process was writing when it died.
+        file.write(b"\n" + json.dumps({"type": line_type}).encode() + b"\n")
         file.flush()
         set_times(file.fileno(), process.path, stat.st_atime_ns, stat.st_mtime_ns)
     return True

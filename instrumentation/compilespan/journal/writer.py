@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compilespan.journal.files import JournalName, in_file_name, private, prune
-from compilespan.journal.lines import FORMAT
+from compilespan.journal.lines import FORMAT, MAX_LINE_BYTES
 from compilespan.journal.locks import lock, touch
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Part, Ready
@@ -173,6 +173,9 @@ class Journal:
             self._ledger.followers.note_dropped("journal")
             return
         line = json.dumps({"type": line_type, **values}, separators=(",", ":"), default=str)
+        if len(line) >= MAX_LINE_BYTES:
+            self._ledger.followers.note_dropped("journal")
+            return
         try:
             if file.tell() + len(line) > MAX_BYTES:
                 self._is_full = True

@@ -152,8 +152,14 @@ class CompileRecord:
         Raises:
             TypeError: A field is missing.
         """
-        known = {key: values[key] for key in cls.__slots__ if key in values}
-        known["graph_breaks"] = tuple(GraphBreak(**each) for each in known["graph_breaks"])
+        known = _known(cls, values)
+        breaks = known["graph_breaks"]
+        known["graph_breaks"] = tuple(GraphBreak(**_known(GraphBreak, each)) for each in breaks)
         known["compile_ids"] = tuple(known["compile_ids"])
-        known["events"] = tuple(CompileEvent(**each) for each in known.get("events", ()))
+        events = known.get("events", ())
+        known["events"] = tuple(CompileEvent(**_known(CompileEvent, event)) for event in events)
         return cls(**known)
+
+
+def _known(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in cls.__slots__}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from compilespan import semconv
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _logger = logging.getLogger("compilespan")
+
+MAX_INTEGER = 2**63
+MAX_ITEMS = 1024
+"""Of a list that an attribute holds."""
 
 
 def cleaned(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
@@ -35,8 +40,15 @@ def _name(key: str) -> str | None:
 
 
 def _clean(value: AttributeValue) -> AttributeValue:
-    if isinstance(value, str):
-        return semconv.text(value)
     if isinstance(value, (list, tuple)):
-        return [semconv.text(each) if isinstance(each, str) else each for each in value]  # type: ignore[return-value]
-    return value
+        return [_scalar(each) for each in value[:MAX_ITEMS]]  # type: ignore[return-value]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str | bool | int | float:
+    """Return what every output can carry: text for whatever is no plain and finite value."""
+    if isinstance(value, int) and -MAX_INTEGER <= value < MAX_INTEGER:  # OTLP has 64 bits
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return semconv.text(value)

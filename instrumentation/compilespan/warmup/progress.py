@@ -106,7 +106,7 @@ class Progress:
             if self.is_over:
                 return False
             for item in self._items:
-                if item is self._running:
+                if item is self._running or item.state == "running":
                     item.state, item.error = "failed", why
                 elif item.state == "pending" or (self._verifies and item.state == "unverified"):
                     item.state = "cancelled"

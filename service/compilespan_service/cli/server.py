@@ -98,7 +98,8 @@ def run_server(
     # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: None)
-    if hasattr(signal, "SIGHUP"):  # what a terminal that closes sends
+    # What a terminal that closes sends; nohup ignores it.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server.run(sockets=[listener])
     over.set()

@@ -40,8 +40,9 @@ class ProblemRoute(APIRoute):
             try:
                 # FastAPI reads the body first, and would answer 413 and 422 to anybody.
                 for each in self.dependencies:
-                    if isinstance(each.dependency, Guard):
-                        await each.dependency.admit(request)
+                    guard = getattr(each.dependency, "__self__", None)
+                    if isinstance(guard, Guard):
+                        await guard.admit(request)
                 return await handler(limited)
             except ProblemError as error:
                 return error.response()

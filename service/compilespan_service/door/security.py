@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 from starlette.datastructures import URL
@@ -48,15 +48,20 @@ class Guard:
     changes_allowed: bool = True
     hosts: frozenset[str] | None = None
 
-    async def __call__(
+    def as_dependency(self) -> params.Depends:
+        """Return it for routes; if there is a token, OpenAPI says so."""
+        depends: params.Depends = Depends(self.with_token if self.token_digest else self.admit)
+        return depends
+
+    async def with_token(
         self,
         request: Request,
         given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> None:
-        """Let the request pass; its declaration puts the token into OpenAPI.
+        """Let the request pass; the declaration puts the token into OpenAPI.
 
         Raises:
-            ProblemError: ``unauthorized``, ``cross-site`` or ``not-configured``.
+            ProblemError: See `check`.
         """
         self.check(request, given)
 
@@ -83,8 +88,7 @@ class Guard:
         if self.hosts is None or ANY_HOST in self.hosts:
             return
         host = _host(request)
-        reached, _ = request.scope.get("server") or ("", None)
-        if host is None or not (host == reached or _is_allowed(host, self.hosts)):
+        if host is None or not (host == _reached(request) or _is_allowed(host, self.hosts)):
             raise ProblemError(
                 "cross-site",
                 f"This server is not called {host or request.headers.get('host', '')[:200]!r}; use "
@@ -173,8 +177,21 @@ def own_names(bound: str | None, allowed: str | None) -> frozenset[str]:
         allowed: What the operator adds, separated by commas; ``*.example.com`` is any name below
             ``example.com``, ``*`` any name.
     """
-    given = {name.strip().lower().strip("[]") for name in (allowed or "").split(",")}
-    return LOOPBACK_NAMES | (given - {""}) | ({bound} if bound else frozenset())
+    names = {_without_port(name.strip().lower()) for name in (allowed or "").split(",")}
+    return LOOPBACK_NAMES | (names - {""}) | ({bound.lower()} if bound else frozenset())
+
+
+def _without_port(name: str) -> str:
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0] if name.count(":") == 1 else name
+
+
+def _reached(request: Request) -> str:
+    """Return the address that a connection reached, as a Host header writes it."""
+    server = request.scope.get("server") or ("", None)
+    address = str(server[0]).partition("%")[0]
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def _is_allowed(host: str, hosts: frozenset[str]) -> bool:

@@ -39,7 +39,7 @@ def foreign(text: object) -> str:
 
     Apply it once, where the text enters: our own sentences are not for it.
     """
-    return without_paths(semconv.text(text))
+    return semconv.text(without_paths(semconv.text(text)))
 
 
 def described(error: BaseException) -> str:

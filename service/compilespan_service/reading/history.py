@@ -51,7 +51,7 @@ def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
         started_at=schemas.moment(first.process["started_ns"]),
         processes=len(processes),
         versions=first.process["versions"],
-        device=first.process.get("device", "cpu"),
+        device=first.process.get("device") or "cpu",
         cache=_cache(totals.total.cache_hits, totals.total.cache_misses),
         ready_after_s=max(ready) if ready else None,
         phases=[

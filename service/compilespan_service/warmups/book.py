@@ -10,6 +10,7 @@ from compilespan_service.door.problems import ProblemError
 from compilespan_service.warmups.metrics import WarmupDuration
 
 if TYPE_CHECKING:
+    from compilespan_service.schemas import JobState
     from compilespan_service.warmups.job import Job
 
 MAX_JOBS = 64
@@ -30,8 +31,9 @@ class JobBook:
             while len(self._jobs) > MAX_JOBS:
                 del self._jobs[next(iter(self._jobs))]
 
-    def record(self, job: Job) -> None:
-        """Measure a job that ended, and write it to the journal."""
+    def end(self, job: Job, state: JobState, error: str | None = None) -> None:
+        """End a job, measure it, and write it to the journal."""
+        job.go(state, error)
         self._duration.record(job.elapsed_s, job.state)
         if (journal := get_ledger().journal) is not None:
             journal.note("job", job.schema().model_dump(mode="json"))

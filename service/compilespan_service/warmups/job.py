@@ -76,7 +76,6 @@ class Job:
         """Know what it does, as soon as the targets are known."""
         if items is not None:
             self.planned = items
-            self.feed.put("job", self.schema())
 
     def go(self, state: JobState, error: str | None = None) -> None:
         """Change the state.

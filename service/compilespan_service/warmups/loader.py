@@ -96,7 +96,7 @@ def load_models(
         LoadError: The factory cannot be found or fails, or what it returns cannot be loaded.
     """
     with startup.phase("import"):
-        targets = _made(find())
+        targets = _made(find)
     known(targets)
     with startup.phase("load"):
         for target in targets:
@@ -107,7 +107,14 @@ def load_models(
                 raise LoadError(msg, error) from error
 
 
-def _made(factory: Factory) -> list[WarmupTarget]:
+def _made(find: Callable[[], Factory]) -> list[WarmupTarget]:
+    try:
+        factory = find()
+    except LoadError:
+        raise
+    except BaseException as error:
+        msg = f"the factory cannot be had: {described(error)}"
+        raise LoadError(msg, error) from error
     try:
         return checked(factory())
     except TargetsError as error:

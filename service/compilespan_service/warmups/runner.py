@@ -103,6 +103,10 @@ class Runner:
         What the thread still holds is closed as it is: the job, its spans.
         """
         self.lifecycle.advance(ProcessState.DRAINING)
+        with self._lock:
+            for job in self.jobs.all:
+                if job.state == "queued":
+                    self.jobs.end(job, "cancelled", "the server is shutting down")
         stopped = self._worker.stop(timeout_s)
         if not stopped and self._execution is not None:
             self._execution.cut_off("cancelled", "the process ended")
@@ -121,7 +125,7 @@ class Runner:
         job = self.jobs.find(job_id)
         with self._lock:
             if job.state == "queued":
-                job.go("cancelled")
+                self.jobs.end(job, "cancelled", "cancelled while it waited")
             elif job.state == "running":
                 job.go("cancelling")
         return job
@@ -143,14 +147,14 @@ class Runner:
                     "target-not-found", f"There are no targets: {self.lifecycle.detail}"
                 )
             todo = self._plans.todo(request) if self._plans is not None else None
+            if self._plans is not None and not todo:
+                return self._plans.made_warm_by(request), True
             if (running := self.jobs.running) is not None:
                 if admission.joins(request, todo, running, self._policy.budget_s):
                     return running, False
                 raise admission.PlanConflictError(running)
             if (holding := self._worker.job) is not None:
                 raise admission.CompileStillRunningError(holding)
-            if self._plans is not None and not todo:
-                return self._plans.made_warm_by(request), True
             job = Job(request)
             job.plan(todo)
             self._enqueue(job)
@@ -159,8 +163,6 @@ class Runner:
     def _enqueue(self, job: Job) -> None:
         self.jobs.add(job)
         self._worker.put(job)
-
-    # What follows is called in the worker's thread.
 
     def _load(self) -> None:
         try:
@@ -191,18 +193,19 @@ class Runner:
                     try:
                         job.plan(plans.todo(job.request))
                     except ProblemError as error:
-                        job.go("failed", str(error.detail))
+                        self.jobs.end(job, "failed", str(error.detail))
 
     def _run(self, job: Job) -> None:
         with self._lock:
-            if job.is_over:  # cancelled while it waited
-                self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} was cancelled")
-                return
-            if self.lifecycle.state is ProcessState.DRAINING:
-                job.go("cancelled", "the server is shutting down")
+            self._execution = None
+            if job.is_over:  # before it ran
+                if job.state == "cancelled" and self.lifecycle.state is ProcessState.COLD:
+                    self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} was cancelled")
+                    self._fail_start("the warmup was cancelled")
                 return
             if job.planned is None or self.lifecycle.state is ProcessState.LOAD_FAILED:
-                job.go("failed", f"the models could not be loaded: {self.lifecycle.detail}")
+                detail = self.lifecycle.detail
+                self.jobs.end(job, "failed", f"the models could not be loaded: {detail}")
                 return
             job.go("running")
             budget_s = job.request.budget_s or self._policy.budget_s
@@ -215,12 +218,11 @@ class Runner:
     def _broke(self, job: Job, error: BaseException) -> None:
         _logger.error("warmup job %s broke", job.id, exc_info=error)
         why = f"an internal error: {described(error)}"
-        if job.state != "queued" and self._execution is not None:
-            self._execution.cut_off("failed", why)
-        else:
-            job.go("failed", why)
-
-    # What follows is called in other threads, too.
+        with self._lock:
+            if self._execution is not None:
+                self._execution.cut_off("failed", why)
+            elif not job.is_over:
+                self.jobs.end(job, "failed", why)
 
     def _hung(self, job: Job, why: str) -> None:
         """A job's time is up, and its call holds the worker's thread."""
@@ -233,7 +235,7 @@ class Runner:
     def _end(self, job: Job, state: JobState, error: str | None = None) -> None:
         """The items are done: remember them, and say what that makes of the process."""
         plans = self._plans
-        assert plans is not None  # a job runs on loaded targets only
+        assert plans is not None  # a job runs on known targets only
         plans.remember(job)
         was_cold = self.lifecycle.state is ProcessState.COLD
         if was_cold:
@@ -246,9 +248,11 @@ class Runner:
             self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id}: {why}")
         if state == "cancelled" and job.state == "running":  # by the end of the process
             job.go("cancelling")
-        job.go(state, error)
-        self.jobs.record(job)
+        self.jobs.end(job, state, error)
         if was_cold and not plans.all_warm:
-            self._startup.end("failed", f"the warmup {state}")
-            if self._policy.on_warmup_failure == "exit":
-                self._end_process()
+            self._fail_start(f"the warmup {state}")
+
+    def _fail_start(self, why: str) -> None:
+        self._startup.end("failed", why)
+        if self._policy.on_warmup_failure == "exit":
+            self._end_process()

@@ -10,7 +10,10 @@ from typing import Any
 
 from compilespan import WarmupTarget, semconv
 from compilespan_service.door.text import foreign
+from compilespan_service.schemas.jobs import MAX_SHAPES
 from compilespan_service.warmups.http_target import HttpTarget
+
+MAX_TIMEOUT_S = 86_400
 
 Factory = Callable[[], Iterable[WarmupTarget | HttpTarget]]
 
@@ -81,14 +84,17 @@ def _is_generator(function: Any) -> bool:
 
 def _of_timeout(timeout_s: Any) -> Iterable[str]:
     is_number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
-    if timeout_s is not None and not (is_number and 0 < timeout_s < math.inf):
-        yield f"timeout_s is {_shown(timeout_s)}; it must be a positive number of seconds"
+    if timeout_s is not None and not (is_number and 0 < timeout_s <= MAX_TIMEOUT_S):
+        yield f"timeout_s is {_shown(timeout_s)}; give a positive number of seconds, a day at most"
 
 
 def _of_shapes(target: WarmupTarget) -> Iterable[str]:
     shapes: Any = target.shapes
     if not isinstance(shapes, (list, tuple)) or not shapes:
         yield f"shapes is {_shown(shapes)}; give a list of shapes, e.g. [{{'batch': 1}}]"
+        return
+    if len(shapes) > MAX_SHAPES:
+        yield f"there are {len(shapes)} shapes; {MAX_SHAPES} is the most"
         return
     labels = set()
     for shape in shapes:
