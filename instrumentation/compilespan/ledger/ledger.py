@@ -109,22 +109,14 @@ class CompileLedger:
         subscription = followers.follow(_records_only(callback))
         return lambda: followers.unfollow(subscription)
 
-    def feed(
-        self, callback: Callable[[CompileRecord], object], *, signal: str
-    ) -> Subscription[Entry]:
+    def feed(self, callback: Callable[[CompileRecord], object]) -> Subscription[Entry]:
         """Call ``callback`` with the last 4096 records, and with each from now on, once each.
 
         In a thread of its own, as `subscribe` does.
-
-        Args:
-            callback: Gets each record.
-            signal: What `Followers.dropped` calls records that find the queue full.
         """
         with self._lock:  # nothing ends between the two
             known = [Ended(0, record) for record in self._records]
-            return self.followers.follow(
-                _records_only(callback), signal=signal, first=lambda: known
-            )
+            return self.followers.follow(_records_only(callback), first=lambda: known)
 
     def before_first_compile(self, call: Callable[[], object]) -> None:
         """Call this before the first compile of a process, forked ones too.

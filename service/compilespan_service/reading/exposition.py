@@ -102,7 +102,7 @@ class Exposition:
         ledger = get_ledger()
         if self._own is None or self._followers is not ledger.followers:  # in a forked child
             self._followers = ledger.followers
-            self._own = ledger.feed(measure, signal="metrics")
+            self._own = ledger.feed(measure)
         self._own.drain(_DRAIN_S)
         ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
         self._instance.flush()
