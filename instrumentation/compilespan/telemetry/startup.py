@@ -87,8 +87,9 @@ class Startup:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 yield
         except BaseException as error:
-            span.set_attribute(semconv.ERROR_TYPE, exception_type(error))
-            span.set_status(Status(StatusCode.ERROR, exception_type(error)))
+            error_type = exception_type(error.__cause__ or error)  # what it was raised from
+            span.set_attribute(semconv.ERROR_TYPE, error_type)
+            span.set_status(Status(StatusCode.ERROR, error_type))
             raise
         finally:
             duration_ns = time.perf_counter_ns() - started_ns
