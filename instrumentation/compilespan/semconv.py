@@ -141,7 +141,7 @@ def text(value: object, limit: int = MAX_REASON_LENGTH) -> str:
     try:
         given = str(value)
     except Exception:  # its __str__ is the program's
-        given = f"<{type(value).__name__}: its text cannot be had>"
+        given = f"<{type(value).__name__}: its __str__ raises>"
     clean = given if given.isascii() else given.encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 

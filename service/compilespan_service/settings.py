@@ -49,10 +49,13 @@ class Settings(BaseModel):
     @classmethod
     def _with_environment(cls, given: Any) -> Any:
         # pydantic-settings would do it, and hold the port up by a twentieth of a second.
-        named = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
-        # An empty variable names nothing, but for an empty token, which is a mistake.
-        found = {name: value for name, value in named.items() if value or name == "token"}
-        found = {name: value for name, value in found.items() if value is not None}
+        found = {
+            name: value
+            for name in cls.model_fields
+            if (value := os.environ.get(PREFIX + name.upper())) is not None
+            # An empty variable names nothing, but for an empty token, which is a mistake.
+            and (value or name == "token")
+        }
         return {**found, **given} if isinstance(given, dict) else given
 
     @property

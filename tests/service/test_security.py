@@ -323,3 +323,18 @@ def test_ten_thousand_items_are_refused_with_the_field(serve):
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "body.shapes.net"
     assert len(response.content) < 2000
+
+
+def test_settings_are_what_is_given_else_what_the_environment_names(monkeypatch):
+    monkeypatch.setenv("COMPILESPAN_READY_WHEN", "loaded")
+    monkeypatch.setenv("COMPILESPAN_BUDGET_S", "5")
+    monkeypatch.setenv("COMPILESPAN_STATE_DIR", "")
+    monkeypatch.setenv("COMPILESPAN_UNKNOWN", "x")
+    settings = Settings(budget_s=6)
+    assert (settings.ready_when, settings.budget_s, settings.state_dir) == ("loaded", 6, None)
+    monkeypatch.setenv("COMPILESPAN_TOKEN", "")
+    with pytest.raises(TokenError, match="empty"):
+        create_app(Settings())
+    monkeypatch.setenv("COMPILESPAN_WARMUP", "sometimes")
+    with pytest.raises(ValueError, match="on-start"):
+        Settings()

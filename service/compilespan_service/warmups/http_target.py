@@ -127,7 +127,8 @@ class HttpTarget:
         """Send the request of this shape, and listen to what the server compiles for it.
 
         Raises:
-            HttpTargetError: It answered with an error, or not at all.
+            HttpTargetError: It answered with an error or not at all, or still compiles long after
+                its answer.
         """
         request = self._requests[json.dumps(dict(shape))]
         directory = self._state_dir

@@ -113,7 +113,7 @@ def _made(find: Callable[[], Factory]) -> list[WarmupTarget]:
     except LoadError:
         raise
     except BaseException as error:
-        msg = f"the factory cannot be had: {described(error)}"
+        msg = f"the factory cannot be imported: {described(error)}"
         raise LoadError(msg, error) from error
     try:
         return checked(factory())
