@@ -63,10 +63,9 @@ FLOORS = {
     ],
     "compilespan_service": [
         ["schemas", "state", "signals", "demo"],
-        ["door"],
+        ["door", "reading"],
         ["warmups"],
-        ["reading", "settings"],
-        ["routes"],
+        ["settings", "routes"],
         ["app"],
         ["cli", "vllm", "__init__"],
     ],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import threading
 from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -12,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
-from compilespan import TorchCompileInstrumentor, get_ledger
-from compilespan.sdk.deaths import report_deaths
+from compilespan import TorchCompileInstrumentor
 from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
 from compilespan_service.door.security import Guard, own_names, token_digest
-from compilespan_service.reading.accounts import Accounts
-from compilespan_service.reading.history import History
-from compilespan_service.reading.instance import Instance
+from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
     events,
@@ -49,8 +44,6 @@ if TYPE_CHECKING:
     from fastapi import params
 
     from compilespan import WarmupTarget
-    from compilespan_service.reading.exposition import Exposition
-    from compilespan_service.warmups.book import JobBook
     from compilespan_service.warmups.targets import Factory
 
 # The loader holds the GIL while it imports torch; so long the server gets to open its port.
@@ -174,7 +167,7 @@ def _router(
         if instruments:  # the app may compile on its own before the targets are asked for
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
-        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, begin, runner)
+        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, begin, runner, readings)
         with drained_by_signals(runner.drain):
             try:
                 yield
@@ -183,20 +176,8 @@ def _router(
                 await asyncio.to_thread(runner.stop)
 
     router = APIRouter(lifespan=lifespan)
-    attach(router, runner, guard, dependencies, processes=settings.processes)
+    readings = attach(router, runner, guard, dependencies, processes=settings.processes)
     return router
-
-
-def _exposition(instance: Instance, jobs: JobBook) -> Callable[[], Exposition]:
-    """Return what makes the exposition at the first scrape: the port does not wait for it."""
-
-    @functools.cache
-    def made() -> Exposition:
-        from compilespan_service.reading.exposition import Exposition  # noqa: PLC0415  # see above
-
-        return Exposition(instance, jobs)
-
-    return made
 
 
 def _instrument() -> None:
@@ -205,15 +186,10 @@ def _instrument() -> None:
         instrumentor.instrument(skip_dep_check=True)
 
 
-def begin(runner: Runner) -> None:
-    """Begin to load, and to report earlier starts that died: reading them may take a while."""
+def begin(runner: Runner, readings: Readings) -> None:
+    """Begin to load, and to read what others wrote: neither did while the port was opened."""
+    readings.start()
     runner.start()
-    threading.Thread(target=_report_deaths, name="compilespan-deaths", daemon=True).start()
-
-
-def _report_deaths() -> None:
-    if (journal := get_ledger().journal) is not None:
-        report_deaths(journal.directory)
 
 
 def attach(
@@ -223,8 +199,8 @@ def attach(
     dependencies: Sequence[params.Depends] = (),
     *,
     processes: int | None = None,
-) -> None:
-    """Add the endpoints; whoever calls this starts and stops the runner.
+) -> Readings:
+    """Add the endpoints; whoever calls this begins, and stops the runner.
 
     Args:
         router: What they are added to.
@@ -232,15 +208,20 @@ def attach(
         guard: Asked for each request but those of the probes and the page.
         dependencies: Likewise.
         processes: Workers that have to be ready, if the operator says how many.
+
+    Returns:
+        What the endpoints read.
     """
     guarded = [guard.as_dependency(), *dependencies]
-    instance = Instance(processes, all_starts=lambda: runner.warms_others)
-    accounts = Accounts(instance)
+    readings = Readings(processes, all_starts=lambda: runner.warms_others)
+    instance = readings.instance
+    runner.jobs.on_end = readings.take_job
     router.include_router(page.routes())
     router.include_router(health.routes(runner, instance))
     router.include_router(warmup.routes(runner, instance, guarded))
     router.include_router(jobs.routes(runner, instance, guarded))
     router.include_router(events.routes(runner, guarded))
-    router.include_router(metrics.routes(_exposition(instance, runner.jobs), guarded))
-    router.include_router(totals.routes(accounts, guarded))
-    router.include_router(compiles.routes(accounts, History(), guarded))
+    router.include_router(metrics.routes(readings.exposition, guarded))
+    router.include_router(totals.routes(readings.accounts, guarded))
+    router.include_router(compiles.routes(readings.accounts, readings.history, guarded))
+    return readings

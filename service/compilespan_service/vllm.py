@@ -84,8 +84,7 @@ def _app(url: str) -> FastAPI:
     is_checked = digest is None or settings.allowed_hosts
     hosts = own_names(None, settings.allowed_hosts) if is_checked else None
     guard = Guard(digest, changes_allowed=False, hosts=hosts)
-    attach(app, runner, guard, processes=settings.processes)
-    begin(runner)
+    begin(runner, attach(app, runner, guard, processes=settings.processes))
     return app
 
 

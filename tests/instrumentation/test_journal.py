@@ -16,6 +16,7 @@ from compilespan.journal import writer as journals
 from compilespan.journal.directory import StateDirectory
 from compilespan.journal.files import prune
 from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.summary import Summary
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
 from support import record
@@ -53,9 +54,9 @@ def test_what_is_written_is_read_back(tmp_path):
     journal = open_journal(tmp_path)
     add(name="x", start_ns=time.time_ns())
     mark_ready()
-    job = {"id": "1", "state": "failed", "elapsed_s": 1.5}
-    journal.note("job", {**job, "state": "timed_out"})
-    journal.note("job", job)
+    jobs = [{"id": each, "state": "failed", "elapsed_s": 1.5} for each in ("1", "2")]
+    for job in jobs:
+        journal.note("job", job)
     journal.close("test")
     get_ledger().journal = None
     (process,) = StateDirectory(tmp_path).processes()
@@ -64,7 +65,9 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [each.name for each in process.records] == ["x"]
     assert process.builder.build() == get_ledger().totals()
     assert process.ready_after_s == get_ledger().readiness.after_s
-    assert process.jobs == [job]
+    told = []
+    ProcessJournal(journal.path, on_job=told.append).refresh()
+    assert told == jobs
     assert (process.exit_reason, process.is_complete, process.is_running) == ("test", True, False)
 
 
@@ -188,12 +191,16 @@ def test_a_full_file_says_so_and_the_ledger_goes_on(tmp_path, monkeypatch):
         add()
     journal.close("test")
     get_ledger().journal = None
-    assert journal.path.stat().st_size <= 3100
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert [line["type"] for line in lines[-3:]] == ["truncated", "exit", "summary"]
+    assert sum(len(json.dumps(line)) for line in lines[:-2]) <= 3500
     reader = ProcessJournal(journal.path).refresh()
     assert not reader.is_complete
     assert 0 < len(reader.records) < 20
     assert get_ledger().totals().total.compiles == 20
     assert get_ledger().followers.dropped["journal"] > 0
+    summary = Summary.at_end_of(journal.path)
+    assert summary.totals.build().total == get_ledger().totals().total
 
 
 def test_a_disk_that_fails_is_told_once(tmp_path, caplog):

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 import bad_journals
 from compilespan import get_ledger, monitor_torch_compile
 from compilespan.journal import reader
+from compilespan.journal.appending import append
 from compilespan.journal.directory import StateDirectory
 from compilespan.journal.files import journals, prune
 from compilespan.journal.lines import LineError, parsed
-from compilespan.journal.reader import ProcessJournal, append
+from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.records import GraphBreak
 from compilespan.ledger.totals import TotalsBuilder
@@ -30,13 +31,14 @@ BAD = bad_journals.contents("bad")
 def test_a_bad_file_is_read_as_far_as_it_is_good_and_complained_of_once(tmp_path, caplog, what):
     path = tmp_path / "20200101T000000-bad-1.jsonl"
     path.write_bytes(BAD[what])
-    process = ProcessJournal(path).refresh()
+    jobs = []
+    process = ProcessJournal(path, on_job=jobs.append).refresh()
     for _ in range(3):
         process.refresh()
         StateDirectory(tmp_path).processes()
     assert process.builder.build() == TotalsBuilder().build()
     assert process.records == []
-    assert process.jobs == []
+    assert jobs == []
     for begun in process.in_progress:
         assert json.dumps(begun.name).isascii()
     if what not in ("nothing", "no end", "progress of nothing"):
@@ -156,15 +158,17 @@ def test_files_of_other_instances_are_not_opened(tmp_path, monkeypatch):
     assert opened == [journal.path]
 
 
-def test_of_many_jobs_the_last_are_kept(tmp_path):
+def test_of_many_jobs_each_is_told_once(tmp_path):
     path = tmp_path / "20200101T000000-bad-1.jsonl"
     jobs = [
         {"type": "job", "id": str(number), "state": "failed", "elapsed_s": 1}
         for number in range(4000)
     ]
     path.write_bytes(bad_journals.with_lines(*jobs, instance="bad"))
-    process = ProcessJournal(path).refresh()
-    assert [job["id"] for job in process.jobs] == [str(number) for number in range(3936, 4000)]
+    told = []
+    process = ProcessJournal(path, on_job=told.append).refresh()
+    process.refresh()
+    assert [job["id"] for job in told] == [str(number) for number in range(4000)]
 
 
 def test_fields_of_a_newer_version_are_left_out(tmp_path):

@@ -11,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from compilespan_service.reading.accounts import Accounts
-from compilespan_service.reading.exposition import Exposition
-from compilespan_service.reading.instance import Instance, expected_processes
-from compilespan_service.warmups.book import JobBook
-from serving import Model
+from compilespan_service.reading.instance import expected_processes
+from compilespan_service.reading.readings import Readings
+from serving import Model, wait_until
 
 WORKER = """
 import sys
@@ -73,14 +71,15 @@ def ready_metric(client):
 
 def test_readyz_needs_every_worker_and_says_how_many_are(serve, worker):
     client = serve(Model())
-    assert client.post("/warmup?wait=60").json()["processes"] == "1 of 2"
+    assert client.post("/warmup?wait=60").status_code == 200
+    wait_until(lambda: client.get("/warmup").json()["processes"] == "1 of 2")
     unready = client.get("/readyz")
     assert unready.status_code == 503
     assert unready.json()["detail"] == "1 of 2 processes are ready"
     assert client.get("/totals").json()["ready_after_s"] is None
     assert ready_metric(client) == 0
     worker("ready")
-    assert client.get("/readyz").status_code == 200
+    wait_until(lambda: client.get("/readyz").status_code == 200)
     assert client.get("/totals").json()["ready_after_s"] is not None
     assert ready_metric(client) == 1
 
@@ -103,8 +102,9 @@ def test_what_another_worker_compiled_is_in_totals_compiles_and_metrics_once(ser
 def test_requests_that_read_at_once_lose_and_repeat_nothing(serve, worker):
     """A journal is read on while another request adds it up."""
     serve(Model())
-    instance = Instance()
-    accounts, exposition = Accounts(instance), Exposition(instance, JobBook())
+    readings = Readings(None, lambda: False)
+    readings.start()
+    accounts, exposition = readings.accounts, readings.exposition()
     over = threading.Event()
 
     def read(what):
@@ -116,7 +116,8 @@ def test_requests_that_read_at_once_lose_and_repeat_nothing(serve, worker):
         lambda: accounts.compiles({}, 4096),
         accounts.traced,
         lambda: exposition.render(""),
-        instance.in_progress,
+        readings.instance.in_progress,
+        readings.history.starts,
     ]
     with ThreadPoolExecutor(len(readers)) as pool:
         futures = [pool.submit(read, what) for what in readers]
@@ -138,20 +139,10 @@ def test_workers_that_are_still_to_come_are_waited_for(serve):
 
 
 @pytest.mark.parametrize(
-    ("argv", "environment", "count"),
-    [
-        (["/usr/bin/uvicorn", "app:app", "--workers", "4"], {}, 4),
-        (["/x/uvicorn/__main__.py", "app:app", "--workers=2"], {}, 2),
-        (["/usr/bin/gunicorn", "-w", "3", "app:app"], {}, 3),
-        (["/usr/bin/uvicorn", "app:app"], {"WEB_CONCURRENCY": "5"}, 5),
-        (["train.py", "--workers", "8"], {}, None),
-        (["/usr/bin/uvicorn", "--workers", "many"], {}, None),
-        (["/usr/bin/uvicorn", "app:app"], {}, None),
-    ],
+    ("told", "count"), [("5", 5), ("1", 1), ("0", None), ("many", None), ("", None), (None, None)]
 )
-def test_how_many_workers_there_are_to_be(monkeypatch, argv, environment, count):
+def test_how_many_workers_there_are_to_be(monkeypatch, told, count):
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
-    monkeypatch.setattr(sys, "argv", argv)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    if told is not None:
+        monkeypatch.setenv("WEB_CONCURRENCY", told)
     assert expected_processes() == count

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.system
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 KEY = {"X-Key": "secret"}
 COMMANDS = {
-    "uvicorn": lambda port: ["uvicorn", "own_server:app", "--workers", "2", "--port", str(port)],
+    "uvicorn": lambda port: ["uvicorn", "own_server:app", "--port", str(port)],
     "gunicorn": lambda port: [
-        *("gunicorn", "own_server:app", "--workers", "2"),
+        *("gunicorn", "own_server:app"),
         *("--worker-class", "asgi", "--bind", f"127.0.0.1:{port}"),
     ],
 }
@@ -37,6 +37,7 @@ def workers(request, tmp_path):
         env={
             **os.environ,
             "BACKEND": "eager",
+            "WEB_CONCURRENCY": "2",
             "COMPILESPAN_INSTANCE_ID": "",
             "COMPILESPAN_STATE_DIR": str(tmp_path / "state"),
         },

@@ -9,11 +9,15 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compilespan.journal.files import first_line, journals
 from compilespan.journal.locks import is_written
-from compilespan.journal.reader import Begun, ProcessJournal
+from compilespan.journal.reader import ProcessJournal
 from compilespan.process import instance_id
+
+if TYPE_CHECKING:
+    from compilespan.journal.snapshot import Begun
 
 _PREFIX = "compilespan-"
 
@@ -44,8 +48,17 @@ def discard(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _base() -> Path:
+    return Path(tempfile.gettempdir())
+
+
+def _user_id(found: os.stat_result) -> int:
+    """Return this user's id; on Windows temporary directories are each user's own."""
+    return os.getuid() if hasattr(os, "getuid") else found.st_uid
+
+
 @functools.lru_cache(maxsize=64)
-def _complain(directory: Path, name: str) -> None:
+def complain(directory: Path, name: str) -> None:
     """Log once for a file that it is not read completely, and why totals are then incomplete."""
     _logger.warning(
         "compilespan: %s/%s is not read completely: it is cut off or damaged, or no process of "
@@ -54,15 +67,6 @@ def _complain(directory: Path, name: str) -> None:
         directory,
         name,
     )
-
-
-def _base() -> Path:
-    return Path(tempfile.gettempdir())
-
-
-def _user_id(found: os.stat_result) -> int:
-    """Return this user's id; on Windows temporary directories are each user's own."""
-    return os.getuid() if hasattr(os, "getuid") else found.st_uid
 
 
 class StateDirectory:
@@ -82,17 +86,8 @@ class StateDirectory:
         self._files = {path: self._files.get(path) or ProcessJournal(path) for path in paths}
         found = [journal.refresh() for journal in self._files.values()]
         if bad := next((journal for journal in found if not journal.is_complete), None):
-            _complain(self.directory, bad.path.name)
+            complain(self.directory, bad.path.name)
         return [journal for journal in found if journal.process]
-
-    def living_instances(self) -> set[str]:
-        """Return the instances whose processes write here now; of each file one line is read."""
-        found = {path: first_line(path) for path in journals(self.directory)}
-        return {
-            str(process["instance"])
-            for path, process in found.items()
-            if process and is_written(path, process)
-        }
 
     def interrupted(self) -> list[tuple[ProcessJournal, Begun]]:
         """Return what was compiling when its process died, oldest first."""

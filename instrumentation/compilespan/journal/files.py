@@ -6,12 +6,16 @@ is opened only if it is a regular file: no link is followed, no pipe waited for.
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import functools
+import hashlib
+import math
 import operator
 import os
 import re
 import stat
+import time
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from compilespan.journal.lines import LineError, parsed
@@ -23,8 +27,10 @@ if TYPE_CHECKING:
 MAX_FILES = 256
 """Files that a directory keeps; the oldest whose writers are gone are deleted."""
 
+STARTED = "%Y%m%dT%H%M%S"
 _NAME = re.compile(r"(?P<started>\d{8}T\d{6})-(?P<instance>[\w.-]+)-(?P<pid>\d+)\.jsonl")
 _MAX_FIRST_LINE = 65_536
+_MAX_ID = 100
 # Names that are missing on Windows are no flags there.
 _SAFE = functools.reduce(
     operator.or_,
@@ -51,14 +57,25 @@ class JournalName(NamedTuple):
         found = _NAME.fullmatch(path.name)
         return cls(found["started"], found["instance"], int(found["pid"])) if found else None
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since its process began; infinite where that is no date."""
+        try:
+            return time.time() - calendar.timegm(time.strptime(self.started, STARTED))
+        except ValueError:
+            return math.inf
+
     def __str__(self) -> str:
         """Return the file's name."""
         return f"{self.started}-{self.instance}-{self.pid}.jsonl"
 
 
 def in_file_name(instance: str) -> str:
-    """Return an instance's id as it stands in the names of its journals."""
-    return re.sub(r"[^\w.-]", "_", instance, flags=re.ASCII)[:100]
+    """Return an instance's id as it stands in the names of its journals: no two ids alike."""
+    name = re.sub(r"[^\w.-]", "_", instance, flags=re.ASCII)[:_MAX_ID]
+    if name == instance:
+        return name
+    return f"{name}-{hashlib.sha256(instance.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def journals(directory: Path, *instances: str) -> list[Path]:

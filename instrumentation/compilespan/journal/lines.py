@@ -158,16 +158,31 @@ _RECORD: Mapping[str, Check] = {
     "request": _optional(_name),
     "line": _optional(_count),
 }
+_PROCESS: Mapping[str, Check] = {
+    "format": lambda value: value == FORMAT,
+    "pid": lambda value: _count(value) and value <= _MAX_PID,
+    "started_ns": _count,
+    "instance": _name,
+    "versions": _mapping_of(_name),
+    **dict.fromkeys(("device", "rank", "host"), _optional(_name)),
+    "started_ticks": _optional(_count),
+    "is_locked": _optional(_flag),
+}
+_PART: Mapping[str, Check] = {"phase": _name, "seconds": _seconds, "start_ns": _optional(_count)}
+_BEGUN: Mapping[str, Check] = {
+    "name": _name,
+    "component": _component,
+    "start_ns": _count,
+    "elapsed_s": _seconds,
+    "graphs": _count,
+}
+_ROW: Mapping[str, Check] = {
+    "sums": _mapping_of(_count),
+    "longest_ns": _count,
+    "wall_ns": _list_of(_count),
+}
 _LINES: Mapping[str, Mapping[str, Check]] = {
-    "process": {
-        "pid": lambda value: _count(value) and value <= _MAX_PID,
-        "started_ns": _count,
-        "instance": _name,
-        "versions": _mapping_of(_name),
-        **dict.fromkeys(("device", "rank", "host"), _optional(_name)),
-        "started_ticks": _optional(_count),
-        "is_locked": _optional(_flag),
-    },
+    "process": _PROCESS,
     "begin": {"key": _count, "name": _name, "component": _component, "start_ns": _count},
     "progress": {"key": _count, "graphs": _count},
     "end": {"key": _count, "record": _optional(_object(_RECORD))},
@@ -176,8 +191,16 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "trace_id": _optional(_hex(32)),
         **dict.fromkeys(("span_id", "parent_id"), _optional(_hex(16))),
     },
-    "startup_phase": {"phase": _name, "seconds": _seconds, "start_ns": _optional(_count)},
+    "startup_phase": _PART,
     "job": {"id": _name, "state": _name, "elapsed_s": _seconds},
     "dropped": {"signal": _name, "count": _count},
     "exit": {"reason": _name},
+    "summary": {
+        "process": _object(_PROCESS),
+        "totals": _object(dict.fromkeys(get_args(semconv.Component), _object(_ROW))),
+        "ready_after_s": _optional(_seconds),
+        "startup_phases": _list_of(_object(_PART)),
+        "exit_reason": _optional(_name),
+        "interrupted": _list_of(_object(_BEGUN)),
+    },
 }

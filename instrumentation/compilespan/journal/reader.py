@@ -2,72 +2,63 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import os
+import math
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compilespan.journal.files import open_to_read
+from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
-from compilespan.journal.locks import is_written, lock, set_times
+from compilespan.journal.locks import is_written
+from compilespan.journal.snapshot import Begun, ProcessSnapshot
 from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.totals import TotalsBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    from compilespan.semconv import Component
 
 _logger = logging.getLogger("compilespan")
 
-_MAX_RECORDS = 4096
-_MAX_JOBS = 64
+MAX_RECORDS = 4096
 _MAX_BEGUN = 4096
 _MAX_PARTS = 64
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Begun:
-    """A compile without an end in the file: going on, or cut off by the process's death.
-
-    Attributes:
-        name: See `CompileRecord`.
-        component: As known at the start.
-        start_ns: Nanoseconds since the epoch.
-        elapsed_s: Seconds until the process last gave a sign of life.
-        graphs: Graphs that were through by then.
-    """
-
-    name: str
-    component: Component
-    start_ns: int
-    elapsed_s: float
-    graphs: int
-
-    @property
-    def is_encoder(self) -> bool:
-        """Whether it is an encoder's."""
-        return self.component == "encoder"
+def _ignore(_: object) -> None:
+    """Take what is read, where nobody follows."""
 
 
 class ProcessJournal:
     """One process's file, read on from where the last `refresh` stopped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep: int = MAX_RECORDS,
+        on_record: Callable[[CompileRecord], object] = _ignore,
+        on_job: Callable[[Mapping[str, Any]], object] = _ignore,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: The file.
+            keep: How many records are remembered, the last ones.
+            on_record: Called with each record as it is read.
+            on_job: Called with each warmup job that ended, as it is read.
+        """
         self.path = path
+        self._keep = keep
+        self._on_record, self._on_job = on_record, on_job
         self.process: dict[str, Any] = {}
         """Who wrote it: ``instance``, ``pid``, ``rank``, ``started_ns``, ``versions``."""
         self.builder = TotalsBuilder()
         self.records: list[CompileRecord] = []
-        """The last 4096."""
-        self.on_record: Callable[[CompileRecord], object] | None = None
-        """Called with each record as it is read."""
+        """The last ones."""
         self.record_count = 0
         """How many it ever wrote."""
         self.ready_after_s: float | None = None
-        self._jobs: dict[str, dict[str, Any]] = {}
         self.startup: dict[str, Any] | None = None
         """Ids of its ``startup`` span, where it has one."""
         self.startup_s: dict[str, float] = {}
@@ -75,17 +66,24 @@ class ProcessJournal:
         self.startup_phases: list[dict[str, Any]] = []
         """The same in order: ``phase``, ``seconds``, ``start_ns``."""
         self.dropped: dict[str, int] = {}
-        self.is_reported = False
-        """Whether another process told of its death."""
+        self.added: set[str] = set()
+        """Types of the lines that tell of its end: ``summary``, and ``reported`` by another."""
         self.exit_reason: str | None = None
         self.is_complete = True
         """``False`` where lines were left out, by the writer's cap or as unreadable."""
+        self.has_more = False
+        """Whether `refresh` stopped before the end, because its time was up."""
         self._offset = 0
         self._is_refused = False
         self._begun: dict[int, dict[str, Any]] = {}
 
-    def refresh(self) -> ProcessJournal:
-        """Read what was written since; a torn last line is left for the next time."""
+    def refresh(self, until_s: float = math.inf) -> ProcessJournal:
+        """Read what was written since; a torn last line is left for the next time.
+
+        Args:
+            until_s: When to stop, as ``time.monotonic`` says it.
+        """
+        self.has_more = False
         try:
             with open_to_read(self.path) as file:
                 file.seek(self._offset)
@@ -97,14 +95,12 @@ class ProcessJournal:
                     else:  # what follows is read as lines of their own, until one is valid
                         self._skip("a line is longer than any that is written")
                     self._offset += len(line)
+                    if time.monotonic() >= until_s:
+                        self.has_more = True
+                        break
         except OSError as error:
             self._skip(error)
         return self
-
-    @property
-    def jobs(self) -> list[dict[str, Any]]:
-        """The last 64 warmup jobs that ended, in order."""
-        return list(self._jobs.values())
 
     @property
     def is_running(self) -> bool:
@@ -139,6 +135,24 @@ class ProcessJournal:
         died = self.exit_reason is None and not self.is_running
         return self.in_progress if died else ()
 
+    def snapshot(self) -> ProcessSnapshot:
+        """Return what was read up to now."""
+        return ProcessSnapshot(
+            self.path,
+            self.process,
+            self.builder.copy(),
+            tuple(self.records),
+            self.record_count,
+            self.in_progress,
+            self.is_running,
+            self.startup is not None,
+            self.ready_after_s,
+            dict(self.startup_s),
+            tuple(self.startup_phases),
+            dict(self.dropped),
+            self.exit_reason,
+        )
+
     def _line(self, line: bytes) -> None:
         if line == b"\n":
             return
@@ -167,7 +181,10 @@ class ProcessJournal:
         self.is_complete = False
 
     def _process(self, values: dict[str, Any]) -> None:
-        if not self.process:
+        name = JournalName.of(self.path)
+        if name is not None and name.instance != in_file_name(values["instance"]):
+            self._refuse(f"its name is not that of instance {values['instance']!r}")
+        elif not self.process:
             self.process = values
 
     def _begin(self, values: dict[str, Any]) -> None:
@@ -185,9 +202,8 @@ class ProcessJournal:
             self.builder.add(record)
             self.records.append(record)
             self.record_count += 1
-            del self.records[:-_MAX_RECORDS]
-            if self.on_record is not None:
-                self.on_record(record)
+            del self.records[: max(0, len(self.records) - self._keep)]
+            self._on_record(record)
 
     def _ready(self, values: dict[str, Any]) -> None:
         self.ready_after_s = values["after_s"]
@@ -203,9 +219,7 @@ class ProcessJournal:
             self.startup_phases.append(values)
 
     def _job(self, values: dict[str, Any]) -> None:
-        self._jobs[values["id"]] = values
-        while len(self._jobs) > _MAX_JOBS:
-            del self._jobs[next(iter(self._jobs))]
+        self._on_job(values)
 
     def _dropped(self, values: dict[str, Any]) -> None:
         if values["signal"] in self.dropped or len(self.dropped) < _MAX_PARTS:
@@ -215,7 +229,10 @@ class ProcessJournal:
         self.exit_reason = values["reason"]
 
     def _reported(self, _: dict[str, Any]) -> None:
-        self.is_reported = True
+        self.added.add("reported")
+
+    def _summary(self, _: dict[str, Any]) -> None:
+        self.added.add("summary")
 
     def _truncated(self, _: dict[str, Any]) -> None:
         self.is_complete = False
@@ -232,24 +249,6 @@ class ProcessJournal:
         "dropped": _dropped,
         "exit": _exit,
         "reported": _reported,
+        "summary": _summary,
         "truncated": _truncated,
     }
-
-
-def append(process: ProcessJournal, line_type: str) -> bool:
-    """Add a line to the journal of a process that is gone; ``False`` if another does so now.
-
-    The file's modification time stays: it says how long the process lived.
-    """
-    with open_to_read(process.path, os.O_WRONLY | os.O_APPEND) as file:
-        stat = os.fstat(file.fileno())
-        if lock(file) is False:
-            return False
-        process.refresh()
-        if process.is_reported:
-            return False
-        # On a line of its own, whatever the process was writing when it died.
-        file.write(b"\n" + json.dumps({"type": line_type}).encode() + b"\n")
-        file.flush()
-        set_times(file.fileno(), process.path, stat.st_atime_ns, stat.st_mtime_ns)
-    return True

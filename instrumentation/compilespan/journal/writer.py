@@ -11,26 +11,24 @@ time is renewed each second: after a kill it shows until when the compile went o
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
-import importlib.metadata
 import io
 import json
 import logging
 import os
-import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from compilespan.journal.files import JournalName, in_file_name, private, prune
-from compilespan.journal.lines import FORMAT, MAX_LINE_BYTES
+from compilespan.faults import contained
+from compilespan.journal.files import STARTED, JournalName, in_file_name, private, prune
+from compilespan.journal.lines import MAX_LINE_BYTES
 from compilespan.journal.locks import lock, touch
+from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Part, Ready
 from compilespan.ledger.ledger import CompileLedger, get_ledger
-from compilespan.process import device, identity, instance_id, now_ns
-from compilespan.semconv import __version__
+from compilespan.process import instance_id, now_ns
 from compilespan.telemetry.flushing import at_end_of_child
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ class Journal:
             directory: Made if it does not exist.
             ledger: Whose entries are written.
         """
-        started = time.strftime("%Y%m%dT%H%M%S", time.gmtime(ledger.readiness.since_ns / 1e9))
+        started = time.strftime(STARTED, time.gmtime(ledger.readiness.since_ns / 1e9))
         self.directory = directory
         name = JournalName(started, in_file_name(instance_id()), os.getpid())
         self.path = directory / str(name)
@@ -89,6 +87,8 @@ class Journal:
         if self._is_closed:
             return
         self.note("exit", {"reason": reason, "time_ns": now_ns()})
+        with contained("sum the journal up"):
+            self.note(LINE_TYPE, Summary.of_ledger(self._ledger, reason).line())
         self._ledger.followers.unfollow(self._subscription, timeout_s)
         self.abandon()
 
@@ -108,7 +108,7 @@ class Journal:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._file = io.FileIO(self.path, "ab", opener=private)
             is_locked = lock(self._file)
-            self._write("process", {**_process(self._ledger), "is_locked": is_locked})
+            self._write("process", {**who(self._ledger), "is_locked": is_locked})
             prune(self.directory)
         except OSError as error:
             self._complain(error)
@@ -169,7 +169,8 @@ class Journal:
 
     def _write(self, line_type: str, values: Mapping[str, Any]) -> None:
         file = self._file
-        if file is None or self._is_full:
+        is_last = line_type in ("exit", LINE_TYPE)  # they come even after the cap
+        if file is None or (self._is_full and not is_last):
             self._ledger.followers.note_dropped("journal")
             return
         line = json.dumps({"type": line_type, **values}, separators=(",", ":"), default=str)
@@ -177,7 +178,7 @@ class Journal:
             self._ledger.followers.note_dropped("journal")
             return
         try:
-            if file.tell() + len(line) > MAX_BYTES:
+            if file.tell() + len(line) > MAX_BYTES and not is_last:
                 self._is_full = True
                 line = '{"type":"truncated"}'
             # One write for one line: a reader sees a torn line at most at the end.
@@ -208,19 +209,3 @@ def open_journal(directory: Path | str | None = None) -> Journal | None:
         atexit.register(journal.close, "exit")
         at_end_of_child(functools.partial(journal.close, "exit"))
     return cast("Journal | None", ledger.journal)
-
-
-def _process(ledger: CompileLedger) -> dict[str, Any]:
-    versions = {"python": platform.python_version(), "compilespan": __version__}
-    for package in ("torch", "vllm", "transformers"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "format": FORMAT,
-        "instance": instance_id(),
-        "rank": os.environ.get("RANK"),
-        "started_ns": ledger.readiness.since_ns,
-        "versions": versions,
-        "device": device(),
-        **identity(),
-    }

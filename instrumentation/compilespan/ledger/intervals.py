@@ -37,17 +37,32 @@ class IntervalUnion:
         self._ends[first:last] = array("q", [end_ns])
         self.total_ns += end_ns - start_ns
         if len(self._starts) > MAX_INTERVALS:
-            self._close_short_gaps()
+            self._close_short_gaps(MAX_INTERVALS // 2)
 
     def update(self, other: IntervalUnion) -> None:
         """Take in all intervals of another union."""
         for start_ns, end_ns in zip(other._starts, other._ends, strict=True):
             self.add(start_ns, end_ns)
 
-    def _close_short_gaps(self) -> None:
+    def copy(self) -> IntervalUnion:
+        """Return another with the same intervals."""
+        copied = IntervalUnion()
+        copied._starts, copied._ends = self._starts[:], self._ends[:]
+        copied.total_ns = self.total_ns
+        return copied
+
+    def flat(self, most: int) -> list[int]:
+        """Return starts and ends in turn, oldest first, of at most so many intervals."""
+        union = self
+        if len(self._starts) > most:
+            union = self.copy()
+            union._close_short_gaps(most - 1)
+        return [time for pair in zip(union._starts, union._ends, strict=True) for time in pair]
+
+    def _close_short_gaps(self, keep: int) -> None:
         gaps = [start - end for start, end in zip(self._starts[1:], self._ends[:-1], strict=True)]
-        limit = sorted(gaps)[len(gaps) // 2]
-        open_gaps = [index for index, gap in enumerate(gaps) if gap > limit]
+        longest_last = sorted(range(len(gaps)), key=gaps.__getitem__)
+        open_gaps = sorted(longest_last[len(gaps) - keep :])
         starts = [self._starts[0], *(self._starts[index + 1] for index in open_gaps)]
         ends = [*(self._ends[index] for index in open_gaps), self._ends[-1]]
         self._starts, self._ends = array("q", starts), array("q", ends)

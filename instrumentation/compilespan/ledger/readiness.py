@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from compilespan.ledger.entries import Part
     from compilespan.semconv import Phase
 
+_MAX_PARTS = 64
+
 
 class Readiness:
     """The start of this process: its parts, and the moment when it was declared ready."""
@@ -27,7 +29,7 @@ class Readiness:
         """Called once, when the process is declared ready."""
         self.ready: Ready | None = None
         self._lock = fork_safe_lock()
-        self._parts_s: dict[str, float] = {}
+        self._parts: list[Part] = []
 
     @property
     def phase(self) -> Phase:
@@ -42,13 +44,20 @@ class Readiness:
     @property
     def parts_s(self) -> dict[str, float]:
         """Seconds by startup phase: ``import``, ``load``, ``warmup``, and ``total`` when ready."""
+        seconds = {part.name: part.seconds for part in self.parts}
+        return {**seconds, "total": self.ready.after_s} if self.ready else seconds
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the start, in the order in which they ended; the first 64."""
         with self._lock:
-            return dict(self._parts_s)
+            return list(self._parts)
 
     def note(self, part: Part) -> None:
         """Note how long a part of the start took."""
         with self._lock:
-            self._parts_s[part.name] = part.seconds
+            if len(self._parts) < _MAX_PARTS:
+                self._parts.append(part)
 
     def mark(self) -> Ready | None:
         """Declare the process ready; ``None`` if it was ready before."""
@@ -56,7 +65,6 @@ class Readiness:
             if self.ready:
                 return None
             self.ready = Ready(now_ns(), process_age_ns() / 1e9)
-            self._parts_s["total"] = self.ready.after_s
         if self.on_ready is not None:
             with contained("end the span of the start"):
                 self.on_ready()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from compilespan.ledger.records import CompileRecord
 
+_MAX_KEPT_INTERVALS = 512
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TotalsRow:
@@ -115,6 +117,28 @@ class _Row:
         self._longest_ns = max(self._longest_ns, other._longest_ns)
         self._wall.update(other._wall)
 
+    def copy(self) -> _Row:
+        copied = _Row()
+        copied._sums = dict(self._sums)
+        copied._longest_ns = self._longest_ns
+        copied._wall = self._wall.copy()
+        return copied
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sums": dict(self._sums),
+            "longest_ns": self._longest_ns,
+            "wall_ns": self._wall.flat(_MAX_KEPT_INTERVALS),
+        }
+
+    def add_json(self, values: Mapping[str, Any]) -> None:
+        for column in self._sums:
+            self._sums[column] += values["sums"].get(column, 0)
+        self._longest_ns = max(self._longest_ns, values["longest_ns"])
+        times = iter(values["wall_ns"])
+        for start_ns, end_ns in zip(times, times, strict=False):
+            self._wall.add(start_ns, end_ns)
+
     def freeze(self) -> TotalsRow:
         seconds: dict[str, Any] = {column: self._sums[column] / 1e9 for column in self._SUMS_NS}
         counts: dict[str, Any] = {column: self._sums[column] for column in self._COUNTS}
@@ -160,6 +184,29 @@ class TotalsBuilder:
                 mine[key].update(row)
         for name, row in other._by_name.items():
             self._by_name[self._name(name)].update(row)
+
+    def copy(self) -> TotalsBuilder:
+        """Return another with the same sums."""
+        copied = TotalsBuilder()
+        copied._total = self._total.copy()
+        for mine, theirs in (
+            (self._components, copied._components),
+            (self._by_phase, copied._by_phase),
+            (self._by_name, copied._by_name),
+            (self._by_process, copied._by_process),
+        ):
+            theirs.update({key: row.copy() for key, row in mine.items()})
+        return copied
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the components' sums as JSON values; short gaps of many intervals are closed."""
+        return {component: row.to_json() for component, row in self._components.items()}
+
+    def add_json(self, values: Mapping[str, Any]) -> None:
+        """Add what `to_json` returned, to the components and to the total."""
+        for component, row in self._components.items():
+            row.add_json(values[component])
+            self._total.add_json(values[component])
 
     def build(self) -> CompileTotals:
         """Return the sums as they stand now."""

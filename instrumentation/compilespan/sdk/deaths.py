@@ -11,8 +11,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 
 from compilespan import semconv
 from compilespan.faults import contained
-from compilespan.journal.directory import StateDirectory
-from compilespan.journal.reader import ProcessJournal, append
+from compilespan.journal.appending import append
+from compilespan.journal.files import JournalName, first_line, journals
+from compilespan.journal.locks import is_written
+from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.summary import Summary
 from compilespan.telemetry.ids import reused
 from compilespan.telemetry.telemetry import active_telemetry
 
@@ -21,32 +24,46 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-_DAY_NS = 24 * 3600 * 10**9
+_DAY_S = 24 * 3600.0
 
 
 def report_deaths(directory: Path) -> int:
-    """Make a ``startup`` span for each start that died before it was ready; returns how many.
+    """Report each start of the last day that died before it was ready; returns how many.
+
+    Journals that were summed up are not read: their processes said why they ended, or another
+    reader has seen to them.
+    """
+    count = 0
+    for path in journals(directory):
+        name = JournalName.of(path)
+        if name is None or name.age_s > _DAY_S or Summary.at_end_of(path) is not None:
+            continue
+        if not is_written(path, first_line(path)):
+            count += report_death(ProcessJournal(path, keep=0).refresh())
+    return count
+
+
+def report_death(process: ProcessJournal) -> bool:
+    """Make a ``startup`` span if a process died before it was ready; ``True`` if it did now.
 
     The span has the ids that the dead process had given it, so that the compiles it did export
     hang where they belong. Each start is reported once: its journal says so afterwards.
     """
-    count = 0
-    for process in StateDirectory(directory).processes():
-        with contained(f"report the death of {process.path.name}"):
-            if _is_news(process) and append(process, "reported"):
-                _report(process)
-                count += 1
-    return count
+    with contained(f"report the death of {process.path.name}"):
+        if _is_news(process) and append(process, "reported"):
+            _report(process)
+            return True
+    return False
 
 
 def _is_news(process: ProcessJournal) -> bool:
     return (
         bool(process.startup)
-        and not process.is_reported
+        and "reported" not in process.added
         and process.exit_reason is None
         and process.ready_after_s is None
         and not process.is_running
-        and time.time_ns() - int(process.process["started_ns"]) < _DAY_NS
+        and time.time() - int(process.process["started_ns"]) / 1e9 < _DAY_S
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from compilespan import get_ledger
-from compilespan.journal.directory import StateDirectory
 from compilespan_service.cli.tables import STYLES, cost_table, duration, worded
+from compilespan_service.reading.reader import reader_of
 from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:
@@ -42,19 +43,20 @@ class Progress:
         self._console = console
         self._runner = runner
         self._address = address
-        self._directory = directory
+        self._reader = reader_of(directory)
         self._over = over
         self._told: Job | str | None = None
+        self._told_interrupted = False
 
     def follow(self) -> None:
         """Say hello and follow, in this thread, until it is over."""
         self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
-        self._tell_interrupted()  # reads the journals of all starts
         while not self._over.wait(_REFRESH_S):
             self._step()
         self._tell_news()
 
     def _step(self) -> None:
+        self._tell_interrupted()
         state, job = self._runner.lifecycle.state, self._runner.jobs.current
         if state is ProcessState.LOADING:
             self._follow(self._loading_line, self._is_loading)
@@ -147,14 +149,17 @@ class Progress:
 
     def _last_cold_s(self) -> float | None:
         """Compile seconds of the last start that found nothing in the cache, if one is known."""
-        for process in reversed(StateDirectory(self._directory).processes()):
-            row = process.builder.build().total
-            if row.cache_misses:
-                return row.compile_s
-        return None
+        rows = (process.totals.build().total for process in self._reader.snapshot.past)
+        return next((row.compile_s for row in rows if row.cache_misses), None)
 
     def _tell_interrupted(self) -> None:
-        for process, begun in StateDirectory(self._directory).interrupted()[-1:]:
+        """Say once, as soon as it was read, what the last start that died was compiling."""
+        if self._told_interrupted:
+            return
+        past = self._reader.snapshot.past
+        found = ((process, begun) for process in past for begun in process.interrupted)
+        for process, begun in itertools.islice(found, 1):
+            self._told_interrupted = True
             self._console.print(
                 f"[yellow]![/] an earlier start (process {process.process['pid']}) died "
                 f"{duration(begun.elapsed_s)} into compiling {escape(begun.name)}, "

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compilespan import CompileRecord
-    from compilespan.journal.reader import Begun, ProcessJournal
+    from compilespan.journal.reader import ProcessJournal
+    from compilespan.journal.snapshot import Begun
     from compilespan.ledger.records import GraphBreak
 
 _MAX_LINES = 12

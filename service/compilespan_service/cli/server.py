@@ -164,7 +164,8 @@ def _settings(**given: Any) -> Settings:
 def _listen(host: str, port: int) -> socket.socket:
     """Open the port at once: whoever asks meanwhile waits in its queue, not in an error."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named, asyncio answers at once (TCP_NODELAY); else after 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -16,9 +16,9 @@ from compilespan_service import schemas
 from compilespan_service.reading.perfetto import TracedProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from compilespan.journal.reader import ProcessJournal
+    from compilespan.journal.snapshot import ProcessSnapshot
     from compilespan_service.reading.instance import Instance
 
 
@@ -32,21 +32,20 @@ class Accounts:
         """Return the totals of this process, or of all processes of this start."""
         if scope == "process":
             return self._totals(scope, [], get_ledger().readiness.after_s)
-        self._instance.flush()
-        with self._instance.reading() as others:
-            return self._totals(scope, others, self._instance.ready_after_s)
+        self._instance.refresh()
+        return self._totals(scope, self._instance.others, self._instance.ready_after_s)
 
     def _totals(
         self,
         scope: Literal["instance", "process"],
-        others: list[ProcessJournal],
+        others: Sequence[ProcessSnapshot],
         ready_after_s: float | None,
     ) -> schemas.Totals:
         ledger = get_ledger()
         builder = TotalsBuilder()
         ledger.add_totals_to(builder)
         for other in others:
-            builder.update(other.builder)
+            builder.update(other.totals)
         now_s = time.time()
         since_ns = min(
             [ledger.readiness.since_ns, *(int(other.process["started_ns"]) for other in others)]
@@ -57,7 +56,7 @@ class Accounts:
                 kind=scope,
                 instance=instance_id(),
                 processes=1 + len(others),
-                complete=all(other.is_complete for other in others),
+                complete=scope == "process" or self._instance.is_complete,
             ),
             since=schemas.moment(since_ns),
             as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),
@@ -75,10 +74,10 @@ class Accounts:
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
         """Return the records of this start whose fields are as ``wanted``, newest first."""
+        self._instance.refresh()
         records = list(get_ledger().records())
-        with self._instance.reading() as others:
-            for other in others:
-                records += other.records
+        for other in self._instance.others:
+            records += other.records
         found = sorted(
             (
                 record
@@ -92,19 +91,17 @@ class Accounts:
 
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""
+        self._instance.refresh()
         ledger = get_ledger()
         own = TracedProcess(os.getpid(), ledger.records(), ledger.active.now())
-        with self._instance.reading() as others:
-            return [
-                own,
-                *(
-                    TracedProcess(other.process["pid"], tuple(other.records), other.in_progress)
-                    for other in others
-                ),
-            ]
+        others = (
+            TracedProcess(other.process["pid"], other.records, other.in_progress)
+            for other in self._instance.others
+        )
+        return [own, *others]
 
 
-def _in_progress(others: list[ProcessJournal], now_s: float) -> list[schemas.InProgress]:
+def _in_progress(others: Sequence[ProcessSnapshot], now_s: float) -> list[schemas.InProgress]:
     """What compiles now: this process's by its monotonic clock, others' by the wall clock."""
     ages_s = [(begun, begun.elapsed_s) for begun in get_ledger().active.now()] + [
         (begun, max(0.0, now_s - begun.start_ns / 1e9))

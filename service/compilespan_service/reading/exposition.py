@@ -7,7 +7,6 @@ provider that exists for this exposition only.
 
 from __future__ import annotations
 
-import functools
 import threading
 from typing import TYPE_CHECKING
 
@@ -21,18 +20,15 @@ from compilespan import get_ledger
 from compilespan.sdk import service_resource
 from compilespan.semconv import SCOPE, __version__
 from compilespan.telemetry.metrics import CompileMetrics
-from compilespan_service.warmups.metrics import WarmupDuration
+from compilespan.telemetry.warmups import WarmupDuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from prometheus_client import Metric
 
-    from compilespan.ledger.entries import Entry
-    from compilespan.ledger.followers import Followers
-    from compilespan.ledger.subscription import Subscription
+    from compilespan import CompileRecord
     from compilespan_service.reading.instance import Instance
-    from compilespan_service.warmups.book import JobBook
 
 
 _NS_DIGITS = 9
@@ -63,57 +59,37 @@ class _ExactSums(Collector):
 class Exposition:
     """Renders the instance's metrics as Prometheus reads them."""
 
-    def __init__(self, instance: Instance, jobs: JobBook) -> None:
-        """Take the instance whose processes are shown, and this process's jobs."""
+    def __init__(self, instance: Instance) -> None:
+        """Take the instance whose processes are shown, and what was recorded up to now."""
         self._instance = instance
-        self._jobs = jobs
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
-        self._own: Subscription[Entry] | None = None
-        self._followers: Followers | None = None
-        self._jobs_taken: set[str] = set()
-
-    @functools.cached_property
-    def _provider(self) -> MeterProvider:
-        """The provider behind the registry, made by the first scrape: its resource may be slow."""
         collected = CollectorRegistry()
         self._registry.register(_ExactSums(collected))
         reader = PrometheusMetricReader(registry=collected)
-        return MeterProvider([reader], service_resource(), shutdown_on_exit=False)
+        provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
+        self._metrics = CompileMetrics(provider.get_meter(SCOPE, __version__), instance)
+        self._durations = WarmupDuration(provider)
+        ledger = get_ledger()
+        self._followers = ledger.followers
+        self._own = ledger.feed(self.take)
 
-    @functools.cached_property
-    def _metrics(self) -> CompileMetrics:
-        return CompileMetrics(self._provider.get_meter(SCOPE, __version__), self._instance)
+    def take(self, record: CompileRecord) -> None:
+        """Count a record, of whichever process."""
+        self._metrics.measure(record)
 
-    @functools.cached_property
-    def _durations(self) -> WarmupDuration:
-        return WarmupDuration(self._provider)
+    def take_job(self, elapsed_s: float, state: str) -> None:
+        """Count a warmup job that ended, of whichever process."""
+        self._durations.record(elapsed_s, state)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, which the ``Accept`` header chooses."""
         with self._lock:
-            self._feed()
+            ledger = get_ledger()
+            if self._followers is not ledger.followers:  # in a forked child
+                self._followers = ledger.followers
+                self._own = ledger.feed(self.take)
+            self._own.drain(_DRAIN_S)
+            self._instance.refresh()
             encoder, content_type = choose_encoder(accept)
             return encoder(self._registry), content_type
-
-    def _feed(self) -> None:
-        """Take what was recorded until now, each once, however much it is between two scrapes."""
-        measure, durations = self._metrics.measure, self._durations  # made by the first scrape
-        ledger = get_ledger()
-        if self._own is None or self._followers is not ledger.followers:  # in a forked child
-            self._followers = ledger.followers
-            self._own = ledger.feed(measure)
-        self._own.drain(_DRAIN_S)
-        ended = [(job.id, job.elapsed_s, job.state) for job in self._jobs.all if job.is_over]
-        self._instance.flush()
-        with self._instance.reading() as others:
-            for other in others:
-                if other.on_record is None:
-                    for record in other.records:
-                        measure(record)
-                    other.on_record = measure
-                ended += [(job["id"], job["elapsed_s"], job["state"]) for job in other.jobs]
-        for job_id, elapsed_s, state in ended:
-            if job_id not in self._jobs_taken:
-                self._jobs_taken.add(job_id)
-                durations.record(elapsed_s, state)

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
-from compilespan.journal.directory import StateDirectory
+from compilespan.journal.summary import Summary
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan_service import schemas
+from compilespan_service.reading.past import MAX_STARTS
 
 if TYPE_CHECKING:
-    from compilespan.journal.reader import ProcessJournal
-
-MAX_STARTS = 100
+    from compilespan_service.reading.instance import Instance
 
 
 class History:
-    """Reads the journals of all starts; each file only once."""
+    """Tells of all starts, from the summaries of their processes."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._state: StateDirectory | None = None
+    def __init__(self, instance: Instance) -> None:
+        """Take the instance whose state directory it is."""
+        self._instance = instance
 
     def starts(self) -> list[schemas.Start]:
         """Return the last starts, newest first; none without a state directory."""
+        self._instance.refresh(past=True)
+        snapshot = self._instance.snapshot
+        processes = [*map(Summary.of, snapshot.processes), *snapshot.past]
         journal = get_ledger().journal
-        if journal is None:
-            return []
-        journal.flush(0.5)  # what this process recorded a moment ago
-        by_instance: dict[str, list[ProcessJournal]] = {}
-        with self._lock:  # a journal that is read on changes
-            if self._state is None or self._state.directory != journal.directory:
-                self._state = StateDirectory(journal.directory)
-            for process in self._state.processes():
-                by_instance.setdefault(process.process["instance"], []).append(process)
-            starts = [_start(instance, processes) for instance, processes in by_instance.items()]
+        if journal is not None and journal.path in snapshot.journals:
+            processes.append(Summary.of_ledger(get_ledger()))
+        by_instance: dict[str, list[Summary]] = {}
+        for process in processes:
+            by_instance.setdefault(process.process["instance"], []).append(process)
+        starts = [_start(instance, found) for instance, found in by_instance.items()]
         return sorted(starts, key=lambda start: start.started_at, reverse=True)[:MAX_STARTS]
 
 
-def _start(instance: str, processes: list[ProcessJournal]) -> schemas.Start:
+def _start(instance: str, processes: list[Summary]) -> schemas.Start:
     builder = TotalsBuilder()
     for process in processes:
-        builder.update(process.builder)
+        builder.update(process.totals)
     totals = builder.build()
     first = min(processes, key=lambda process: int(process.process["started_ns"]))
     ready = [p.ready_after_s for p in processes if p.ready_after_s is not None]
@@ -90,7 +87,7 @@ def _cache(hits: int, misses: int) -> Literal["cold", "warm", "none"]:
     return "warm" if hits else "none"
 
 
-def _ended(processes: list[ProcessJournal], first: ProcessJournal) -> str:
+def _ended(processes: list[Summary], first: Summary) -> str:
     if any(process.is_running for process in processes):
         return "running"
     return first.exit_reason or "killed"

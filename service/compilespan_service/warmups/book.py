@@ -6,10 +6,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from compilespan import get_ledger
+from compilespan.telemetry.warmups import WarmupDuration
 from compilespan_service.door.problems import ProblemError
-from compilespan_service.warmups.metrics import WarmupDuration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from compilespan_service.schemas import JobState
     from compilespan_service.warmups.job import Job
 
@@ -23,6 +25,8 @@ class JobBook:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()  # a signal handler drains
         self._duration = WarmupDuration()
+        self.on_end: Callable[[float, str], object] = lambda *_: None
+        """Called with the seconds and the state of each job that ended."""
 
     def add(self, job: Job) -> None:
         """Remember a job, and forget the oldest beyond the bound."""
@@ -35,6 +39,7 @@ class JobBook:
         """End a job, measure it, and write it to the journal."""
         job.go(state, error)
         self._duration.record(job.elapsed_s, job.state)
+        self.on_end(job.elapsed_s, job.state)
         if (journal := get_ledger().journal) is not None:
             journal.note("job", job.schema().model_dump(mode="json"))
 

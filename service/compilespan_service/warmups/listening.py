@@ -6,19 +6,20 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from compilespan import get_ledger
-from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.active import CompileBegun
 from compilespan.monitor.surroundings import resolve
+from compilespan_service.reading.reader import reader_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
-    from compilespan.journal.reader import ProcessJournal
+    from compilespan.journal.snapshot import ProcessSnapshot
 
 _POLL_S = 0.25
+_FIRST_LOOK_S = 30.0
 _SETTLE_S = 0.3
 """How long after an answer the other process may still write what it compiled for it."""
 LONGEST_S = 600.0
@@ -29,15 +30,15 @@ class Listening:
     """Reports to the warmup what other processes of a state directory compile meanwhile."""
 
     def __init__(self, directory: Path) -> None:
-        self._state = StateDirectory(directory)
+        self._reader = reader_of(directory)
+        self._reader.reads_others = True
+        self._reader.start()
         self._listener = resolve().listener
         self.has_compiled = False
         """Whether any that lives compiled or loaded something, ever."""
         self.compiling: list[str] = []
         """Names of what compiles now."""
-        own = get_ledger().journal
-        self._own = own.path if own is not None else None
-        self._taken = {journal.path: journal.record_count for journal in self._others()}
+        self._taken = {each.path: each.record_count for each in self._others(_FIRST_LOOK_S)}
         self._begun: set[tuple[str, int]] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="compilespan-http", daemon=True)
@@ -56,10 +57,8 @@ class Listening:
             time.sleep(_POLL_S)
             self._look()
 
-    def _others(self) -> list[ProcessJournal]:
-        living = self._state.living_instances()
-        found = self._state.processes(*living) if living else []
-        return [each for each in found if each.path != self._own]
+    def _others(self, timeout_s: float = _POLL_S) -> Sequence[ProcessSnapshot]:
+        return self._reader.refreshed(timeout_s).processes
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_S):
@@ -70,23 +69,22 @@ class Listening:
             return
         self.has_compiled = False
         self.compiling = []
-        for journal in self._others():
-            is_running = journal.is_running
-            row = journal.builder.build().total
-            self.has_compiled |= is_running and bool(row.compiles - row.skipped + row.loads)
-            pid = int(journal.process["pid"])
-            for begun in journal.in_progress if is_running else ():
+        for process in self._others():
+            row = process.totals.build().total
+            self.has_compiled |= process.is_running and bool(row.compiles - row.skipped + row.loads)
+            pid = int(process.process["pid"])
+            for begun in process.in_progress if process.is_running else ():
                 self.compiling.append(begun.name)
-                key = (str(journal.path), begun.start_ns)
+                key = (str(process.path), begun.start_ns)
                 if key not in self._begun:
                     self._begun.add(key)
                     number = _key(pid, begun.start_ns)
                     self._listener.begun(
                         CompileBegun(number, begun.name, begun.component, begun.start_ns, 0)
                     )
-            new = journal.record_count - self._taken.get(journal.path, 0)
-            self._taken[journal.path] = journal.record_count
-            for record in journal.records[-new:] if new else ():
+            new = process.record_count - self._taken.get(process.path, 0)
+            self._taken[process.path] = process.record_count
+            for record in process.records[-new:] if new else ():
                 number = _key(pid, record.start_ns)
                 for event in record.events:
                     self._listener.happened(number, event)

@@ -1,4 +1,4 @@
-"""The one metric that the service itself feeds."""
+"""The one metric of warmup jobs."""
 
 from __future__ import annotations
 

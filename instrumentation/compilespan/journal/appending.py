@@ -1,0 +1,40 @@
+"""What others add to a journal whose process is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from compilespan.journal.files import open_to_read
+from compilespan.journal.locks import lock, set_times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compilespan.journal.reader import ProcessJournal
+
+
+def append(
+    process: ProcessJournal, line_type: str, values: Mapping[str, Any] | None = None
+) -> bool:
+    """Add a line to the journal of a process that is gone; ``False`` if another did or does so.
+
+    The file's modification time stays: it says how long the process lived.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with open_to_read(process.path, os.O_WRONLY | os.O_APPEND) as file:
+        stat = os.fstat(file.fileno())
+        if lock(file) is False:
+            return False
+        process.refresh()
+        if line_type in process.added:
+            return False
+        # On a line of its own, whatever the process was writing when it died.
+        line = json.dumps({"type": line_type, **(values or {})}, separators=(",", ":"))
+        file.write(b"\n" + line.encode() + b"\n")
+        file.flush()
+        set_times(file.fileno(), process.path, stat.st_atime_ns, stat.st_mtime_ns)
+    return True

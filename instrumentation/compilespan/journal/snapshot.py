@@ -1,0 +1,83 @@
+"""What a journal said at one moment: handed from the thread that reads to those that ask."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from compilespan.ledger.records import CompileRecord
+    from compilespan.ledger.totals import TotalsBuilder
+    from compilespan.semconv import Component
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Begun:
+    """A compile without an end in the file: going on, or cut off by the process's death.
+
+    Attributes:
+        name: See `CompileRecord`.
+        component: As known at the start.
+        start_ns: Nanoseconds since the epoch.
+        elapsed_s: Seconds until the process last gave a sign of life.
+        graphs: Graphs that were through by then.
+    """
+
+    name: str
+    component: Component
+    start_ns: int
+    elapsed_s: float
+    graphs: int
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it is an encoder's."""
+        return self.component == "encoder"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessSnapshot:
+    """A process as its journal tells of it; nothing in it changes any more.
+
+    Attributes:
+        path: The journal.
+        process: Who wrote it: ``instance``, ``pid``, ``rank``, ``started_ns``, ``versions``.
+        totals: The sums of its records; to add to others', not to add to.
+        records: The last 4096.
+        record_count: How many there ever were.
+        in_progress: Compiles without an end, oldest first.
+        is_running: Whether the process lives.
+        is_server: Whether it opened a span for its start.
+        ready_after_s: Seconds until it was ready; ``None`` if it was not.
+        startup_s: Seconds by part of its start.
+        startup_phases: The same in order: ``phase``, ``seconds``, ``start_ns``.
+        dropped: What it lost, by signal.
+        exit_reason: Its last words; ``None`` where it has said none.
+    """
+
+    path: Path
+    process: Mapping[str, Any]
+    totals: TotalsBuilder
+    records: Sequence[CompileRecord]
+    record_count: int
+    in_progress: Sequence[Begun]
+    is_running: bool
+    is_server: bool
+    ready_after_s: float | None
+    startup_s: Mapping[str, float]
+    startup_phases: Sequence[Mapping[str, Any]]
+    dropped: Mapping[str, int]
+    exit_reason: str | None
+
+    @property
+    def instance(self) -> str:
+        """The start of a server that it belongs to."""
+        return str(self.process["instance"])
+
+    @property
+    def interrupted(self) -> Sequence[Begun]:
+        """What was compiling when it died; nothing where it ended in its own words, or lives."""
+        return () if self.is_running or self.exit_reason is not None else self.in_progress

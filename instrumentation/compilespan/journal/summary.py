@@ -1,0 +1,144 @@
+"""A process in a few hundred bytes, at its journal's end: so an old start costs one read.
+
+The writer adds the line when its process ends in its own words. To the journal of one that was
+killed the first who has read it whole adds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from compilespan.journal.files import open_to_read
+from compilespan.journal.lines import FORMAT, LineError, parsed
+from compilespan.journal.snapshot import Begun
+from compilespan.ledger.totals import TotalsBuilder
+from compilespan.process import device, identity, instance_id
+from compilespan.semconv import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from compilespan.journal.snapshot import ProcessSnapshot
+    from compilespan.ledger.ledger import CompileLedger
+
+LINE_TYPE = "summary"
+_TAIL_BYTES = 256 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What of a process ``/history`` tells.
+
+    Attributes:
+        process: As in `ProcessSnapshot`.
+        totals: The components' sums and the total; to add to others', not to add to.
+        ready_after_s: Seconds until it was ready; ``None`` if it was not.
+        startup_phases: As in `ProcessSnapshot`.
+        exit_reason: Its last words; ``None`` where it said none.
+        is_running: Whether it lives.
+        interrupted: What was compiling when it died.
+    """
+
+    process: Mapping[str, Any]
+    totals: TotalsBuilder
+    ready_after_s: float | None
+    startup_phases: Sequence[Mapping[str, Any]]
+    exit_reason: str | None
+    is_running: bool
+    interrupted: Sequence[Begun]
+
+    @classmethod
+    def of(cls, snapshot: ProcessSnapshot) -> Summary:
+        """Return the summary of a process whose journal was read."""
+        return cls(
+            snapshot.process,
+            snapshot.totals,
+            snapshot.ready_after_s,
+            snapshot.startup_phases,
+            snapshot.exit_reason,
+            snapshot.is_running,
+            snapshot.interrupted,
+        )
+
+    @classmethod
+    def of_ledger(cls, ledger: CompileLedger, exit_reason: str | None = None) -> Summary:
+        """Return the summary of this process."""
+        totals = TotalsBuilder()
+        ledger.add_totals_to(totals)
+        phases = [
+            {"phase": part.name, "seconds": part.seconds, "start_ns": part.start_ns}
+            for part in ledger.readiness.parts
+        ]
+        after_s = ledger.readiness.after_s
+        running = exit_reason is None
+        return cls(who(ledger), totals, after_s, phases, exit_reason, running, ())
+
+    @classmethod
+    def at_end_of(cls, path: Path) -> Summary | None:
+        """Return the summary in a journal's last line, and ``None`` where it has none there."""
+        try:
+            with open_to_read(path) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+                lines = file.read(_TAIL_BYTES).splitlines()
+        except OSError:
+            return None
+        for line in reversed(lines):
+            with suppress(LineError):
+                line_type, values = parsed(line)
+                if line_type == LINE_TYPE:
+                    return cls._of_line(values)
+                if line_type == "reported":
+                    continue
+                return None
+            if line:
+                return None
+        return None
+
+    def line(self) -> dict[str, Any]:
+        """Return the values of the line."""
+        return {
+            "process": dict(self.process),
+            "totals": self.totals.to_json(),
+            "ready_after_s": self.ready_after_s,
+            "startup_phases": list(self.startup_phases),
+            "exit_reason": self.exit_reason,
+            "interrupted": [dataclasses.asdict(begun) for begun in self.interrupted],
+        }
+
+    @classmethod
+    def _of_line(cls, values: Mapping[str, Any]) -> Summary:
+        totals = TotalsBuilder()
+        totals.add_json(values["totals"])
+        fields = [field.name for field in dataclasses.fields(Begun)]
+        return cls(
+            values["process"],
+            totals,
+            values["ready_after_s"],
+            values["startup_phases"],
+            values["exit_reason"],
+            False,
+            [Begun(*(begun[name] for name in fields)) for begun in values["interrupted"]],
+        )
+
+
+def who(ledger: CompileLedger) -> dict[str, Any]:
+    """Return what a journal begins with: who this process is."""
+    versions = {"python": platform.python_version(), "compilespan": __version__}
+    for package in ("torch", "vllm", "transformers"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "format": FORMAT,
+        "instance": instance_id(),
+        "rank": os.environ.get("RANK"),
+        "started_ns": ledger.readiness.since_ns,
+        "versions": versions,
+        "device": device(),
+        **identity(),
+    }

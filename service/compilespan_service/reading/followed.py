@@ -1,0 +1,63 @@
+"""A journal of another process that is read on whenever something was added."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from compilespan.journal.reader import ProcessJournal
+from compilespan.sdk.deaths import report_death
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from compilespan import CompileRecord
+    from compilespan.journal.snapshot import ProcessSnapshot
+
+_SLICE_S = _REST_S = 0.002
+"""How long a journal is read at a stretch: so long may the event loop have to wait."""
+
+
+class FollowedJournal:
+    """The journal, and what was known of its process at the last look."""
+
+    def __init__(
+        self,
+        path: Path,
+        on_record: Callable[[CompileRecord], object],
+        on_job: Callable[[Mapping[str, Any]], object],
+    ) -> None:
+        self._journal = ProcessJournal(path, on_record=on_record, on_job=on_job)
+        self._seen: tuple[int, int] | None = None
+        self._snapshot: ProcessSnapshot | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._journal.path
+
+    @property
+    def is_complete(self) -> bool:
+        """``False`` where lines were left out."""
+        return self._journal.is_complete
+
+    def look(self) -> ProcessSnapshot | None:
+        """Read on, with pauses; returns what is known now, ``None`` before the first line."""
+        was_running = self._snapshot is None or self._snapshot.is_running
+        is_running = was_running and self._journal.is_running
+        if (seen := self._state()) != self._seen or is_running != was_running:
+            self._seen = seen
+            while self._journal.refresh(time.monotonic() + _SLICE_S).has_more:
+                time.sleep(_REST_S)
+            self._snapshot = self._journal.snapshot() if self._journal.process else None
+            if not is_running:
+                report_death(self._journal)
+        return self._snapshot
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns

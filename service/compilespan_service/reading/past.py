@@ -1,0 +1,118 @@
+"""The starts before this one, and those of other servers: each process as a summary.
+
+They are read for ``/history`` alone: newest first, some milliseconds at a time, and only the last
+`MAX_STARTS` of them. Whose journal ends with its summary costs one read; that of a process which
+was killed is read whole, once, and then gets its summary, so that the next start need not.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from compilespan.journal.appending import append
+from compilespan.journal.directory import complain
+from compilespan.journal.files import JournalName
+from compilespan.journal.reader import ProcessJournal
+from compilespan.journal.summary import LINE_TYPE, Summary
+from compilespan.sdk.deaths import report_death
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+MAX_STARTS = 100
+_YOUNG_S = 10.0
+"""A file without a first line may be about to get it."""
+
+
+class PastStarts:
+    """Reads the journals of other starts, a piece at each call."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Summary | None] = {}
+        self._unread: list[Path] = []
+        self._journals: dict[Path, ProcessJournal] = {}
+        """Of processes that live, and the one that is being read."""
+        self._has_complained = False
+        self.summaries: Sequence[Summary] = ()
+        """Those read up to now, newest first; a start of several processes once all are."""
+
+    def look(self, newest_first: Iterable[Path]) -> None:
+        """Take what files there are now; who lives, and who came, is read by the next steps."""
+        instances: set[str] = set()
+        paths = []
+        for path in newest_first:
+            name = JournalName.of(path)
+            if name is None or (name.instance not in instances and len(instances) >= MAX_STARTS):
+                continue
+            instances.add(name.instance)
+            paths.append(path)
+        known = {path: self._known[path] for path in paths if path in self._known}
+        are_gone = len(known) < len(self._known)
+        self._known = known
+        self._journals = {path: self._journals[path] for path in paths if path in self._journals}
+        self._unread = [path for path in paths if path not in self._known or self._lives(path)]
+        if are_gone:
+            self._tell()
+
+    def step(self, until_s: float) -> bool:
+        """Read on until then, as ``time.monotonic`` says it; ``True`` if there is more to read."""
+        has_news = False
+        while self._unread and time.monotonic() < until_s:
+            path = self._unread[0]
+            if path not in self._journals and (summary := Summary.at_end_of(path)) is not None:
+                self._known[path] = summary
+            elif self._read(path, until_s):
+                break
+            del self._unread[0]
+            has_news = True
+        if has_news:
+            self._tell()
+        return bool(self._unread)
+
+    def _tell(self) -> None:
+        unread = {_instance(path) for path in self._unread if path not in self._known}
+        self.summaries = [
+            summary
+            for path in sorted(self._known, reverse=True)
+            if (summary := self._known[path]) is not None and _instance(path) not in unread
+        ]
+
+    def _lives(self, path: Path) -> bool:
+        known = self._known[path]
+        return known is not None and known.is_running
+
+    def _read(self, path: Path, until_s: float) -> bool:
+        """Read one journal on; ``True`` if it is not at its end."""
+        journal = self._journals.get(path)
+        if journal is None:
+            journal = self._journals[path] = ProcessJournal(path, keep=0)
+        was_running = journal.is_running  # before: whatever it wrote, it has written
+        if journal.refresh(until_s).has_more:
+            return True
+        if not journal.is_complete and not self._has_complained:
+            self._has_complained = True
+            complain(path.parent, path.name)
+        if not journal.process:
+            self._set_aside(path)
+            return False
+        self._known[path] = summary = Summary.of(journal.snapshot())
+        if not was_running:
+            del self._journals[path]
+            report_death(journal)
+            with suppress(OSError):  # a directory that others keep may be read only
+                append(journal, LINE_TYPE, summary.line())
+        return False
+
+    def _set_aside(self, path: Path) -> None:
+        del self._journals[path]
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _YOUNG_S:
+                self._known[path] = None
+
+
+def _instance(path: Path) -> str:
+    name = JournalName.of(path)
+    return name.instance if name is not None else ""

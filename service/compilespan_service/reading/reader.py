@@ -1,0 +1,204 @@
+"""The one place that reads journals: a thread that hands out snapshots.
+
+Who answers a request takes the snapshot that there is. Who is asked for figures first asks for a
+new one, and waits a moment for it, so that what another worker has just written counts; the probes
+wait for nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from compilespan import get_ledger
+from compilespan.faults import contained
+from compilespan.journal.directory import complain
+from compilespan.journal.files import JournalName, first_line, in_file_name, journals
+from compilespan.journal.locks import is_written
+from compilespan.process import fork_safe_lock, instance_id
+from compilespan_service.reading.followed import FollowedJournal
+from compilespan_service.reading.past import PastStarts
+from compilespan_service.reading.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from compilespan import CompileRecord
+
+    OnRecord = Callable[[CompileRecord], object]
+    OnJob = Callable[[Mapping[str, Any]], object]
+
+_EVERY_S = 0.25
+_SLICE_S, _REST_S = 0.0005, 0.008
+"""Of earlier starts, for which nobody waits: as long as a request takes, then a pause."""
+
+
+class Reader:
+    """Reads a state directory; `reader_of` returns the one of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.snapshot = Snapshot()
+        """The last one; another takes its place."""
+        self.reads_others = False
+        """Whether other instances that run count, and not only for the history."""
+        self._followers: list[tuple[OnRecord, OnJob]] = []
+        self._journals: dict[Path, FollowedJournal] = {}
+        self._ended: set[Path] = set()
+        self._past = PastStarts()
+        self._wake = threading.Event()
+        self._turn = threading.Condition()
+        self._begun = self._done = 0
+        self._has_more = True
+        self._is_started = False
+
+    def follow(
+        self,
+        on_record: OnRecord,
+        on_job: OnJob,
+    ) -> None:
+        """Call back, from the reader's thread, with each record and job of another process, once.
+
+        All of them, if this is called before the reader is started.
+        """
+        self._followers.append((on_record, on_job))
+
+    def start(self, prepare: Callable[[], object] = lambda: None) -> None:
+        """Begin to read, in a thread that ends when nobody keeps this object any more.
+
+        Args:
+            prepare: Called in that thread, before anything is read.
+        """
+        with _lock:
+            if self._is_started:
+                return
+            self._is_started = True
+        threading.Thread(
+            target=_read,
+            args=(weakref.ref(self), self._wake, prepare),
+            name="compilespan-reader",
+            daemon=True,
+        ).start()
+
+    def refreshed(self, timeout_s: float, *, past: bool = False) -> Snapshot:
+        """Ask for a new snapshot; returns it, or after ``timeout_s`` the one that there is.
+
+        Args:
+            timeout_s: How long it is waited for.
+            past: Whether the other starts have to be in it, too.
+        """
+        with self._turn:
+            wanted = self._begun + 1
+            self._wake.set()
+            self._turn.wait_for(
+                lambda: self._done >= wanted and not (past and self._has_more), timeout_s
+            )
+        return self.snapshot
+
+    def look(self) -> None:
+        """Read what came to the journals of this instance, and see what others there are."""
+        with self._turn:
+            self._begun += 1
+        with contained("read the journals"):
+            self._look()
+        self._turn_over(has_more=True)
+
+    def read_past(self) -> bool:
+        """Read on in the journals of other starts; ``True`` if there is more to read."""
+        has_more = False
+        with contained("read the journals of other starts"):
+            has_more = self._past.step(time.monotonic() + _SLICE_S)
+            if self.snapshot.past is not self._past.summaries:
+                self.snapshot = dataclasses.replace(self.snapshot, past=self._past.summaries)
+        self._turn_over(has_more=has_more)
+        return has_more
+
+    def _turn_over(self, *, has_more: bool) -> None:
+        with self._turn:
+            self._done, self._has_more = self._begun, has_more
+            self._turn.notify_all()
+
+    def _look(self) -> None:
+        own = get_ledger().journal
+        found = journals(self.directory)
+        others = [path for path in found if own is None or path != own.path]
+        wanted = self._wanted(others)
+        self._journals = {
+            path: self._journals.get(path) or FollowedJournal(path, self._record, self._job)
+            for path in wanted
+        }
+        seen = [journal.look() for journal in self._journals.values()]
+        incomplete = [path for path, each in self._journals.items() if not each.is_complete]
+        if incomplete:
+            complain(self.directory, incomplete[0].name)
+        self._past.look(path for path in reversed(others) if path not in wanted)
+        self.snapshot = Snapshot(
+            tuple(each for each in seen if each is not None),
+            self._past.summaries,
+            frozenset(found),
+            frozenset(wanted[path].instance for path in incomplete),
+        )
+
+    def _wanted(self, paths: list[Path]) -> dict[Path, JournalName]:
+        """Return those that are read as they grow: of this instance, and of others if asked."""
+        names = {path: name for path in paths if (name := JournalName.of(path)) is not None}
+        instances = {in_file_name(instance_id())}
+        if self.reads_others:
+            instances |= {name.instance for path, name in names.items() if self._is_written(path)}
+        return {path: name for path, name in names.items() if name.instance in instances}
+
+    def _is_written(self, path: Path) -> bool:
+        if path in self._ended:
+            return False
+        process = first_line(path)
+        is_running = is_written(path, process)
+        if process and not is_running:
+            self._ended.add(path)
+        return is_running
+
+    def _record(self, record: CompileRecord) -> None:
+        for on_record, _ in self._followers:
+            with contained("follow the records of other processes"):
+                on_record(record)
+
+    def _job(self, job: Mapping[str, Any]) -> None:
+        for _, on_job in self._followers:
+            with contained("follow the jobs of other processes"):
+                on_job(job)
+
+
+_readers: weakref.WeakValueDictionary[tuple[int, Path], Reader] = weakref.WeakValueDictionary()
+_lock = fork_safe_lock()
+
+
+def reader_of(directory: Path) -> Reader:
+    """Return this process's reader of a directory; whoever asks for it starts it."""
+    with _lock:
+        key = (os.getpid(), directory.absolute())
+        if (reader := _readers.get(key)) is None:
+            reader = _readers[key] = Reader(directory)
+        return reader
+
+
+def _read(
+    reference: weakref.ref[Reader], wake: threading.Event, prepare: Callable[[], object]
+) -> None:
+    """Read again and again, other starts between two looks at this one."""
+    with contained("prepare for what is read"):
+        prepare()
+    del prepare
+    while (reader := reference()) is not None:
+        wake.clear()
+        reader.look()
+        until_s = time.monotonic() + _EVERY_S
+        while True:
+            has_more = reader.read_past()
+            left_s = max(0.0, until_s - time.monotonic())
+            if wake.wait(min(left_s, _REST_S) if has_more else left_s) or left_s == 0.0:
+                break
+        del reader

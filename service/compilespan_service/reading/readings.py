@@ -1,0 +1,58 @@
+"""Everything that is read, for whoever shows it: begun together, once the port is open."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from compilespan_service.reading.accounts import Accounts
+from compilespan_service.reading.history import History
+from compilespan_service.reading.instance import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from compilespan import CompileRecord
+    from compilespan_service.reading.exposition import Exposition
+
+
+class Readings:
+    """The instance that this process belongs to, its accounts, its metrics, and the history.
+
+    Attributes:
+        instance: The processes of this start.
+        accounts: What they compiled.
+        history: The starts before.
+    """
+
+    def __init__(self, expected: int | None, all_starts: Callable[[], bool]) -> None:
+        """Read nothing yet; see `Instance` for the arguments."""
+        self.instance = Instance(expected, all_starts=all_starts)
+        self.accounts = Accounts(self.instance)
+        self.history = History(self.instance)
+        self._lock = threading.Lock()
+        self._exposition: Exposition | None = None
+
+    def start(self) -> None:
+        """Begin to read, in a thread."""
+        # The exposition first: it counts what it sees, and would miss what was read before.
+        self.instance.start(self.exposition, self._take, self._take_others_job)
+
+    def exposition(self) -> Exposition:
+        """Return the metrics. The port does not wait for what renders them: it is made here."""
+        with self._lock:
+            if self._exposition is None:
+                from compilespan_service.reading.exposition import Exposition  # noqa: PLC0415
+
+                self._exposition = Exposition(self.instance)
+            return self._exposition
+
+    def take_job(self, elapsed_s: float, state: str) -> None:
+        """Count a warmup job of this process."""
+        self.exposition().take_job(elapsed_s, state)
+
+    def _take(self, record: CompileRecord) -> None:
+        self.exposition().take(record)
+
+    def _take_others_job(self, job: Mapping[str, Any]) -> None:
+        self.take_job(job["elapsed_s"], job["state"])
