@@ -18,6 +18,15 @@ HEADER = {
 }
 RECORD = record(name="from a bad file", start_ns=10**18).to_json()
 BEGIN = {"type": "begin", "key": 7, "name": "m", "component": "other", "start_ns": 10**18}
+_ROW = {"sums": {"compiles": 1}, "longest_ns": 1, "wall_ns": [1, 2]}
+SUMMARY = {
+    "process": HEADER,
+    "totals": dict.fromkeys(("encoder", "language_model", "other"), _ROW),
+    "ready_after_s": None,
+    "startup_phases": [],
+    "exit_reason": None,
+    "interrupted": [],
+}
 STARTUP = {"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "1", "parent_id": None}
 WRONG = {
     str: [5, None, [], "a lone \\ud800"],
@@ -111,6 +120,10 @@ def contents(instance):
         if field != "type":
             bad = {**BEGIN, field: WRONG[type(value)][-1]}
             found[f"begin: {field}"] = with_lines(bad, instance=instance)
+    for field, value in SUMMARY.items():
+        wrong = WRONG.get(type(value), [[5]])[0]
+        bad = {"type": "summary", **SUMMARY, field: wrong}
+        found[f"summary: {field}"] = with_lines(bad, instance=instance)
     return found
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
+_MAX_ID_LENGTH = 200
 
 _IMPORTED_NS = time.perf_counter_ns()
 # The wall clock is read once: a step of the system clock moves no moment of this process.
@@ -48,13 +49,14 @@ def instance_id() -> str:
 
     The first process to ask draws it and leaves it in the environment for its children. Workers
     whose parent does not import compilespan (uvicorn's and gunicorn's masters import no app)
-    derive it from that parent, so that all of them get the same one.
+    derive it from that parent, so that all of them get the same one. It is UTF-8, and has 200
+    characters at most.
     """
     found = os.environ.get(INSTANCE_ID)
     if not found:
         found = _siblings_id() or secrets.token_hex(8)
         os.environ[INSTANCE_ID] = found
-    return found
+    return found.encode(errors="replace").decode()[:_MAX_ID_LENGTH]
 
 
 def is_child() -> bool:

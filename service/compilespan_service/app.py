@@ -173,6 +173,7 @@ def _router(
                 yield
             finally:
                 starting.cancel()
+                readings.stop()
                 await asyncio.to_thread(runner.stop)
 
     router = APIRouter(lifespan=lifespan)

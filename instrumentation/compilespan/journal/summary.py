@@ -13,7 +13,7 @@ import platform
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from compilespan.journal.files import open_to_read
+from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import FORMAT, LineError, parsed
 from compilespan.journal.snapshot import Begun
 from compilespan.ledger.totals import TotalsBuilder
@@ -92,7 +92,7 @@ class Summary:
             with suppress(LineError):
                 line_type, values = parsed(line)
                 if line_type == LINE_TYPE:
-                    return cls._of_line(values)
+                    return cls._of_line(values) if _is_named(path, values["process"]) else None
                 if line_type == "reported":
                     continue
                 return None
@@ -120,11 +120,16 @@ class Summary:
             values["process"],
             totals,
             values["ready_after_s"],
-            values["startup_phases"],
+            tuple(values["startup_phases"]),
             values["exit_reason"],
             False,
-            [Begun(*(begun[name] for name in fields)) for begun in values["interrupted"]],
+            tuple(Begun(*(begun[name] for name in fields)) for begun in values["interrupted"]),
         )
+
+
+def _is_named(path: Path, process: Mapping[str, Any]) -> bool:
+    name = JournalName.of(path)
+    return name is not None and name.instance == in_file_name(process["instance"])
 
 
 def who(ledger: CompileLedger) -> dict[str, Any]:

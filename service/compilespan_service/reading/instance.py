@@ -64,6 +64,10 @@ class Instance:
             self._reader.follow(on_record, on_job)
             self._reader.start(prepare)
 
+    def stop(self) -> None:
+        """Read no more."""
+        self._reader = None
+
     def refresh(self, *, past: bool = False) -> None:
         """Write what this process recorded, and see what others did: bounded, a fifth of a second.
 

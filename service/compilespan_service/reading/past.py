@@ -60,7 +60,7 @@ class PastStarts:
     def step(self, until_s: float) -> bool:
         """Read on until then, as ``time.monotonic`` says it; ``True`` if there is more to read."""
         has_news = False
-        while self._unread and time.monotonic() < until_s:
+        while self._unread:
             path = self._unread[0]
             if path not in self._journals and (summary := Summary.at_end_of(path)) is not None:
                 self._known[path] = summary
@@ -68,6 +68,8 @@ class PastStarts:
                 break
             del self._unread[0]
             has_news = True
+            if time.monotonic() >= until_s:
+                break
         if has_news:
             self._tell()
         return bool(self._unread)

@@ -38,6 +38,10 @@ class Readings:
         # The exposition first: it counts what it sees, and would miss what was read before.
         self.instance.start(self.exposition, self._take, self._take_others_job)
 
+    def stop(self) -> None:
+        """Read no more."""
+        self.instance.stop()
+
     def exposition(self) -> Exposition:
         """Return the metrics. The port does not wait for what renders them: it is made here."""
         with self._lock:
