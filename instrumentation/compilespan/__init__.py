@@ -6,20 +6,26 @@
     with monitor_torch_compile("unet", is_encoder=False):
         pipe(prompt)                                 # one block of yours
 
-Importing it imports neither torch nor the OpenTelemetry SDK.
+Importing it imports neither torch nor the OpenTelemetry SDK. The module of a name is imported when
+the name is first asked for: the port of a server opens before.
 """
 
-from compilespan.components.marks import mark_component
-from compilespan.instrumentor import TorchCompileInstrumentor
-from compilespan.journal.writer import open_journal as _open_journal
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from compilespan.ledger.ledger import CompileLedger, get_ledger, mark_ready
-from compilespan.ledger.records import CompileRecord
-from compilespan.ledger.totals import CompileTotals
-from compilespan.monitor.block import monitor_torch_compile
 from compilespan.semconv import __version__ as __version__
-from compilespan.telemetry.telemetry import flush_at_end_of_child as _flush_at_end_of_child
-from compilespan.warmup.plan import WarmupTarget
-from compilespan.warmup.warmup import warm
+
+if TYPE_CHECKING:
+    from compilespan.components.marks import mark_component
+    from compilespan.instrumentor import TorchCompileInstrumentor
+    from compilespan.ledger.records import CompileRecord
+    from compilespan.ledger.totals import CompileTotals
+    from compilespan.monitor.block import monitor_torch_compile
+    from compilespan.warmup.plan import WarmupTarget
+    from compilespan.warmup.warmup import warm
 
 __all__ = [
     "CompileLedger",
@@ -34,6 +40,43 @@ __all__ = [
     "warm",
 ]
 
+_MODULES = {
+    "CompileRecord": "compilespan.ledger.records",
+    "CompileTotals": "compilespan.ledger.totals",
+    "TorchCompileInstrumentor": "compilespan.instrumentor",
+    "WarmupTarget": "compilespan.warmup.plan",
+    "mark_component": "compilespan.components.marks",
+    "monitor_torch_compile": "compilespan.monitor.block",
+    "warm": "compilespan.warmup.warmup",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        found = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        return found
+    msg = f"module 'compilespan' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
+
+
 # What only a process that compiles needs: its journal, and its flush at the end.
+
+
+def _open_journal() -> None:
+    from compilespan.journal.writer import open_journal  # noqa: PLC0415  # see above
+
+    open_journal()
+
+
+def _flush_at_end_of_child() -> None:
+    from compilespan.telemetry.telemetry import flush_at_end_of_child  # noqa: PLC0415  # see above
+
+    flush_at_end_of_child()
+
+
 get_ledger().before_first_compile(_open_journal)
 get_ledger().before_first_compile(_flush_at_end_of_child)

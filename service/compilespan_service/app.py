@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from compilespan import TorchCompileInstrumentor
 from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
-from compilespan_service.door.security import Guard, own_names, token_digest
+from compilespan_service.door.security import Guard, own_names
+from compilespan_service.door.tokens import token_digest
 from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
@@ -29,8 +30,9 @@ from compilespan_service.routes import (
 from compilespan_service.settings import Settings
 from compilespan_service.signals import drained_by_signals
 from compilespan_service.state import open_state
-from compilespan_service.warmups.loader import DEMO, find_factory
+from compilespan_service.warmups.loader import find_factory
 from compilespan_service.warmups.runner import Runner
+from compilespan_service.warmups.spec import DEMO
 
 if TYPE_CHECKING:
     from collections.abc import (

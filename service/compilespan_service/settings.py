@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from compilespan_service.warmups.policy import Policy
+from compilespan_service.warmups.policy import (
+    OnHang,
+    OnWarmupFailure,
+    Policy,
+    ReadyWhen,
+    WarmupWhen,
+)
 
 PREFIX = "COMPILESPAN_"
 MAX_BUDGET_S = 86_400
@@ -34,10 +40,10 @@ class Settings(BaseModel):
     """
 
     factory: str | None = None
-    warmup: Literal["on-start", "on-request"] = "on-start"
-    ready_when: Literal["warm", "loaded"] = "warm"
-    on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
-    on_hang: Literal["keep", "exit"] = "keep"
+    warmup: WarmupWhen = "on-start"
+    ready_when: ReadyWhen = "warm"
+    on_warmup_failure: OnWarmupFailure = "not-ready"
+    on_hang: OnHang = "keep"
     budget_s: float | None = Field(default=None, gt=0, le=MAX_BUDGET_S)
     processes: int | None = Field(default=None, ge=1)
     state_dir: Path | None = None

@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException
 from compilespan import get_ledger
 from compilespan_service.app import TELEMETRY, attach, begin
 from compilespan_service.door.problems import ProblemError, answer_problem
-from compilespan_service.door.security import Guard, own_names, token_digest
+from compilespan_service.door.security import Guard, own_names
+from compilespan_service.door.tokens import token_digest
 from compilespan_service.settings import Settings
 from compilespan_service.state import open_state
 from compilespan_service.warmups.http_target import HttpTarget

@@ -13,6 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # in its boxes names of variables are cut off
 )
 app.command()(serve)
 app.command(context_settings={"ignore_unknown_options": True})(run)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from compilespan_service.cli import missing
+from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
 
 
 def serve(
@@ -16,6 +17,7 @@ def serve(
         str | None,
         typer.Argument(
             metavar="[MODULE:FACTORY]",
+            envvar="COMPILESPAN_FACTORY",
             help="A function that returns WarmupTargets. Without it: the embedded demo.",
             show_default=False,
         ),
@@ -23,35 +25,50 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     warmup: Annotated[
-        str | None, typer.Option(help="on-start (default) or on-request.", show_default=False)
-    ] = None,
+        WarmupWhen,
+        typer.Option(envvar="COMPILESPAN_WARMUP", help="When the first warmup begins."),
+    ] = "on-start",
     ready_when: Annotated[
-        str | None, typer.Option(help="warm (default) or loaded.", show_default=False)
-    ] = None,
+        ReadyWhen,
+        typer.Option(envvar="COMPILESPAN_READY_WHEN", help="What /readyz waits for."),
+    ] = "warm",
     on_warmup_failure: Annotated[
-        str | None,
-        typer.Option(help="not-ready (default), serve or exit.", show_default=False),
-    ] = None,
-    on_hang: Annotated[
-        str | None,
+        OnWarmupFailure,
         typer.Option(
-            help="keep (default) or exit: when a job's time is up and its compile goes on.",
+            envvar="COMPILESPAN_ON_WARMUP_FAILURE",
+            help="What follows if the first warmup leaves something cold.",
+        ),
+    ] = "not-ready",
+    on_hang: Annotated[
+        OnHang,
+        typer.Option(
+            envvar="COMPILESPAN_ON_HANG",
+            help="What follows if a job's time is up and its compile goes on.",
+        ),
+    ] = "keep",
+    budget_s: Annotated[
+        float | None,
+        typer.Option(
+            envvar="COMPILESPAN_BUDGET_S",
+            help="Seconds a job may take; no limit by default.",
             show_default=False,
         ),
     ] = None,
-    budget_s: Annotated[
-        float | None,
-        typer.Option(help="Seconds a job may take; no limit by default.", show_default=False),
-    ] = None,
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="Where journals live; a temporary one by default.", show_default=False),
+        typer.Option(
+            envvar="COMPILESPAN_STATE_DIR",
+            help="Where journals live; a temporary one by default.",
+            show_default=False,
+        ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
+            envvar="COMPILESPAN_ALLOWED_HOSTS",
             help="A name that requests may call this server by, *.example.com for all below it; "
-            "may be given several times. By default loopback names and the address it listens on.",
+            "may be given several times (in the variable: commas). By default loopback names and "
+            "the address it listens on.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +77,10 @@ def serve(
     ] = "",
     allow_unauthenticated: Annotated[
         bool,
-        typer.Option("--allow-unauthenticated", help="Listen beyond this machine without a token."),
+        typer.Option(
+            "--allow-unauthenticated",
+            help="Listen beyond this machine without COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE.",
+        ),
     ] = False,
 ) -> None:
     """Warm up compiled models, and say what it cost."""

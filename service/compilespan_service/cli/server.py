@@ -1,41 +1,41 @@
-"""The server behind ``compilespan serve``: port, app, progress, and an end that flushes."""
+"""The server behind ``compilespan serve``: port, service, progress, and an end that flushes."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 
 from compilespan import get_ledger
-from compilespan.journal.directory import discard
-from compilespan.sdk import Providers, configure
-from compilespan_service.app import create_app, factory_of
-from compilespan_service.door.security import TokenError, is_loopback, token_digest
+from compilespan_service.cli.opening import Opening
+from compilespan_service.door.tokens import TokenError, is_loopback, token_digest
 from compilespan_service.settings import Settings
-from compilespan_service.state import open_state
-from compilespan_service.warmups.loader import DEMO, SpecError, check_spec
-from compilespan_service.warmups.runner import Runner
+from compilespan_service.warmups.spec import DEMO, SpecError, check_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fastapi import FastAPI
 
+    from compilespan.sdk import Providers
+    from compilespan_service.warmups.runner import Runner
     from compilespan_service.warmups.targets import Factory
 
 EXIT_USAGE = 2
 EXIT_WARMUP_FAILED = 3
 _FLUSH_S = 4.0
-_LOOK_AGAIN_S = 0.01
 _BACKLOG = 2048
+
+_logger = logging.getLogger("compilespan_service")
 
 
 def run_server(
@@ -51,105 +51,126 @@ def run_server(
         given: Settings that the command line has; ``None`` leaves one to the environment.
     """
     settings = _settings(**given)
-    spec = settings.factory or DEMO
-    code = 0
-
-    def end(with_code: int = EXIT_WARMUP_FAILED) -> None:
-        nonlocal code
-        code = code or with_code
-        server.should_exit = True
-
-    def find() -> Factory:
-        try:
-            return factory_of(spec)
-        except SpecError:
-            end(EXIT_USAGE)
-            raise
-
     try:
-        check_spec(spec)
-    except SpecError as error:
-        typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(EXIT_USAGE) from error
-    runner = Runner(find, settings.policy, end_process=end)
-    app = _app(settings, runner, host, allow_unauthenticated=allow_unauthenticated)
-    listener = _listen(host, port)
-    providers = _providers()
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        root_path=root_path,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    directory = open_state(settings.state_dir)
-    shown_host = f"[{host}]" if ":" in host else host
-    address = f"http://{shown_host}:{listener.getsockname()[1]}"
-    over = threading.Event()
-    shown = threading.Thread(
-        target=_show,
-        args=(server, runner, address, directory, over),
-        name="compilespan-progress",
-        daemon=True,
-    )
-    shown.start()
-    # uvicorn drains on a signal and then raises it again; there is a flush to do before the end.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: None)
-    # What a terminal that closes sends; nohup ignores it.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    server.run(sockets=[listener])
-    over.set()
-    shown.join(1.0)
-    if (journal := get_ledger().journal) is not None:
-        journal.close("failed" if code else "shutdown")
-    providers.shutdown(_FLUSH_S)
-    discard(directory)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
-    os._exit(code)
-
-
-def _show(
-    server: uvicorn.Server, runner: Runner, address: str, directory: Path, over: threading.Event
-) -> None:
-    """Show what happens once the port is served: what draws it takes a while to import."""
-    while not server.started and not over.wait(_LOOK_AGAIN_S):
-        pass
-    from rich.console import Console  # noqa: PLC0415  # see above
-
-    from compilespan_service.cli.progress import Progress  # noqa: PLC0415
-
-    Progress(Console(highlight=False), runner, address, directory, over).follow()
-
-
-def _app(settings: Settings, runner: Runner, host: str, *, allow_unauthenticated: bool) -> FastAPI:
-    try:
+        check_spec(settings.factory or DEMO)
         has_token = token_digest(settings.token, settings.token_file) is not None
-    except TokenError as error:
-        typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(EXIT_USAGE) from error
+    except (SpecError, TokenError) as error:
+        _refuse(str(error))
     if not (has_token or allow_unauthenticated or is_loopback(host)):
-        typer.echo(
-            f"compilespan: {host} can be reached from other machines and there is no token: "
+        _refuse(
+            f"{host} can be reached from other machines and there is no token: "
             "whoever gets there could start warmups. Set COMPILESPAN_TOKEN or "
-            "COMPILESPAN_TOKEN_FILE, or say --allow-unauthenticated.",
-            err=True,
+            "COMPILESPAN_TOKEN_FILE, or say --allow-unauthenticated."
         )
-        raise typer.Exit(EXIT_USAGE)
-    return create_app(settings, runner=runner, bound=host, changes_allowed=True)
+    _Process(settings, host, _listen(host, port), root_path).run()
 
 
-def _providers() -> Providers:
-    try:
-        return configure("compilespan")
-    except ValueError as error:
-        typer.echo(f"compilespan: {error}", err=True)
-        raise typer.Exit(EXIT_USAGE) from error
+class _Process:
+    """This process while it serves.
+
+    Nothing is imported that the port need not wait for: the service is made once it answers.
+    """
+
+    def __init__(
+        self, settings: Settings, host: str, listener: socket.socket, root_path: str
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._listener = listener
+        self._code = 0
+        self._over = threading.Event()
+        self._shown: threading.Thread | None = None
+        self._providers: Providers | None = None
+        self._directory: Path | None = None
+        config = uvicorn.Config(
+            Opening(self._make, self._failed),
+            host=host,
+            port=listener.getsockname()[1],
+            root_path=root_path,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            lifespan="on",
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve, and end the process."""
+        # uvicorn drains on a signal and raises it again; there is a flush to do before the end.
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda *_: None)
+        # What a terminal that closes sends; nohup ignores it.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        self._server.run(sockets=[self._listener])
+        self._over.set()
+        if self._shown is not None:
+            self._shown.join(1.0)
+        if (journal := get_ledger().journal) is not None:
+            journal.close("failed" if self._code else "shutdown")
+        if self._providers is not None:
+            self._providers.shutdown(_FLUSH_S)
+        if self._directory is not None:
+            from compilespan.journal.directory import discard  # noqa: PLC0415  # see above
+
+            discard(self._directory)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
+        os._exit(self._code)
+
+    def _make(self) -> FastAPI:
+        from compilespan.sdk import configure  # noqa: PLC0415  # see above
+        from compilespan_service.app import create_app, factory_of  # noqa: PLC0415
+        from compilespan_service.state import open_state  # noqa: PLC0415
+        from compilespan_service.warmups.runner import Runner  # noqa: PLC0415
+
+        def find() -> Factory:
+            try:
+                return factory_of(self._settings.factory or DEMO)
+            except SpecError:
+                self._end(EXIT_USAGE)
+                raise
+
+        self._providers = configure("compilespan")
+        self._directory = open_state(self._settings.state_dir)
+        runner = Runner(find, self._settings.policy, end_process=self._end)
+        app = create_app(self._settings, runner=runner, bound=self._host, changes_allowed=True)
+        self._shown = threading.Thread(
+            target=self._show,
+            args=(runner, self._directory),
+            name="compilespan-progress",
+            daemon=True,
+        )
+        self._shown.start()
+        return app
+
+    def _show(self, runner: Runner, directory: Path) -> None:
+        """Show what happens."""
+        from rich.console import Console  # noqa: PLC0415  # what draws it takes a while to import
+
+        from compilespan_service.cli.progress import Progress  # noqa: PLC0415
+
+        shown_host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"http://{shown_host}:{self._listener.getsockname()[1]}"
+        Progress(Console(highlight=False), runner, address, directory, self._over).follow()
+
+    def _end(self, code: int = EXIT_WARMUP_FAILED) -> None:
+        self._code = self._code or code
+        self._server.should_exit = True
+
+    def _failed(self, error: BaseException) -> None:
+        """The service cannot be made: a mistake of the operator's, or of ours."""
+        if isinstance(error, ValueError):  # what OTEL_* says, as `configure` words it
+            typer.echo(f"compilespan: {error}", err=True)
+            self._end(EXIT_USAGE)
+        else:
+            _logger.error("compilespan: the service cannot be started", exc_info=error)
+            self._end(1)
+
+
+def _refuse(why: str) -> NoReturn:
+    typer.echo(f"compilespan: {why}", err=True)
+    raise typer.Exit(EXIT_USAGE)
 
 
 def _settings(**given: Any) -> Settings:
@@ -175,9 +196,5 @@ def _listen(host: str, port: int) -> socket.socket:
             errno.EADDRINUSE: "something listens there already; choose another with --port",
             errno.EACCES: "that port is reserved; choose one above 1023 with --port",
         }.get(error.errno or 0, "choose an address of this machine with --host")
-        typer.echo(
-            f"compilespan: cannot listen on {host}:{port} ({error.strerror}): {why}",
-            err=True,
-        )
-        raise typer.Exit(EXIT_USAGE) from error
+        _refuse(f"cannot listen on {host}:{port} ({error.strerror}): {why}")
     return listener

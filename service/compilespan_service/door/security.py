@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import hmac
-import ipaddress
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 from starlette.datastructures import URL
 
 from compilespan_service.door.problems import ProblemError
+from compilespan_service.door.tokens import digest
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE = frozenset({"same-origin", "none"})
@@ -25,10 +22,6 @@ ANY_HOST = "*"
 _bearer = HTTPBearer(
     auto_error=False, description="The token in COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE."
 )
-
-
-class TokenError(Exception):
-    """The token cannot be used; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,50 +116,6 @@ class Guard:
                 "No authentication is configured, so changes are refused: set COMPILESPAN_TOKEN, "
                 "or mount the router with warmup_router(…, dependencies=[…]).",
             )
-
-
-def digest(token: str) -> bytes:
-    """Return what is compared in place of a token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
-def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | None:
-    """Return the digest of the configured token, ``None`` if none is configured.
-
-    Raises:
-        TokenError: The token file cannot be read, or the token is none that a header can carry.
-    """
-    if token is not None:
-        secret = token.get_secret_value()
-    elif token_file is not None:
-        try:
-            secret = token_file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"the token file {token_file} cannot be read: {error}"
-            raise TokenError(msg) from error
-    else:
-        return None
-    secret = secret.strip()
-    if not secret:
-        msg = "the token is empty; put a random one there, e.g. from: openssl rand -hex 32"
-        raise TokenError(msg)
-    if not all("!" <= character <= "~" for character in secret):
-        msg = (
-            "the token has characters that a header cannot carry; "
-            "use printable ASCII without spaces, e.g. from: openssl rand -hex 32"
-        )
-        raise TokenError(msg)
-    return digest(secret)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is only reachable from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def own_names(bound: str | None, allowed: str | None) -> frozenset[str]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from compilespan.ledger.active import CompileBegun
 
 _FLUSH_S = 0.5
-_WAIT_S = 0.2
-"""How long figures wait for what other workers have just written."""
+_WAIT_S, _WAIT_FOR_PAST_S = 0.5, 1.0
+"""How long figures wait at most for what other workers have just written, and the history."""
 
 
 class Instance:
@@ -69,7 +69,7 @@ class Instance:
         self._reader = None
 
     def refresh(self, *, past: bool = False) -> None:
-        """Write what this process recorded, and see what others did: bounded, a fifth of a second.
+        """Write what this process recorded, and see what others did, for a moment at most.
 
         Args:
             past: Whether earlier starts have to be read, too.
@@ -79,7 +79,7 @@ class Instance:
         if self._reader is not None:
             if self._all_starts():
                 self._reader.reads_others = True
-            self._reader.refreshed(_WAIT_S, past=past)
+            self._reader.refreshed(_WAIT_FOR_PAST_S if past else _WAIT_S, past=past)
 
     @property
     def snapshot(self) -> Snapshot:

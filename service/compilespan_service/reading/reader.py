@@ -1,8 +1,7 @@
 """The one place that reads journals: a thread that hands out snapshots.
 
 Who answers a request takes the snapshot that there is. Who is asked for figures first asks for a
-new one, and waits a moment for it, so that what another worker has just written counts; the probes
-wait for nothing.
+new one, and waits a moment for it at most, so that what another worker has just written counts.
 """
 
 from __future__ import annotations

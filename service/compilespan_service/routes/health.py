@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,9 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
     async def readyz(response: Response) -> schemas.Health:
         if not runner.lifecycle.is_ready:
             return health(response, verdict=False)
-        unready = instance.unready()
+        if (unready := instance.unready()) is not None:  # another may have said so just now
+            await asyncio.to_thread(instance.refresh)
+            unready = instance.unready()
         return health(response, verdict=unready is None, detail=unready)
 
     return router

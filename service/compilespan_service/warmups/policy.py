@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
+
+WarmupWhen: TypeAlias = Literal["on-start", "on-request"]
+ReadyWhen: TypeAlias = Literal["warm", "loaded"]
+OnWarmupFailure: TypeAlias = Literal["not-ready", "serve", "exit"]
+OnHang: TypeAlias = Literal["keep", "exit"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,8 +23,8 @@ class Policy:
         budget_s: Seconds that a job may take, if its request does not say.
     """
 
-    warmup: Literal["on-start", "on-request"] = "on-start"
-    ready_when: Literal["warm", "loaded"] = "warm"
-    on_warmup_failure: Literal["not-ready", "serve", "exit"] = "not-ready"
-    on_hang: Literal["keep", "exit"] = "keep"
+    warmup: WarmupWhen = "on-start"
+    ready_when: ReadyWhen = "warm"
+    on_warmup_failure: OnWarmupFailure = "not-ready"
+    on_hang: OnHang = "keep"
     budget_s: float | None = None

@@ -22,8 +22,9 @@ from compilespan_service.warmups.book import JobBook
 from compilespan_service.warmups.execution import Execution, Owner
 from compilespan_service.warmups.job import Job
 from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
-from compilespan_service.warmups.loader import LoadError, load_models
+from compilespan_service.warmups.loader import load_models
 from compilespan_service.warmups.plans import Plans
+from compilespan_service.warmups.spec import LoadError
 from compilespan_service.warmups.worker import Worker
 
 if TYPE_CHECKING:

@@ -1,0 +1,60 @@
+"""The token that requests carry, and whether a server needs one."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+
+class TokenError(Exception):
+    """The token cannot be used; the message says why and what to do."""
+
+
+def digest(token: str) -> bytes:
+    """Return what is compared in place of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | None:
+    """Return the digest of the configured token, ``None`` if none is configured.
+
+    Raises:
+        TokenError: The token file cannot be read, or the token is none that a header can carry.
+    """
+    if token is not None:
+        secret = token.get_secret_value()
+    elif token_file is not None:
+        try:
+            secret = token_file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"the token file {token_file} cannot be read: {error}"
+            raise TokenError(msg) from error
+    else:
+        return None
+    secret = secret.strip()
+    if not secret:
+        msg = "the token is empty; put a random one there, e.g. from: openssl rand -hex 32"
+        raise TokenError(msg)
+    if not all("!" <= character <= "~" for character in secret):
+        msg = (
+            "the token has characters that a header cannot carry; "
+            "use printable ASCII without spaces, e.g. from: openssl rand -hex 32"
+        )
+        raise TokenError(msg)
+    return digest(secret)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is only reachable from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
