@@ -169,7 +169,9 @@ def _router(
         if instruments:  # the app may compile on its own before the targets are asked for
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
-        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, begin, runner, readings)
+        runner.open()
+        readings.open()
+        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, start, runner, readings)
         with drained_by_signals(runner.drain):
             try:
                 yield
@@ -189,8 +191,8 @@ def _instrument() -> None:
         instrumentor.instrument(skip_dep_check=True)
 
 
-def begin(runner: Runner, readings: Readings) -> None:
-    """Begin to load, and to read what others wrote: neither did while the port was opened."""
+def start(runner: Runner, readings: Readings) -> None:
+    """Begin to load, and to read what others wrote: neither while the port is opened."""
     readings.start()
     runner.start()
 
@@ -203,7 +205,7 @@ def attach(
     *,
     processes: int | None = None,
 ) -> Readings:
-    """Add the endpoints; whoever calls this begins, and stops the runner.
+    """Add the endpoints; whoever calls this opens and starts what is returned, and the runner.
 
     Args:
         router: What they are added to.

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from compilespan import get_ledger
-from compilespan_service.app import TELEMETRY, attach, begin
+from compilespan_service.app import TELEMETRY, attach, start
 from compilespan_service.door.problems import ProblemError, answer_problem
 from compilespan_service.door.security import Guard, own_names
 from compilespan_service.door.tokens import token_digest
@@ -85,7 +85,10 @@ def _app(url: str) -> FastAPI:
     is_checked = digest is None or settings.allowed_hosts
     hosts = own_names(None, settings.allowed_hosts) if is_checked else None
     guard = Guard(digest, changes_allowed=False, hosts=hosts)
-    begin(runner, attach(app, runner, guard, processes=settings.processes))
+    readings = attach(app, runner, guard, processes=settings.processes)
+    runner.open()
+    readings.open()
+    start(runner, readings)
     return app
 
 

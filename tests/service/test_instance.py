@@ -103,6 +103,7 @@ def test_requests_that_read_at_once_lose_and_repeat_nothing(serve, worker):
     """A journal is read on while another request adds it up."""
     serve(Model())
     readings = Readings(None, lambda: False)
+    readings.open()
     readings.start()
     accounts, exposition = readings.accounts, readings.exposition()
     over = threading.Event()

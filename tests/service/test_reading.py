@@ -277,8 +277,8 @@ def test_one_follower_that_raises_costs_the_others_nothing(tmp_path):
         raise ValueError
 
     reading = Reader(tmp_path)
-    reading.follow(raising, raising)
-    reading.follow(found.append, found.append)
+    reading.follow(lambda: 1 / 0, raising, raising)
+    reading.follow(list, found.append, found.append)
     reading.look()
     reading.look()
     assert len(found) == 3

@@ -12,13 +12,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from compilespan_service.app import create_app, warmup_router
-from compilespan_service.door.security import (
-    Guard,
-    TokenError,
-    is_loopback,
-    own_names,
-    token_digest,
-)
+from compilespan_service.door.security import Guard, own_names
+from compilespan_service.door.tokens import TokenError, is_loopback, token_digest
 from compilespan_service.settings import Settings
 from serving import Model
 

@@ -10,7 +10,8 @@ import pytest
 
 from compilespan import WarmupTarget
 from compilespan.telemetry.startup import Startup
-from compilespan_service.warmups.loader import LoadError, SpecError, find_factory, load_models
+from compilespan_service.warmups.loader import find_factory, load_models
+from compilespan_service.warmups.spec import LoadError, SpecError
 from compilespan_service.warmups.targets import TargetsError, checked
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0
+_READ_S = 0.5
+"""How long it waits to know the start before this one; of a long history it tells later."""
 
 
 class Progress:
@@ -51,6 +53,9 @@ class Progress:
     def follow(self) -> None:
         """Say hello and follow, in this thread, until it is over."""
         self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
+        self._reader.start()
+        self._reader.refreshed(_READ_S, past=True)
+        self._tell_interrupted()
         while not self._over.wait(_REFRESH_S):
             self._step()
         self._tell_news()

@@ -77,6 +77,8 @@ class _Process:
         self._settings = settings
         self._host = host
         self._listener = listener
+        shown_host = f"[{host}]" if ":" in host else host
+        self._address = f"http://{shown_host}:{listener.getsockname()[1]}"
         self._code = 0
         self._over = threading.Event()
         self._shown: threading.Thread | None = None
@@ -150,9 +152,7 @@ class _Process:
 
         from compilespan_service.cli.progress import Progress  # noqa: PLC0415
 
-        shown_host = f"[{self._host}]" if ":" in self._host else self._host
-        address = f"http://{shown_host}:{self._listener.getsockname()[1]}"
-        Progress(Console(highlight=False), runner, address, directory, self._over).follow()
+        Progress(Console(highlight=False), runner, self._address, directory, self._over).follow()
 
     def _end(self, code: int = EXIT_WARMUP_FAILED) -> None:
         self._code = self._code or code

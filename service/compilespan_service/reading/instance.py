@@ -46,23 +46,27 @@ class Instance:
         self._all_starts = all_starts
         self._reader: Reader | None = None
 
-    def start(
+    def open(
         self,
         prepare: Callable[[], object],
         on_record: Callable[[CompileRecord], object],
         on_job: Callable[[Mapping[str, Any]], object],
     ) -> None:
-        """Begin to read what other processes write, in a thread.
+        """Know where other processes write; `start` reads it.
 
         Args:
-            prepare: Called in that thread, before anything is read.
+            prepare: Called in the reader's thread, before anything is read.
             on_record: Called with each record of another process, once.
             on_job: Likewise with each warmup job that ended.
         """
         if (journal := get_ledger().journal) is not None:
             self._reader = reader_of(journal.directory)
-            self._reader.follow(on_record, on_job)
-            self._reader.start(prepare)
+            self._reader.follow(prepare, on_record, on_job)
+
+    def start(self) -> None:
+        """Begin to read, in a thread."""
+        if self._reader is not None:
+            self._reader.start()
 
     def stop(self) -> None:
         """Read no more."""

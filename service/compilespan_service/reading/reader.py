@@ -47,6 +47,7 @@ class Reader:
         self.reads_others = False
         """Whether other instances that run count, and not only for the history."""
         self._followers: list[tuple[OnRecord, OnJob]] = []
+        self._to_prepare: list[Callable[[], object]] = []
         self._journals: dict[Path, FollowedJournal] = {}
         self._ended: set[Path] = set()
         self._past = PastStarts()
@@ -58,28 +59,26 @@ class Reader:
 
     def follow(
         self,
+        prepare: Callable[[], object],
         on_record: OnRecord,
         on_job: OnJob,
     ) -> None:
         """Call back, from the reader's thread, with each record and job of another process, once.
 
-        All of them, if this is called before the reader is started.
+        All of them, if this is called before the reader is started; ``prepare`` before the first.
         """
+        self._to_prepare.append(prepare)
         self._followers.append((on_record, on_job))
 
-    def start(self, prepare: Callable[[], object] = lambda: None) -> None:
-        """Begin to read, in a thread that ends when nobody keeps this object any more.
-
-        Args:
-            prepare: Called in that thread, before anything is read.
-        """
+    def start(self) -> None:
+        """Begin to read, in a thread that ends when nobody keeps this object any more."""
         with _lock:
             if self._is_started:
                 return
             self._is_started = True
         threading.Thread(
             target=_read,
-            args=(weakref.ref(self), self._wake, prepare),
+            args=(weakref.ref(self), self._wake),
             name="compilespan-reader",
             daemon=True,
         ).start()
@@ -103,6 +102,9 @@ class Reader:
         """Read what came to the journals of this instance, and see what others there are."""
         with self._turn:
             self._begun += 1
+        while self._to_prepare:
+            with contained("prepare for what is read"):
+                self._to_prepare.pop(0)()
         with contained("read the journals"):
             self._look()
         self._turn_over(has_more=True)
@@ -184,13 +186,8 @@ def reader_of(directory: Path) -> Reader:
         return reader
 
 
-def _read(
-    reference: weakref.ref[Reader], wake: threading.Event, prepare: Callable[[], object]
-) -> None:
+def _read(reference: weakref.ref[Reader], wake: threading.Event) -> None:
     """Read again and again, other starts between two looks at this one."""
-    with contained("prepare for what is read"):
-        prepare()
-    del prepare
     while (reader := reference()) is not None:
         wake.clear()
         reader.look()

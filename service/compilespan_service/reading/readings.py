@@ -33,10 +33,14 @@ class Readings:
         self._lock = threading.Lock()
         self._exposition: Exposition | None = None
 
+    def open(self) -> None:
+        """Know where other processes write; `start` reads it."""
+        # The exposition first: it counts what it sees, and would miss what was read before.
+        self.instance.open(self.exposition, self._take, self._take_others_job)
+
     def start(self) -> None:
         """Begin to read, in a thread."""
-        # The exposition first: it counts what it sees, and would miss what was read before.
-        self.instance.start(self.exposition, self._take, self._take_others_job)
+        self.instance.start()
 
     def stop(self) -> None:
         """Read no more."""

@@ -80,10 +80,13 @@ class Runner:
         self.warms_others = False
         """Whether a target is a server in another process."""
 
-    def start(self) -> None:
-        """Begin to load, and to warm up if the operator wants that at the start."""
+    def open(self) -> None:
+        """Begin the span of the start; `start` loads."""
         if self._own_startup:
             self._startup.begin()
+
+    def start(self) -> None:
+        """Begin to load, and to warm up if the operator wants that at the start."""
         if self._policy.warmup == "on-start":
             token = otel_context.attach(self._startup.context)
             try:
