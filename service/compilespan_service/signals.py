@@ -1,4 +1,4 @@
-"""Ends streams as soon as the server is told to stop.
+"""Ends the process as its server does, and streams as soon as the server is told to stop.
 
 A server waits for its open responses before it runs the lifespan's end, so a stream that only
 ends there would keep it from stopping.
@@ -6,6 +6,7 @@ ends there would keep it from stopping.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def terminate() -> None:
+    """End this process as SIGTERM does: by its server's own handler, which drains it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

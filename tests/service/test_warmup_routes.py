@@ -15,6 +15,7 @@ from compilespan_service.app import warmup_router
 from compilespan_service.schemas import WarmupRequest
 from compilespan_service.settings import Settings
 from compilespan_service.warmups import runner
+from compilespan_service.warmups.execution import Execution
 from compilespan_service.warmups.lifecycle import ProcessState
 from compilespan_service.warmups.policy import Policy
 from compilespan_service.warmups.runner import Runner
@@ -537,6 +538,26 @@ def test_exit_ends_a_process_that_is_not_ours_as_sigterm_does(serve, monkeypatch
         client.post("/warmup?wait=60")
     wait_until(lambda: sent)
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_post_right_after_a_jobs_end_starts_the_next(serve, monkeypatch):
+    """Its thread may be on its way back from the job that ended; nothing hangs."""
+    returns, go_on = threading.Event(), threading.Event()
+    run = Execution.run
+
+    def slow_to_return(self):
+        run(self)
+        returns.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(Execution, "run", slow_to_return)
+    client = serve(Model())
+    assert client.post("/warmup?wait=60").status_code == 200
+    assert returns.wait(30)
+    again = client.post("/warmup", json={"force": True})
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    go_on.set()
+    wait_until(lambda: client.get("/warmup").json()["state"] == "succeeded")
 
 
 def test_all_warm_is_said_while_another_job_runs(serve):

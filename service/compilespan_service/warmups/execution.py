@@ -62,6 +62,8 @@ class Execution:
         self._job = job
         self._owner = owner
         self._budget_s = budget_s
+        self.is_abandoned = False
+        """Whether it was ended while its call goes on, and holds the thread."""
         self._deadlines = Deadlines(items, self._expire)
         self._warmup = Warmup(
             items,
@@ -91,6 +93,7 @@ class Execution:
         """End it although its call goes on: the process ends, or the job broke."""
         with self._owner.lock:
             if not self._job.is_over:
+                self.is_abandoned = True
                 self._warmup.abandon("cancelled", why)
                 self._owner.ended(self._job, state, why)
 
@@ -99,6 +102,7 @@ class Execution:
         with self._owner.lock:
             if self._job.is_over or not self._warmup.abandon("timed_out", why):
                 return  # it came through at the last moment
+            self.is_abandoned = True
             self._owner.ended(self._job, "timed_out", why)
         self._owner.hung(self._job, why)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from compilespan.telemetry.startup import Startup
 from compilespan_service.door.problems import ProblemError
 from compilespan_service.door.text import described
 from compilespan_service.schemas import WarmupRequest
+from compilespan_service.signals import terminate
 from compilespan_service.warmups import admission
 from compilespan_service.warmups.book import JobBook
 from compilespan_service.warmups.execution import Execution, Owner
@@ -39,11 +38,6 @@ HANG_GRACE_S = 1.0
 """How long a call may go on after its job timed out before ``--on-hang=exit`` ends the process."""
 
 _logger = logging.getLogger("compilespan_service")
-
-
-def terminate() -> None:
-    """End this process as SIGTERM does: by its server's own handler, which drains it."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Runner:
@@ -157,8 +151,9 @@ class Runner:
                 if admission.joins(request, todo, running, self._policy.budget_s):
                     return running, False
                 raise admission.PlanConflictError(running)
-            if (holding := self._worker.job) is not None:
-                raise admission.CompileStillRunningError(holding)
+            # Else the thread of the job that ended is about to be free.
+            if self._execution is not None and self._execution.is_abandoned and self._worker.job:
+                raise admission.CompileStillRunningError(self._worker.job)
             job = Job(request)
             job.plan(todo)
             self._enqueue(job)
