@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+LOWEST := .venv-lowest
 PORT ?= 8000
 # The demo's own compile cache and journals: the second start is warm, and knows of the first.
 DEMO := .demo
 
-.PHONY: demo test test-vllm lint wheel benchmark clean
+.PHONY: demo test test-vllm test-lowest lint wheel benchmark clean
 
 demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
@@ -19,6 +20,10 @@ test: $(VENV)/ready lint
 # Real vLLM, its CPU build, in an environment of its own: 4 GB, and some minutes.
 test-vllm: $(VENV)/ready $(VLLM)/ready
 	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm
+
+# The lowest versions that are declared, in environments of their own: 2 GB, and some minutes.
+test-lowest:
+	PYTHON=$(PYTHON) tests/lowest.sh $(LOWEST)
 
 $(VLLM)/ready: tests/vllm/install.sh tests/vllm/versions pyproject.toml
 	PYTHON=$(PYTHON) tests/vllm/install.sh $(VLLM)
@@ -37,7 +42,7 @@ wheel: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(DEMO) dist
+	rm -rf $(VENV) $(VLLM) $(LOWEST) $(DEMO) dist
 
 # One environment: the demo's part of it, and on top what tests and checks need.
 $(VENV)/demo: pyproject.toml constraints.txt

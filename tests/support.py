@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -153,3 +155,15 @@ def record(**changes: object) -> CompileRecord:
     if "component" in changes:
         changes["is_encoder"] = changes["component"] == "encoder"
     return dataclasses.replace(RECORD, **changes)
+
+
+def app_with_telemetry(**telemetry: object) -> Any:
+    """Return a FastAPI app that makes spans of its own, as newer versions do."""
+    fastapi = pytest.importorskip("fastapi")
+    if "telemetry" not in inspect.signature(fastapi.FastAPI).parameters:
+        pytest.skip(f"FastAPI {fastapi.__version__} has no telemetry of its own")
+    return fastapi.FastAPI(telemetry=telemetry)
+
+
+def client_of(app: Any) -> Any:
+    return pytest.importorskip("fastapi.testclient").TestClient(app)

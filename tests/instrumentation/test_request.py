@@ -6,12 +6,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from opentelemetry.trace import SpanKind
 
 from compilespan import get_ledger, monitor_torch_compile
 from compilespan.monitor.request import current_request
+from support import app_with_telemetry, client_of
 
 
 def compiled_under():
@@ -37,13 +36,13 @@ def test_the_span_of_a_server_is_its_request(exported):
 @pytest.mark.parametrize("spans", [True, False], ids=["spans of operations", "none"])
 def test_fastapi_tells_method_and_route_below_its_own_spans(exported, spans):
     telemetry = {"tracer_provider": exported.tracer_provider, "operation_spans": spans}
-    app = FastAPI(telemetry=telemetry)
+    app = app_with_telemetry(**telemetry)
 
     @app.post("/generate/{model}")
     def generate(model: str) -> str | None:
         return compiled_under()
 
-    with TestClient(app) as client:
+    with client_of(app) as client:
         assert client.post("/generate/llama").json() == "POST /generate/{model}"
 
 

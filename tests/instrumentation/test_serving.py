@@ -6,14 +6,13 @@ import asyncio
 
 import pytest
 import torch
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from compilespan import TorchCompileInstrumentor, get_ledger, mark_ready
 from compilespan.sdk import CompileSampler
+from support import app_with_telemetry, client_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -25,7 +24,7 @@ def app_and_spans():
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     TorchCompileInstrumentor().instrument(tracer_provider=provider)
     model = torch.compile(lambda x: x * 2, backend="eager", dynamic=False)
-    app = FastAPI(telemetry={"tracer_provider": provider})
+    app = app_with_telemetry(tracer_provider=provider)
 
     @app.get("/sync")
     def sync(size: int) -> int:
@@ -47,7 +46,7 @@ def test_a_recompile_while_serving_is_a_span_of_its_request_sampled_or_not(
     app_and_spans, path, flag
 ):
     app, exporter = app_and_spans
-    with TestClient(app) as client:
+    with client_of(app) as client:
         client.get(f"/{path}?size=2")
         mark_ready()
         exporter.clear()
@@ -69,7 +68,7 @@ def test_a_recompile_while_serving_is_a_span_of_its_request_sampled_or_not(
 
 def test_a_shape_that_was_seen_makes_no_span_while_serving(app_and_spans):
     app, exporter = app_and_spans
-    with TestClient(app) as client:
+    with client_of(app) as client:
         client.get("/sync?size=2")
         mark_ready()
         exporter.clear()

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from compilespan import get_ledger
+from compilespan.faults import contained
 from compilespan.telemetry.warmups import WarmupDuration
 from compilespan_service.door.problems import ProblemError
 
@@ -39,7 +40,8 @@ class JobBook:
         """End a job, measure it, and write it to the journal."""
         job.go(state, error)
         self._duration.record(job.elapsed_s, job.state)
-        self.on_end(job.elapsed_s, job.state)
+        with contained("count a warmup job"):
+            self.on_end(job.elapsed_s, job.state)
         if (journal := get_ledger().journal) is not None:
             journal.note("job", job.schema().model_dump(mode="json"))
 
