@@ -21,7 +21,7 @@ test: $(VENV)/ready lint
 test-vllm: $(VENV)/ready $(VLLM)/ready
 	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm
 
-# The lowest versions that are declared, in environments of their own: 2 GB, and some minutes.
+# The lowest versions that are declared, in an environment of its own: 5 GB where torch brings CUDA.
 test-lowest:
 	PYTHON=$(PYTHON) tests/lowest.sh $(LOWEST)
 

@@ -282,3 +282,24 @@ def test_one_follower_that_raises_costs_the_others_nothing(tmp_path):
     reading.look()
     reading.look()
     assert len(found) == 3
+
+
+def test_a_fault_of_ours_in_one_file_costs_that_file_and_makes_totals_incomplete(
+    serve, state, monkeypatch
+):
+    broken = write(state, "20200101T000000", *compiles(2), instance="test-instance")
+    write(state, "20200102T000000", *compiles(2), instance="test-instance", pid=2)
+    write(state, "20200103T000000", *compiles(2), instance="newer")
+    write(state, "20200101T000000", *compiles(2), instance="older")
+    refresh = ProcessJournal.refresh
+
+    def failing(self, *args):
+        if self.path == broken or "newer" in self.path.name:
+            raise ZeroDivisionError
+        return refresh(self, *args)
+
+    monkeypatch.setattr(ProcessJournal, "refresh", failing)
+    client = serve(Model())
+    wait_until(lambda: client.get("/totals").json()["total"]["compiles"] == 2)
+    assert client.get("/totals").json()["scope"]["complete"] is False
+    wait_until(lambda: instances(client) == ["test-instance", "older"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from compilespan.faults import contained
 from compilespan.journal.reader import ProcessJournal
 from compilespan.sdk.deaths import report_death
 
@@ -31,6 +32,7 @@ class FollowedJournal:
         self._journal = ProcessJournal(path, on_record=on_record, on_job=on_job)
         self._seen: tuple[int, int] | None = None
         self._snapshot: ProcessSnapshot | None = None
+        self._has_failed = False
 
     @property
     def path(self) -> Path:
@@ -39,20 +41,24 @@ class FollowedJournal:
 
     @property
     def is_complete(self) -> bool:
-        """``False`` where lines were left out."""
-        return self._journal.is_complete
+        """``False`` where lines were left out, or where reading it went wrong."""
+        return self._journal.is_complete and not self._has_failed
 
     def look(self) -> ProcessSnapshot | None:
         """Read on, with pauses; returns what is known now, ``None`` before the first line."""
         was_running = self._snapshot is None or self._snapshot.is_running
         is_running = was_running and self._journal.is_running
-        if (seen := self._state()) != self._seen or is_running != was_running:
-            self._seen = seen
+        seen = self._state()
+        if seen == self._seen and is_running == was_running:
+            return self._snapshot
+        self._seen, self._has_failed = seen, True
+        with contained(f"read {self.path.name}"):
             while self._journal.refresh(time.monotonic() + _SLICE_S).has_more:
                 time.sleep(_REST_S)
             self._snapshot = self._journal.snapshot() if self._journal.process else None
-            if not is_running:
-                report_death(self._journal)
+            self._has_failed = False
+        if not is_running:
+            report_death(self._journal)
         return self._snapshot
 
     def _state(self) -> tuple[int, int] | None:

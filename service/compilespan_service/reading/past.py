@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from compilespan.faults import contained
 from compilespan.journal.appending import append
 from compilespan.journal.directory import complain
 from compilespan.journal.files import JournalName
@@ -61,12 +62,13 @@ class PastStarts:
         """Read on until then, as ``time.monotonic`` says it; ``True`` if there is more to read."""
         has_news = False
         while self._unread:
-            path = self._unread[0]
-            if path not in self._journals and (summary := Summary.at_end_of(path)) is not None:
-                self._known[path] = summary
-            elif self._read(path, until_s):
+            path = self._unread.pop(0)
+            has_more = False
+            with contained(f"read {path.name}"):
+                has_more = self._read(path, until_s)
+            if has_more:
+                self._unread.insert(0, path)
                 break
-            del self._unread[0]
             has_news = True
             if time.monotonic() >= until_s:
                 break
@@ -88,6 +90,9 @@ class PastStarts:
 
     def _read(self, path: Path, until_s: float) -> bool:
         """Read one journal on; ``True`` if it is not at its end."""
+        if path not in self._journals and (summary := Summary.at_end_of(path)) is not None:
+            self._known[path] = summary
+            return False
         journal = self._journals.get(path)
         if journal is None:
             journal = self._journals[path] = ProcessJournal(path, keep=0)

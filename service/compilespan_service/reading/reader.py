@@ -129,6 +129,7 @@ class Reader:
         found = journals(self.directory)
         others = [path for path in found if own is None or path != own.path]
         wanted = self._wanted(others)
+        self._ended.intersection_update(found)
         self._journals = {
             path: self._journals.get(path) or FollowedJournal(path, self._record, self._job)
             for path in wanted
