@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.backends.debugging import aot_eager
 
 import compilespan
 from compilespan import TorchCompileInstrumentor, get_ledger, monitor_torch_compile
@@ -480,3 +481,54 @@ def test_private_parts_that_changed_cost_what_they_told(instrumented, monkeypatc
 
 def broken(*_):
     raise AttributeError("not in this version")
+
+
+def entering(gm, inputs):
+    with torch._dynamo.utils.get_metrics_context():
+        return aot_eager(gm, inputs)
+
+
+def inner(gm, inputs):
+    """Called like a function of torch that begins a compile."""
+    with torch._dynamo.utils.get_metrics_context():
+        return gm.forward
+
+
+def entering_twice(gm, inputs):
+    context = torch._dynamo.utils.get_metrics_context()
+    with context, context:
+        return aot_eager(gm, inputs)
+
+
+def failing_inside(gm, inputs):
+    context = torch._dynamo.utils.get_metrics_context()
+    try:
+        with context:
+            1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        return aot_eager(gm, inputs)
+
+
+@pytest.mark.parametrize("backend", [entering, inner, entering_twice, failing_inside])
+def test_a_backend_that_enters_the_metrics_context_again_begins_nothing(instrumented, backend):
+    tower = VisionTower()
+    torch.compile(tower, backend=backend)(torch.zeros(2, 4))
+    (record,) = records()
+    assert (record.name, record.outcome, record.graphs) == ("VisionTower", "ok", 1)
+    (span,) = instrumented.named("torch.compile")
+    assert [event.name for event in span.events if event.name != GRAPH] == []
+    torch.compile(VisionTower(), backend="eager")(torch.zeros(2, 4))  # all was left
+    assert [each.graphs for each in records()] == [1, 1]
+
+
+def test_a_compile_within_a_context_that_was_entered_again_is_still_seen(instrumented):
+    def compiling(gm, inputs):
+        with torch._dynamo.utils.get_metrics_context():
+            torch.compile(Block(), backend="eager")(torch.zeros(3))
+            return aot_eager(gm, inputs)
+
+    torch.compile(VisionTower(), backend=compiling)(torch.zeros(2, 4))
+    (record,) = records()
+    assert (record.name, record.graphs) == ("VisionTower", 2)
+    (span,) = instrumented.named("torch.compile")
+    assert [event.name for event in span.events].count("torch.compile.nested") == 1

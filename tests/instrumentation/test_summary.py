@@ -198,3 +198,10 @@ def test_a_file_that_says_another_instance_than_its_name_is_not_read(tmp_path):
     told = []
     journal = ProcessJournal(path, on_record=told.append).refresh()
     assert (journal.process, journal.is_complete, told) == ({}, False, [])
+
+
+def test_a_summary_of_another_instance_than_its_file_says_is_not_taken(tmp_path):
+    path = ended(tmp_path)
+    assert Summary.at_end_of(path) is not None
+    assert Summary.at_end_of(path.rename(tmp_path / "20200101T000000-mine-1.jsonl")) is None
+    assert Summary.at_end_of(tmp_path / "20200101T000000-mine-1.jsonl") is None

@@ -80,8 +80,7 @@ async def test_probes_are_answered_before_the_service_is_there_and_all_else_wait
             assert (health.state, health.phase, health.detail) == ("loading", "startup", None)
             assert answer.json().keys() == schemas.Health.model_fields.keys()
             assert health.elapsed_s > 0
-            head = await client.head(path)
-            assert (head.status_code, head.content) == (status, b"")
+            assert (await client.head(path)).status_code == status
         waits = asyncio.create_task(client.get("/other"))
         await asyncio.sleep(0.05)
         assert not waits.done()
@@ -122,9 +121,12 @@ async def test_under_a_path_of_a_proxy_too():
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/ops/readyz", "root_path": "/ops"}
-    await app(scope, None, send)
-    assert sent[0]["status"] == 503
+    scope = {"type": "http", "path": "/ops/readyz", "root_path": "/ops"}
+    for method in ("GET", "HEAD"):
+        await app({**scope, "method": method}, None, send)
+    assert [message.get("status") for message in sent] == [503, None, 503, None]
+    assert [len(message["body"]) > 0 for message in sent[1::2]] == [True, False]
+    assert sent[0] == sent[2]
 
 
 async def test_answers_are_sent_at_once():

@@ -33,6 +33,7 @@ _BY_CALLER: dict[str, tuple[Trigger, Kind]] = {
     "deserialize": ("aot_load", "load"),
     "inner": ("export", "compile"),
 }
+_FRAME = "_compile"
 _MAX_CAPTURED = 256
 _GIVEN = ("model", "model_", "mod", "fn")
 """Locals in which those functions hold what they compile."""
@@ -70,7 +71,7 @@ class Opener:
         """Return the window of what torch begins in ``frame``, not entered yet."""
         caller = frame.f_code.co_name
         trigger, kind = _BY_CALLER.get(caller, ("dynamo", "compile"))
-        if caller == "_compile":
+        if caller == _FRAME:
             return self._frame(frame, metrics)
         if trigger == "lazy_backward":
             return self._backward(frame)
@@ -146,6 +147,12 @@ class Opener:
         opened = Open(Window(unit), "lazy_backward", self._graphs.seen)
         opened.own_graph = self._graphs.begin(values.get("bw_module"))
         return opened
+
+
+def begins_compile(frame: FrameType) -> bool:
+    """Whether what enters the metrics context here is one of torch's own beginnings."""
+    name = frame.f_code.co_name
+    return frames.is_torch(frame.f_code) and (name == _FRAME or name in _BY_CALLER)
 
 
 def _weakly(subject: Subject) -> Callable[[], Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
 from compilespan.dynamo import breaks, frames
-from compilespan.dynamo.opening import Open, Opener
+from compilespan.dynamo.opening import Open, Opener, begins_compile
 from compilespan.dynamo.owners import Forward, OwnerMemory
 from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.faults import contained
@@ -37,7 +37,10 @@ class Windows(threading.local):
         self.discard_stale(metrics)
         self._open.append(None)
         with contained("open the window of a compile"):
-            opened = self._opener.open(frames.caller(), metrics)
+            frame = frames.caller()
+            if len(self._open) > 1 and not begins_compile(frame):
+                return  # a backend enters again what is entered: the same compile goes on
+            opened = self._opener.open(frame, metrics)
             # Known before it is entered: an interrupt then finds what it has to close.
             self._open[-1] = opened
             opened.window.__enter__()
