@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
-from compilespan.vllm import activation
+from compilespan.vllm import activation, monitors
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +64,20 @@ def test_a_tentative_monitor_that_fails_leaves_nothing(exported):
     assert get_ledger().active.now() == ()
 
 
-def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
-    unit = Unit("backbone", "aot_load", kind="load", stated="encoder", tentative=True)
-    window = Window(unit)
+LOAD = Unit("backbone", "aot_load", kind="load", stated="encoder", tentative=True)
+
+
+def test_one_that_finds_something_is_seen_from_then_on_with_all_its_time(exported):
+    window = Window(LOAD)
     window.__enter__()
+    assert get_ledger().active.now() == ()
     window.monitor.add_event("torch.compile.nested", {"torch.compile.name": "Model"})
+    (begun,) = get_ledger().active.now()
+    assert (begun.name, begun.is_encoder) == ("backbone", True)
     window.close()
+    assert get_ledger().active.now() == ()
     (span,), (record,) = exported.compiles, get_ledger().records()
+    assert begun.start_ns == record.start_ns
     assert (record.kind, record.outcome, record.is_encoder) == ("load", "ok", True)
     assert span.start_time == record.start_ns
     assert span.end_time == record.end_ns
@@ -78,6 +87,80 @@ def test_one_that_succeeds_is_whole_with_what_happened_inside(exported):
     # From metric to trace, although the span was never current.
     ((exemplar,),) = exported.exemplars("torch.compile.duration")
     assert exemplar.span_id == span.context.span_id
+
+
+def test_one_that_ends_well_without_a_sign_is_a_load_too(exported):
+    with Window(LOAD):
+        pass
+    (record,) = get_ledger().records()
+    assert (record.kind, record.outcome) == ("load", "ok")
+    assert len(exported.compiles) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (ValueError("bad magic number"), False),
+        (PermissionError("not yours"), False),
+        (RuntimeError("no such kernel"), True),
+        (FileNotFoundError("a part of it"), True),
+    ],
+)
+def test_what_is_there_and_cannot_be_loaded_is_a_failed_load(exported, error, found):
+    window = Window(LOAD)
+    window.__enter__()
+    if found:
+        window.monitor.add_event("torch.compile.nested", {"torch.compile.name": "Model"})
+    window.close(error=error)
+    (record,), (span,) = get_ledger().records(), exported.compiles
+    assert (record.kind, record.outcome) == ("load", "failed")
+    assert record.error_type == type(error).__name__
+    assert not span.status.is_ok
+    total = get_ledger().totals().total
+    assert (total.failed, total.loads, total.failed_s) == (1, 0, record.duration_s)
+    assert get_ledger().active.now() == ()
+
+
+class OlderMonitor:
+    """vLLM 0.31's: it does not say whether it looks for an artefact."""
+
+    def __call__(self, vllm_config, is_encoder=False):
+        return nullcontext()
+
+
+def test_an_older_monitor_that_looks_in_vain_fails_no_compile(instrumented, caplog, monkeypatch):
+    monkeypatch.setattr(monitors.importlib.metadata, "version", lambda _: "0.31.9")
+    exported = instrumented
+    monitors._say_version.cache_clear()
+    hooks, older = monitors.Monitors(GraphWatch()), OlderMonitor().__call__
+    for _ in range(2):
+        with suppress(FileNotFoundError), hooks._monitor(older, None, (object(),), {}):
+            raise FileNotFoundError
+    assert get_ledger().records() == ()
+    assert exported.spans == []
+    with hooks._monitor(older, None, (object(),), {"is_encoder": True}):
+        torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.zeros(1, 2))
+    (record,) = get_ledger().records()
+    assert (record.kind, record.is_encoder, record.trigger) == ("compile", True, "explicit")
+    said = [each for each in caplog.messages if "tested with vLLM 0.32; this is 0.31.9" in each]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("compiled", "disabled", "torchs", "told"),
+    [
+        (False, False, None, "hit"),
+        (True, False, "bypass", "miss"),
+        (True, False, None, "miss"),
+        (True, False, "hit", "hit"),
+        (True, True, None, "bypass"),
+        (True, True, "miss", "miss"),
+    ],
+)
+def test_a_graph_that_vllm_stores_is_no_bypass(compiled, disabled, torchs, told):
+    manager = SimpleNamespace(disable_cache=disabled)
+    after = (1, 1) if compiled else (0, 0)
+    assert monitors._cache_result(manager, (0, 0), after, torchs) == told
 
 
 def piece(wrapped, cache_result):

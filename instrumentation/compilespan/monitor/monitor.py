@@ -208,6 +208,11 @@ class Monitor:
             event = CompileEvent(semconv.name(name), epoch_ns(time.perf_counter_ns()), attributes)
             self._tally.event(event)
             graphs = self._tally.graphs
+            found = self._state == "tentative"
+            if found:
+                self._state = "open"
+        if found:  # something is there: from now on it is seen while it goes on
+            self._begin_report()
         if self._state == "open":  # the others have no outputs yet
             self._report.event(event, graphs)
 
@@ -225,11 +230,9 @@ class Monitor:
             self._started_ns = min(max(self._started_ns, outer.ended_ns), self.ended_ns)
             self._begin_report()
         elif state == "tentative":
-            if outcome == "failed":
+            if isinstance(error, FileNotFoundError):
                 return
             self._begin_report()
-            for graphs, event in enumerate(self._tally.events):
-                self._report.event(event, graphs)
         record = self._tally.record(
             self.unit,
             self._place,

@@ -26,8 +26,8 @@ class Unit:
         named: The component that names suggest; ``None`` if what is seen inside decides. The
             surroundings outweigh it.
         compile_id: Dynamo's id.
-        tentative: It leaves a record only if it ends without an error; until then no output
-            knows it.
+        tentative: It looks whether there is something; until it found that, no output knows it.
+            If a file is not there it leaves nothing.
         file: Source file of the compiled frame.
         line: First line of the compiled frame.
         attributes: Further span attributes: backend, code.

@@ -7,7 +7,10 @@ The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import inspect
+import logging
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.dynamo.graphs import GraphWatch
+
+TESTED = "0.32"
+
+_logger = logging.getLogger("compilespan")
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -76,11 +83,25 @@ def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
     given = _bound(wrapped, args, kwargs)
     component = stated(is_encoder=bool(given.get("is_encoder")))
     name = semconv.name(given.get("tag") or "torch.compile")
-    if given.get("announce_start", True):
-        return Unit(name, "explicit", kind=None, stated=component)
     # The probe for an AOT artefact: vLLM opens it before every first compile, and a missing file
-    # leaves it as an exception. Only one that finds something is a load.
+    # leaves it as an exception. Older versions do not say which of the two it is.
+    if "announce_start" not in given:
+        _say_version()
+        return Unit(name, "explicit", kind=None, stated=component, tentative=True)
+    if given["announce_start"]:
+        return Unit(name, "explicit", kind=None, stated=component)
     return Unit(name, "aot_load", kind="load", stated=component, tentative=True)
+
+
+@functools.cache
+def _say_version() -> None:
+    """Log once that this vLLM is not one that was tried."""
+    _logger.warning(
+        "compilespan: tested with vLLM %s; this is %s, whose monitor tells less: a load of an "
+        "artefact may be shown as a compile",
+        TESTED,
+        importlib.metadata.version("vllm"),
+    )
 
 
 def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
@@ -115,5 +136,6 @@ def _cache_result(
     if after[0] == before[0] or after[1] == before[1]:
         return "hit"
     if getattr(manager, "disable_cache", False):
-        return "bypass"
-    return torchs or "miss"
+        return torchs or "bypass"
+    # Torch's caches may be off in it: vLLM stores the graph itself.
+    return "hit" if torchs == "hit" else "miss"
