@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, cost, liveness, nesting, old_starts, startup
+from benchmarks import accuracy, bounded, cost, liveness, nesting, old_starts, startup
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = {
@@ -24,6 +24,7 @@ SUITES = {
     "liveness": liveness.main,
     "startup": startup.main,
     "old_starts": old_starts.main,
+    "bounded": bounded.main,
 }
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from compilespan_service.schemas import JobState, WarmupRequest
+from compilespan_service.warmups.book import JobBook
 from compilespan_service.warmups.job import ENDED, TRANSITIONS, IllegalTransitionError, Job
 
 STATES = get_args(JobState)
@@ -53,3 +54,14 @@ def test_the_clock_of_a_job_stops_at_its_end():
     first = job.schema()
     assert first.ended_at >= first.started_at >= first.created_at
     assert job.schema().elapsed_s == first.elapsed_s >= 0
+
+
+def test_metrics_that_fail_cost_no_job_its_end():
+    def failing(*_):
+        raise TypeError
+
+    book, job = JobBook(), Job(WarmupRequest())
+    book.on_end = failing
+    book.add(job)
+    book.end(job, "cancelled", "by hand")
+    assert (book.find(job.id).state, book.running) == ("cancelled", None)
