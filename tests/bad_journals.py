@@ -71,6 +71,18 @@ def contents(instance):
         + b'{"type":"ready","time_ns":1,"after_s":NaN}\n'
         + b'{"type":"ready","time_ns":1,"after_s":Infinity}\n'
         + b'{"type":"ready","time_ns":1,"after_s":-1}\n',
+        "seconds beyond all bounds": with_lines(
+            {"type": "ready", "time_ns": 1, "after_s": int("9" * 400)},
+            {"type": "startup_phase", "phase": "load", "seconds": 1.7e308, "start_ns": 1},
+            {"type": "job", "id": "1", "state": "failed", "elapsed_s": 10**300},
+            instance=instance,
+        ),
+        "states of jobs that are none": with_lines(
+            *({"type": "job", "id": "1", "state": f"s{n}", "elapsed_s": 1} for n in range(200)),
+            instance=instance,
+        ),
+        "a first line that never ends": b"\0" * 5_000_000,
+        "no line at all": b"\0" * 100,
         "a header twice": with_lines(
             {**header, "pid": "x"}, {**header, "pid": 1}, instance=instance
         ),

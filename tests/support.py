@@ -26,6 +26,8 @@ except ImportError:  # its name before 1.39
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from compilespan.journal.directory import StateDirectory
+
 
 @dataclass
 class Exported:
@@ -167,3 +169,8 @@ def app_with_telemetry(**telemetry: object) -> Any:
 
 def client_of(app: Any) -> Any:
     return pytest.importorskip("fastapi.testclient").TestClient(app)
+
+
+def interrupted(directory: StateDirectory) -> list[tuple[Any, Any]]:
+    """Return what was compiling when its process died, oldest first."""
+    return [(each, begun) for each in directory.processes() for begun in each.interrupted]

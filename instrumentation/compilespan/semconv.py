@@ -33,6 +33,7 @@ Component = Literal["encoder", "language_model", "other"]
 Phase = Literal["startup", "warmup", "serving"]
 Outcome = Literal["ok", "skipped", "failed"]
 CacheResult = Literal["hit", "miss", "bypass", "mixed"]
+JobEnd = Literal["succeeded", "failed", "timed_out", "cancelled"]
 
 SPAN_COMPILE: Final = "torch.compile"
 """Followed by the compile's name. Select spans by attribute or scope, never by name."""

@@ -95,6 +95,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         exception_handlers={HTTPException: answer_problem},
+        redirect_slashes=False,  # nobody was admitted yet
         **TELEMETRY,
     )
     guard = Guard(

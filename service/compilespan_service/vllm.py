@@ -80,7 +80,9 @@ def _app(url: str) -> FastAPI:
     # The start is vLLM's: the plugin opened its span when the first process began.
     runner = Runner(lambda: lambda: [completions(url)], settings.policy, own_startup=False)
     handlers: dict[int | type[Exception], Any] = {HTTPException: answer_problem}
-    app = FastAPI(openapi_url=None, exception_handlers=handlers, **TELEMETRY)
+    app = FastAPI(
+        openapi_url=None, exception_handlers=handlers, redirect_slashes=False, **TELEMETRY
+    )
     digest = token_digest(settings.token, settings.token_file)
     is_checked = digest is None or settings.allowed_hosts
     hosts = own_names(None, settings.allowed_hosts) if is_checked else None

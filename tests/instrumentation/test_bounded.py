@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from compilespan import get_ledger, monitor_torch_compile
+from compilespan.journal.files import MAX_BYTES
 from compilespan.journal.reader import ProcessJournal
-from compilespan.journal.writer import MAX_BYTES, open_journal
+from compilespan.journal.writer import open_journal
 
 MIB = 1024 * 1024
 

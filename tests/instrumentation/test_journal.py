@@ -19,7 +19,7 @@ from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
-from support import record
+from support import interrupted, record
 
 HEADER = {
     "type": "process",
@@ -129,11 +129,11 @@ def test_a_killed_process_leaves_what_it_was_compiling_and_for_how_long(tmp_path
     assert child.stdout.readline() == "compiling\n"
     time.sleep(2.5)
     directory = StateDirectory(tmp_path)
-    assert directory.interrupted() == []  # it lives
+    assert interrupted(directory) == []  # it lives
     child.send_signal(signal.SIGKILL)
     child.wait(10)
     child.stdout.close()
-    ((process, begun),) = directory.interrupted()
+    ((process, begun),) = interrupted(directory)
     assert process.process["pid"] == child.pid
     assert (begun.name, begun.component, begun.graphs) == ("language_model", "language_model", 2)
     assert 1.0 <= begun.elapsed_s <= 10
@@ -255,4 +255,4 @@ def test_who_dies_right_after_a_compile_did_not_die_in_it(tmp_path, after_s):
     state = StateDirectory(tmp_path)
     (process,) = state.processes()
     assert [record.name for record in process.records] == ["m"]
-    assert state.interrupted() == []
+    assert interrupted(state) == []

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from compilespan_service import schemas
+from compilespan_service.cli import opening
 from compilespan_service.cli.opening import Opening
 from compilespan_service.cli.server import _listen
 
@@ -100,16 +101,41 @@ async def test_a_server_that_ends_before_the_service_is_made_begins_and_ends_it(
 
 
 @pytest.mark.parametrize("where", ["make", "begin"])
-async def test_who_made_the_server_is_told_that_the_service_failed(where):
+async def test_a_service_that_fails_is_reported_and_the_process_lives_until_its_end(where):
     error = ValueError("no such exporter")
     service = Service(error) if where == "make" else Service(begins_with=error)
     failed = []
     async with opened(service, failed.append) as client:
         waits = asyncio.create_task(client.get("/totals"))
         service.go_on.set()
-        with pytest.raises(ValueError, match="no such exporter"):
-            await waits
+        answer = await waits
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            503,
+            "application/problem+json",
+        )
+        assert answer.json()["type"] == "urn:compilespan:problem:draining"
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
     assert failed == [error]
+
+
+async def test_only_reading_a_probe_is_answered_before_the_service_is_there():
+    service = Service()
+    async with opened(service) as client:
+        waits = asyncio.create_task(client.post("/livez"))
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+        service.go_on.set()
+        assert (await waits).status_code == 405
+
+
+async def test_an_end_waits_for_no_service_whose_making_hangs(monkeypatch):
+    monkeypatch.setattr(opening, "_MADE_WITHIN_S", 0.05)
+    service = Service()
+    async with opened(service) as client:
+        await client.get("/livez")
+    service.go_on.set()
+    assert service.happened == []
 
 
 async def test_under_a_path_of_a_proxy_too():
@@ -126,7 +152,7 @@ async def test_under_a_path_of_a_proxy_too():
         await app({**scope, "method": method}, None, send)
     assert [message.get("status") for message in sent] == [503, None, 503, None]
     assert [len(message["body"]) > 0 for message in sent[1::2]] == [True, False]
-    assert sent[0] == sent[2]
+    assert len(sent[0]["headers"]) == len(sent[2]["headers"]) == 2
 
 
 async def test_answers_are_sent_at_once():

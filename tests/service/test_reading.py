@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import threading
 import time
 import weakref
@@ -13,12 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import bad_journals
 from compilespan import get_ledger
-from compilespan.journal import files, reader, summary
+from compilespan.journal import appending, files, reader, summary
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
-from compilespan_service.reading import past
+from compilespan.sdk.deaths import report_deaths
+from compilespan_service.reading import listing, past
 from compilespan_service.reading.reader import Reader, reader_of
 from serving import Model, wait_until
 from support import record
@@ -138,7 +140,7 @@ def test_a_directory_that_is_not_ours_to_write_has_a_history_too(serve, state, m
     def refused(*_):
         raise PermissionError
 
-    monkeypatch.setattr(past, "append", refused)
+    monkeypatch.setattr(appending, "append", refused)
     path = write(state, "20200101T000000", *compiles(3), instance="old")
     before = path.read_bytes()
     client = serve(Model())
@@ -259,7 +261,8 @@ def test_two_who_read_a_directory_share_its_reader_and_it_ends_with_the_last(tmp
     before = set(threading.enumerate())
     one.start()
     one.start()
-    assert one.refreshed(30).processes == ()
+    assert one.refreshed(30)
+    assert one.snapshot.processes == ()
     threads = list(set(threading.enumerate()) - before)
     assert [each.name for each in threads] == ["compilespan-reader"]
     reference = weakref.ref(one)
@@ -303,3 +306,77 @@ def test_a_fault_of_ours_in_one_file_costs_that_file_and_makes_totals_incomplete
     wait_until(lambda: client.get("/totals").json()["total"]["compiles"] == 2)
     assert client.get("/totals").json()["scope"]["complete"] is False
     wait_until(lambda: instances(client) == ["test-instance", "older"])
+
+
+def test_what_was_counted_is_not_counted_again_if_its_file_or_folder_was_away(serve, state):
+    client = serve(Model())
+    path = write(state, "20200101T000000", *compiles(10), instance="test-instance")
+    wait_until(lambda: count_in(client) == 10)
+    for thing in (path, state):
+        away = thing.rename(thing.with_name(thing.name + ".away"))
+        wait_until(lambda: client.get("/totals").json()["scope"]["complete"] is False)
+        assert client.get("/totals").json()["total"]["compiles"] == 10
+        away.rename(thing)
+        wait_until(lambda: client.get("/totals").json()["scope"]["complete"] is True)
+        assert client.get("/totals").json()["total"]["compiles"] == 10
+        assert count_in(client) == 10
+
+
+@pytest.mark.parametrize("instance", ["test-instance", "old"])
+def test_a_file_without_an_end_ends_no_reading(serve, state, instance):
+    endless = write(state, "20200601T000000", instance=instance)
+    with endless.open("r+b") as file:
+        file.truncate(2**42)
+    write(state, "20200101T000000", *compiles(2), instance="test-instance", pid=2)
+    write(state, "20200101T000000", *compiles(2), instance="older")
+    client = serve(Model())
+    wait_until(lambda: client.get("/totals").json()["total"]["compiles"] == 2, timeout_s=60)
+    wait_until(lambda: "older" in instances(client), timeout_s=60)
+
+
+def test_totals_are_incomplete_while_the_reader_is_behind(serve, state, monkeypatch):
+    client = serve(Model())
+    wait_until(lambda: client.get("/totals").json()["scope"]["complete"] is True)
+    go_on = threading.Event()
+    refresh = ProcessJournal.refresh
+
+    def slow(self, *args):
+        assert go_on.wait(60)
+        return refresh(self, *args)
+
+    monkeypatch.setattr(ProcessJournal, "refresh", slow)
+    write(state, "20200101T000000", *compiles(2), instance="test-instance")
+    wait_until(lambda: client.get("/totals").json()["scope"]["complete"] is False)
+    go_on.set()
+    wait_until(lambda: client.get("/totals").json()["scope"]["complete"] is True)
+    assert client.get("/totals").json()["total"]["compiles"] == 2
+
+
+def test_a_directory_is_listed_again_only_if_it_changed(tmp_path, monkeypatch):
+    times = []
+    monkeypatch.setattr(
+        listing, "listed", lambda directory: times.append(directory) or files.listed(directory)
+    )
+    write(tmp_path, "20200101T000000", instance="a")
+    os.utime(tmp_path, (1, 1))
+    found = listing.Listing(tmp_path)
+    for _ in range(5):
+        assert [name.instance for name in found.names().values()] == ["a"]
+    assert len(times) == 1
+    write(tmp_path, "20200102T000000", instance="b")
+    assert [name.instance for name in found.names().values()] == ["a", "b"]
+    # One that was changed just now may change again within the clock of its file system.
+    found.names()
+    assert len(times) == 3
+
+
+def test_who_reports_deaths_without_a_service_sums_up_what_it_read(tmp_path, exported):
+    now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    path = write(tmp_path, now, {**bad_journals.STARTUP, "type": "startup"}, instance="old")
+    content = path.read_bytes().replace(b"1000000000000000000", str(time.time_ns()).encode())
+    path.write_bytes(content)
+    assert report_deaths(tmp_path) == 1
+    assert Summary.at_end_of(path) is not None
+    assert report_deaths(tmp_path) == 0
+    (span,) = [span for span in exported.spans if span.name == "compilespan.startup"]
+    assert span.attributes["compilespan.startup.outcome"] == "died"

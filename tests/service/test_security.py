@@ -333,3 +333,12 @@ def test_settings_are_what_is_given_else_what_the_environment_names(monkeypatch)
     monkeypatch.setenv("COMPILESPAN_WARMUP", "sometimes")
     with pytest.raises(ValueError, match="on-start"):
         Settings()
+
+
+def test_a_slash_too_many_leads_nowhere_else():
+    """A redirect would go to whatever host the request names, unasked."""
+    client = TestClient(create_app(Settings(token="secret")), follow_redirects=False)
+    for method in ("get", "post"):
+        answer = getattr(client, method)("/warmup/", headers={"Host": "evil.com"})
+        assert answer.status_code == 404
+        assert "location" not in answer.headers

@@ -624,3 +624,114 @@ def test_a_request_that_cannot_be_planned_takes_no_readiness():
     assert job.state == "failed"
     assert each.lifecycle.is_ready
     assert each.stop()
+
+
+def test_what_a_cancelled_job_made_warm_is_run_again(serve):
+    """`already_warm` comes with a job that came to its end."""
+    models = [Model(name) for name in ("a", "b")]
+    client = serve(*models, warmup="on-request")
+    models[1].hold()
+    job = client.post("/warmup").json()
+    wait_until(models[1].entered.is_set)
+    client.delete(f"/warmup/jobs/{job['id']}")
+    models[1].go_on.set()
+    wait_until(lambda: client.get(f"/warmup/jobs/{job['id']}").json()["state"] == "cancelled")
+    again = client.post("/warmup?wait=60", json={"targets": ["a"]})
+    assert again.status_code == 200
+    assert (again.json()["id"] != job["id"], again.json()["already_warm"]) == (True, False)
+    once_more = client.post("/warmup?wait=60", json={"targets": ["a"]}).json()
+    assert (once_more["id"], once_more["already_warm"]) == (again.json()["id"], True)
+
+
+def test_nobody_joins_a_job_that_is_being_cancelled(serve):
+    model = Model()
+    client = serve(model)
+    model.hold()
+    job = client.post("/warmup").json()
+    wait_until(model.entered.is_set)
+    assert client.delete(f"/warmup/jobs/{job['id']}").json()["state"] == "cancelling"
+    conflict = client.post("/warmup")
+    assert conflict.status_code == 409
+    assert conflict.json()["type"] == "urn:compilespan:problem:plan-conflict"
+    model.go_on.set()
+    wait_until(lambda: client.get("/warmup").json()["state"] == "cancelled")
+    assert client.post("/warmup?wait=60").status_code == 200
+
+
+def test_names_that_are_not_known_yet_join_no_job_for_all(serve):
+    go_on = threading.Event()
+
+    def factory():
+        assert go_on.wait(30)
+        return [Model().target]
+
+    client = serve(factory=factory, wait_loaded=False, warmup="on-start")
+    wait_until(lambda: client.get("/warmup/jobs").json())
+    for body in ({"targets": ["nope"]}, {"shapes": {"net": [{"batch": 99}]}}):
+        assert client.post("/warmup", json=body).status_code == 409
+    assert client.post("/warmup").status_code == 202
+    go_on.set()
+    wait_until(lambda: client.get("/readyz").status_code == 200)
+    assert client.post("/warmup", json={"targets": ["nope"]}).status_code == 404
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+def _chained():
+    error = ValueError("first")
+    for number in range(3000):
+        error = _caused(ValueError(str(number)), error)
+    return error
+
+
+def _caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+class Nameless(type):
+    def __getattribute__(cls, name):
+        if name == "__name__":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+class OfNoName(Exception, metaclass=Nameless):
+    pass
+
+
+BAD_ERRORS = [
+    Unspeakable,
+    lambda: SyntaxError("x", ("f", 1, 1, 5)),
+    _chained,
+    lambda: OfNoName("x"),
+    KeyboardInterrupt,
+]
+
+
+@pytest.mark.parametrize("where", ["factory", "load"])
+@pytest.mark.parametrize("make", BAD_ERRORS)
+def test_whatever_loading_raises_is_a_failed_load_and_the_thread_lives(serve, where, make):
+    def raising():
+        raise make()
+
+    target = WarmupTarget("net", lambda _: None, [{"batch": 1}], load=raising)
+    factory = raising if where == "factory" else lambda: [target]
+    client = serve(factory=factory, warmup="on-start")
+    wait_until(lambda: client.get("/livez").json()["state"] == "load-failed")
+    wait_until(lambda: client.get("/warmup").json()["state"] == "failed")
+    assert client.post("/warmup").status_code == 404
+
+
+@pytest.mark.parametrize("make", BAD_ERRORS)
+def test_whatever_a_run_raises_fails_its_item_and_ends_the_job(serve, make):
+    def raising(_):
+        raise make()
+
+    client = serve(factory=lambda: [WarmupTarget("net", raising, [{"batch": 1}])])
+    assert client.post("/warmup?wait=30").status_code == 500
+    assert client.get("/warmup").json()["state"] == "failed"
+    assert client.post("/warmup?wait=30").status_code == 500

@@ -159,6 +159,31 @@ def test_a_wrong_exporter_is_told_without_a_traceback(monkeypatch):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("host", ["é..x", "a" * 300, "999.1.1.1"])
+def test_an_address_that_is_none_is_one_sentence(host):
+    done = serve("--host", host, "--port", "0", "--allow-unauthenticated")
+    assert done.returncode == 2
+    assert "cannot listen on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_variable_that_is_wrong_is_named(monkeypatch):
+    monkeypatch.setenv("COMPILESPAN_PROCESSES", "abc")
+    done = serve("--port", "0")
+    assert done.returncode == 2
+    assert "COMPILESPAN_PROCESSES" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_typo_shows_one_sentence_and_no_table():
+    done = serve("json:nope", "--port", "0")
+    assert done.returncode == 2
+    assert "has no function 'nope'" in done.stderr
+    assert "/warmup" not in done.stdout
+    assert "failed" not in done.stdout
+
+
 def test_listening_beyond_loopback_wants_a_token_or_a_word():
     done = serve("--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2

@@ -34,6 +34,7 @@ def test_a_server_survives_every_bad_file_and_tells_right_numbers_beside_them(tm
             if line.startswith("torch_compile_duration_seconds_count{")
         )
         assert count == 3
+        assert 'compilespan_job_state="s1' not in metrics
         assert server.stop() == 0
     assert "Traceback" not in server.output
 

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from compilespan.journal.files import open_to_read
 from compilespan.journal.locks import lock, set_times
+from compilespan.journal.summary import LINE_TYPE, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan.journal.reader import ProcessJournal
+
+
+def sum_up(process: ProcessJournal) -> Summary | None:
+    """Add its summary to the journal of a dead process that was read whole, and return it.
+
+    ``None`` if it says not even whose it is. A directory that others keep may be read only.
+    """
+    if not process.process:
+        return None
+    summary = Summary.of(process.snapshot())
+    with suppress(OSError):
+        append(process, LINE_TYPE, summary.line())
+    return summary
 
 
 def append(

@@ -9,15 +9,11 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compilespan.journal.files import first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
 from compilespan.process import instance_id
-
-if TYPE_CHECKING:
-    from compilespan.journal.snapshot import Begun
 
 _PREFIX = "compilespan-"
 
@@ -88,7 +84,3 @@ class StateDirectory:
         if bad := next((journal for journal in found if not journal.is_complete), None):
             complain(self.directory, bad.path.name)
         return [journal for journal in found if journal.process]
-
-    def interrupted(self) -> list[tuple[ProcessJournal, Begun]]:
-        """Return what was compiling when its process died, oldest first."""
-        return [(journal, begun) for journal in self.processes() for begun in journal.interrupted]

@@ -24,6 +24,8 @@ from compilespan.journal.locks import is_written
 if TYPE_CHECKING:
     from pathlib import Path
 
+MAX_BYTES = 64 * 1024 * 1024
+"""A journal ends here with a line that says so; readers then call the totals incomplete."""
 MAX_FILES = 256
 """Files that a directory keeps; the oldest whose writers are gone are deleted."""
 
@@ -82,10 +84,22 @@ def journals(directory: Path, *instances: str) -> list[Path]:
     """Return the journals of a directory, oldest first; those of some instances if any is named."""
     wanted = set(map(in_file_name, instances))
     try:
-        found = [(JournalName.of(path), path) for path in directory.iterdir()]
+        paths = listed(directory)
     except OSError:
         return []
-    return sorted(path for name, path in found if name and (not wanted or name.instance in wanted))
+    return [path for path, name in paths.items() if not wanted or name.instance in wanted]
+
+
+def listed(directory: Path) -> dict[Path, JournalName]:
+    """Return the journals of a directory, oldest first, and what their names say.
+
+    Raises:
+        OSError: It cannot be listed.
+    """
+    # Of many other files nothing is made but their names.
+    names = sorted(each for each in os.listdir(directory) if each.endswith(".jsonl"))  # noqa: PTH208
+    paths = [directory / name for name in names if name[8:9] == "T"]
+    return {path: name for path in paths if (name := JournalName.of(path)) is not None}
 
 
 def open_to_read(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:

@@ -18,6 +18,7 @@ FORMAT = 1
 MAX_LINE_BYTES = 4 * 1024 * 1024
 _MAX_NS = 2**62
 """So that a start and a duration still add up to 63 bits."""
+_MAX_S = _MAX_NS / 1e9
 _MAX_PID = 2**31 - 1
 _MAX_ITEMS = 4096
 
@@ -83,7 +84,7 @@ def _count(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
+    return type(value) in (int, float) and 0 <= value <= _MAX_S
 
 
 def _hex(digits: int) -> Check:
@@ -192,7 +193,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         **dict.fromkeys(("span_id", "parent_id"), _optional(_hex(16))),
     },
     "startup_phase": _PART,
-    "job": {"id": _name, "state": _name, "elapsed_s": _seconds},
+    "job": {"id": _name, "state": _one_of(semconv.JobEnd), "elapsed_s": _seconds},
     "dropped": {"signal": _name, "count": _count},
     "exit": {"reason": _name},
     "summary": {

@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compilespan.journal.files import JournalName, in_file_name, open_to_read
+from compilespan.journal.files import MAX_BYTES, JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
 from compilespan.journal.snapshot import Begun, ProcessSnapshot
@@ -92,9 +92,13 @@ class ProcessJournal:
                         self._line(line)
                     elif len(line) < MAX_LINE_BYTES:
                         break
-                    else:  # what follows is read as lines of their own, until one is valid
+                    elif self.process:  # what follows is read as lines until one is valid
                         self._skip("a line is longer than any that is written")
+                    else:
+                        self._refuse("its first line is longer than any that is written")
                     self._offset += len(line)
+                    if self._offset > 2 * MAX_BYTES:
+                        self._refuse("it is larger than any that is written")
                     if time.monotonic() >= until_s:
                         self.has_more = True
                         break

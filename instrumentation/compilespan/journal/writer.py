@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compilespan.faults import contained
-from compilespan.journal.files import STARTED, JournalName, in_file_name, private, prune
+from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, private, prune
 from compilespan.journal.lines import MAX_LINE_BYTES
 from compilespan.journal.locks import lock, touch
 from compilespan.journal.summary import LINE_TYPE, Summary, who
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from compilespan.ledger.subscription import Subscription
 
 STATE_DIR = "COMPILESPAN_STATE_DIR"
-MAX_BYTES = 64 * 1024 * 1024
-"""A file ends here with a line that says so; readers then call the totals incomplete."""
 BEAT_S = 1.0
 GATHER_S = 0.05
 """While something compiles, lines are written this much later than they are made."""

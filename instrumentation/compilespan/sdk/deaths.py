@@ -11,7 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 
 from compilespan import semconv
 from compilespan.faults import contained
-from compilespan.journal.appending import append
+from compilespan.journal.appending import append, sum_up
 from compilespan.journal.files import JournalName, first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
@@ -30,8 +30,8 @@ _DAY_S = 24 * 3600.0
 def report_deaths(directory: Path) -> int:
     """Report each start of the last day that died before it was ready; returns how many.
 
-    Journals that were summed up are not read: their processes said why they ended, or another
-    reader has seen to them.
+    A journal that ends with a summary is not read: its process said why it ended, or another
+    reader has seen to it. The others get theirs.
     """
     count = 0
     for path in journals(directory):
@@ -39,7 +39,9 @@ def report_deaths(directory: Path) -> int:
         if name is None or name.age_s > _DAY_S or Summary.at_end_of(path) is not None:
             continue
         if not is_written(path, first_line(path)):
-            count += report_death(ProcessJournal(path, keep=0).refresh())
+            process = ProcessJournal(path, keep=0).refresh()
+            count += report_death(process)
+            sum_up(process)
     return count
 
 

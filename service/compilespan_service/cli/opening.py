@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from compilespan.process import process_age_ns
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PROBES = {"/livez": 200, "/startupz": 503, "/readyz": 503}
+_MADE_WITHIN_S = 2.0
+_ENDS = {
+    "type": "urn:compilespan:problem:draining",
+    "title": "The process is shutting down",
+    "status": 503,
+    "detail": "The service could not be started; the server's output says why.",
+}
 
 
 class Opening:
@@ -41,11 +50,16 @@ class Opening:
             return
         service = self._service
         assert service is not None  # a server begins with the lifespan
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not service.done() and scope["type"] == "http" and path in _PROBES:
-            await _answer_probe(_PROBES[path], scope, send)
-        else:
-            await (await asyncio.shield(service))(scope, receive, send)
+        if scope["type"] == "http" and (status := _probed(scope)) and not _is_there(service):
+            await _answer(scope, send, status, _health())
+            return
+        try:
+            app = await asyncio.shield(service)
+        except Exception:  # whoever made the server was told
+            if scope["type"] == "http":
+                await _answer(scope, send, 503, _ENDS, "application/problem+json")
+            return
+        await app(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -54,13 +68,14 @@ class Opening:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._over.set()
-        await lives
+        # What is being made in a thread cannot be interrupted, and the process is about to end.
+        await asyncio.wait({lives}, timeout=None if _is_there(self._service) else _MADE_WITHIN_S)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, service: asyncio.Future[ASGIApp]) -> None:
         """Make the service, and keep it until the server ends."""
         try:
-            app = await asyncio.to_thread(self._make)
+            app = await _in_daemon(self._make)
             async with app.router.lifespan_context(app):
                 service.set_result(app)
                 await self._over.wait()
@@ -72,17 +87,47 @@ class Opening:
             self._failed(error)
 
 
-async def _answer_probe(status: int, scope: Scope, send: Send) -> None:
+def _probed(scope: Scope) -> int | None:
+    """Return how a probe is answered before the service is there; ``None`` for all else."""
+    if scope["method"] not in ("GET", "HEAD"):
+        return None
+    return _PROBES.get(scope["path"].removeprefix(scope.get("root_path", "")))
+
+
+def _is_there(service: asyncio.Future[ASGIApp]) -> bool:
+    return service.done() and service.exception() is None
+
+
+async def _in_daemon(make: Callable[[], FastAPI]) -> FastAPI:
+    """Call this in a thread that keeps no process from ending."""
+    made: Future[FastAPI] = Future()
+
+    def call() -> None:
+        try:
+            made.set_result(make())
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=call, name="compilespan-opening", daemon=True).start()
+    return await asyncio.wrap_future(made)
+
+
+def _health() -> dict[str, object]:
     """Say what `compilespan_service.routes.health` says of a process that loads."""
-    health = {
-        "state": "loading",
-        "phase": "startup",
-        "elapsed_s": process_age_ns() / 1e9,
-        "detail": None,
-    }
-    body = json.dumps(health).encode()
+    elapsed_s = process_age_ns() / 1e9
+    return {"state": "loading", "phase": "startup", "elapsed_s": elapsed_s, "detail": None}
+
+
+async def _answer(
+    scope: Scope,
+    send: Send,
+    status: int,
+    document: dict[str, object],
+    media_type: str = "application/json",
+) -> None:
+    body = json.dumps(document).encode()
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -72,8 +72,8 @@ class Progress:
     def _tell_news(self) -> None:
         """Say once what became of loading and of each job."""
         lifecycle, job = self._runner.lifecycle, self._runner.jobs.current
-        if lifecycle.state is ProcessState.LOAD_FAILED:
-            self._told = job or "nothing"  # the log has it
+        if job is not None and job.is_over and job.planned is None:
+            self._told = job  # its models cannot be loaded: the log has it
         elif job is not None and job.is_over and job is not self._told:
             self._told = job
             self._tell_cost(job)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from compilespan import get_ledger
 from compilespan_service.cli.opening import Opening
 from compilespan_service.door.tokens import TokenError, is_loopback, token_digest
-from compilespan_service.settings import Settings
+from compilespan_service.settings import PREFIX, Settings
 from compilespan_service.warmups.spec import DEMO, SpecError, check_spec
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ def run_server(
     _Process(settings, host, _listen(host, port), root_path).run()
 
 
+class _UsageError(Exception):
+    """What the environment asks for cannot be; the message is one sentence."""
+
+
 class _Process:
     """This process while it serves.
 
@@ -99,7 +103,7 @@ class _Process:
         """Serve, and end the process."""
         # uvicorn drains on a signal and raises it again; there is a flush to do before the end.
         for ending in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(ending, lambda *_: None)
+            signal.signal(ending, self._stop)
         # What a terminal that closes sends; nohup ignores it.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -120,6 +124,10 @@ class _Process:
         # A compile in a daemon thread would be torn down in the middle of C++ by a normal exit.
         os._exit(self._code)
 
+    def _stop(self, *_: object) -> None:
+        """A signal came before uvicorn's own handlers, or after them."""
+        self._server.should_exit = True
+
     def _make(self) -> FastAPI:
         from compilespan.sdk import configure  # noqa: PLC0415  # see above
         from compilespan_service.app import create_app, factory_of  # noqa: PLC0415
@@ -133,7 +141,10 @@ class _Process:
                 self._end(EXIT_USAGE)
                 raise
 
-        self._providers = configure("compilespan")
+        try:
+            self._providers = configure("compilespan")
+        except ValueError as error:
+            raise _UsageError(str(error)) from error
         self._directory = open_state(self._settings.state_dir)
         runner = Runner(find, self._settings.policy, end_process=self._end)
         app = create_app(self._settings, runner=runner, bound=self._host, changes_allowed=True)
@@ -160,7 +171,7 @@ class _Process:
 
     def _failed(self, error: BaseException) -> None:
         """The service cannot be made: a mistake of the operator's, or of ours."""
-        if isinstance(error, ValueError):  # what OTEL_* says, as `configure` words it
+        if isinstance(error, _UsageError):
             typer.echo(f"compilespan: {error}", err=True)
             self._end(EXIT_USAGE)
         else:
@@ -178,8 +189,8 @@ def _settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(first["msg"], param_hint=f"--{option}") from error
+        variable = PREFIX + str(first["loc"][0]).upper()
+        _refuse(f"{variable} or its option: {first['msg']}")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -191,6 +202,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
+    except (TypeError, ValueError, OverflowError):  # no name can be like that
+        _refuse(f"cannot listen on {host!r}: that is no address and no name of a host")
     except OSError as error:
         why = {
             errno.EADDRINUSE: "something listens there already; choose another with --port",

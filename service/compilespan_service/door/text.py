@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from compilespan import semconv
 
 # An absolute path: in quotes up to their end, with a drive letter, or up to what ends a word.
-# Not the path of a URL, nor a fraction, nor a guard's 0/0.
+# Blanks and commas belong to it if another part follows. Not the path of a URL, nor a fraction, nor
+# a guard's 0/0, nor the end of an element.
+_PART = r"""[^\s/\\'",:;<>()\[\]]+"""
+_FOLDER = r"""[^\s/\\'":;<>()\[\]]+(?:[ ][^\s/\\'":;<>()\[\]]+)*[/\\]+"""
 _PATH = re.compile(
-    r"""
+    rf"""
     (?P<quote>['"])(?:/|[A-Za-z]:\\)(?:[^'"\n]*[/\\])?(?P<quoted>[^'"/\\\n]+)(?P=quote)
-    | (?:file://|(?<![\w/.…<])(?:[A-Za-z]:(?=\\))?)[/\\](?![/\\])
-      (?:[^\s/\\'",:;()\[\]]+[/\\])*(?P<plain>[^\s/\\'",:;()\[\]]+)
+    | (?: (?<![\w/.…<])(?:file://|[A-Za-z]:(?=\\))?[/\\]+ # a word of its own, a drive
+        | (?<=[a-z]:)///+                                 # what a URL without a host has
+        | (?<=-[A-Za-z])/                                 # what an option of one letter has
+        | (?<=<)/+(?={_FOLDER})
+      )
+      (?<!://)(?:{_FOLDER})*(?P<plain>{_PART})
     """,
     re.VERBOSE,
 )
@@ -43,5 +51,12 @@ def foreign(text: object) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return the type and the text of an exception, as it may be kept and sent."""
-    return foreign(f"{semconv.name(type(error).__name__)}: {semconv.text(error)}")
+    """Return the type and the text of an exception, as it may be kept and sent.
+
+    Both are the program's: asking for them may raise anything, which goes no further.
+    """
+    kind, text = "error", "it cannot be described"
+    with suppress(BaseException):
+        kind = semconv.name(type(error).__name__)
+        text = semconv.text(error)
+    return foreign(f"{kind}: {text}")

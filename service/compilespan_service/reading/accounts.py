@@ -31,15 +31,18 @@ class Accounts:
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
         if scope == "process":
-            return self._totals(scope, [], get_ledger().readiness.after_s)
-        self._instance.refresh()
-        return self._totals(scope, self._instance.others, self._instance.ready_after_s)
+            return self._totals(scope, [], get_ledger().readiness.after_s, complete=True)
+        complete = self._instance.refresh() and self._instance.is_complete
+        others, ready_after_s = self._instance.others, self._instance.ready_after_s
+        return self._totals(scope, others, ready_after_s, complete=complete)
 
     def _totals(
         self,
         scope: Literal["instance", "process"],
         others: Sequence[ProcessSnapshot],
         ready_after_s: float | None,
+        *,
+        complete: bool,
     ) -> schemas.Totals:
         ledger = get_ledger()
         builder = TotalsBuilder()
@@ -56,7 +59,7 @@ class Accounts:
                 kind=scope,
                 instance=instance_id(),
                 processes=1 + len(others),
-                complete=scope == "process" or self._instance.is_complete,
+                complete=complete,
             ),
             since=schemas.moment(since_ns),
             as_of=dt.datetime.fromtimestamp(now_s, dt.timezone.utc),

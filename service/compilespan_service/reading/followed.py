@@ -52,11 +52,14 @@ class FollowedJournal:
         if seen == self._seen and is_running == was_running:
             return self._snapshot
         self._seen, self._has_failed = seen, True
+        if seen is None:
+            return self._snapshot  # away: what was read counts on
         with contained(f"read {self.path.name}"):
             while self._journal.refresh(time.monotonic() + _SLICE_S).has_more:
                 time.sleep(_REST_S)
             self._snapshot = self._journal.snapshot() if self._journal.process else None
-            self._has_failed = False
+            # Who died before a first line left nothing; what else has none is no journal.
+            self._has_failed = bool(not self._journal.process and not is_running and seen[0])
         if not is_running:
             report_death(self._journal)
         return self._snapshot

@@ -72,18 +72,22 @@ class Instance:
         """Read no more."""
         self._reader = None
 
-    def refresh(self, *, past: bool = False) -> None:
+    def refresh(self, *, past: bool = False) -> bool:
         """Write what this process recorded, and see what others did, for a moment at most.
 
         Args:
             past: Whether earlier starts have to be read, too.
+
+        Returns:
+            ``False`` if the reader is behind: what follows is not all of it.
         """
         if (journal := get_ledger().journal) is not None:
             journal.flush(_FLUSH_S)
         if self._reader is not None:
             if self._all_starts():
                 self._reader.reads_others = True
-            self._reader.refreshed(_WAIT_FOR_PAST_S if past else _WAIT_S, past=past)
+            return self._reader.refreshed(_WAIT_FOR_PAST_S if past else _WAIT_S, past=past)
+        return get_ledger().journal is None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -92,13 +96,21 @@ class Instance:
 
     @property
     def others(self) -> Sequence[ProcessSnapshot]:
-        """The other processes, those that ended too."""
-        return self.snapshot.processes
+        """The other processes, those that ended too; of other instances while one of them runs."""
+        found = self.snapshot.processes
+        living = {instance_id()}
+        if self._all_starts():
+            living |= {each.instance for each in found if each.is_running}
+        return [each for each in found if each.instance in living]
 
     @property
     def is_complete(self) -> bool:
-        """``False`` where journals of this instance hold what cannot be read."""
-        return in_file_name(instance_id()) not in self.snapshot.incomplete
+        """``False`` if a journal that counts holds what cannot be read, or none can be found."""
+        snapshot = self.snapshot
+        counts = snapshot.incomplete
+        if not self._all_starts():
+            counts &= {in_file_name(instance_id())}
+        return snapshot.is_listed and not counts
 
     @property
     def _servers(self) -> Sequence[ProcessSnapshot]:

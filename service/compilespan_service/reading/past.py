@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from compilespan.faults import contained
-from compilespan.journal.appending import append
+from compilespan.journal.appending import sum_up
 from compilespan.journal.directory import complain
 from compilespan.journal.files import JournalName
 from compilespan.journal.reader import ProcessJournal
-from compilespan.journal.summary import LINE_TYPE, Summary
+from compilespan.journal.summary import Summary
 from compilespan.sdk.deaths import report_death
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class PastStarts:
         if not journal.process:
             self._set_aside(path)
             return False
-        self._known[path] = summary = Summary.of(journal.snapshot())
-        if not was_running:
+        if was_running:
+            self._known[path] = Summary.of(journal.snapshot())
+        else:
             del self._journals[path]
             report_death(journal)
-            with suppress(OSError):  # a directory that others keep may be read only
-                append(journal, LINE_TYPE, summary.line())
+            self._known[path] = sum_up(journal)
         return False
 
     def _set_aside(self, path: Path) -> None:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from compilespan import get_ledger
 from compilespan.faults import contained
 from compilespan.journal.directory import complain
-from compilespan.journal.files import JournalName, first_line, in_file_name, journals
+from compilespan.journal.files import JournalName, first_line, in_file_name
 from compilespan.journal.locks import is_written
 from compilespan.process import fork_safe_lock, instance_id
 from compilespan_service.reading.followed import FollowedJournal
+from compilespan_service.reading.listing import Listing
 from compilespan_service.reading.past import PastStarts
 from compilespan_service.reading.snapshot import Snapshot
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     OnJob = Callable[[Mapping[str, Any]], object]
 
 _EVERY_S = 0.25
+_MAX_FOLLOWED = 1024
 _SLICE_S, _REST_S = 0.0005, 0.008
 """Of earlier starts, for which nobody waits: as long as a request takes, then a pause."""
 
@@ -48,6 +50,7 @@ class Reader:
         """Whether other instances that run count, and not only for the history."""
         self._followers: list[tuple[OnRecord, OnJob]] = []
         self._to_prepare: list[Callable[[], object]] = []
+        self._listing = Listing(directory)
         self._journals: dict[Path, FollowedJournal] = {}
         self._ended: set[Path] = set()
         self._past = PastStarts()
@@ -83,8 +86,8 @@ class Reader:
             daemon=True,
         ).start()
 
-    def refreshed(self, timeout_s: float, *, past: bool = False) -> Snapshot:
-        """Ask for a new snapshot; returns it, or after ``timeout_s`` the one that there is.
+    def refreshed(self, timeout_s: float, *, past: bool = False) -> bool:
+        """Ask for a new snapshot; ``False`` if it did not come within ``timeout_s``.
 
         Args:
             timeout_s: How long it is waited for.
@@ -93,10 +96,9 @@ class Reader:
         with self._turn:
             wanted = self._begun + 1
             self._wake.set()
-            self._turn.wait_for(
+            return self._turn.wait_for(
                 lambda: self._done >= wanted and not (past and self._has_more), timeout_s
             )
-        return self.snapshot
 
     def look(self) -> None:
         """Read what came to the journals of this instance, and see what others there are."""
@@ -126,33 +128,35 @@ class Reader:
 
     def _look(self) -> None:
         own = get_ledger().journal
-        found = journals(self.directory)
-        others = [path for path in found if own is None or path != own.path]
-        wanted = self._wanted(others)
+        found = self._listing.names()
+        others = {path: name for path, name in found.items() if own is None or path != own.path}
         self._ended.intersection_update(found)
-        self._journals = {
-            path: self._journals.get(path) or FollowedJournal(path, self._record, self._job)
-            for path in wanted
-        }
-        seen = [journal.look() for journal in self._journals.values()]
-        incomplete = [path for path, each in self._journals.items() if not each.is_complete]
+        wanted = self._wanted(others)
+        for path in wanted:
+            if path not in self._journals and len(self._journals) < _MAX_FOLLOWED:
+                self._journals[path] = FollowedJournal(path, self._record, self._job)
+        # Whose records were counted is followed on, also if its file is away for a while.
+        followed = sorted(self._journals.items())
+        seen = [journal.look() for _, journal in followed]
+        incomplete = [path for path, each in followed if not each.is_complete]
+        incomplete += [path for path in wanted if path not in self._journals]
         if incomplete:
             complain(self.directory, incomplete[0].name)
-        self._past.look(path for path in reversed(others) if path not in wanted)
+        self._past.look(path for path in reversed(others) if path not in self._journals)
         self.snapshot = Snapshot(
             tuple(each for each in seen if each is not None),
             self._past.summaries,
             frozenset(found),
-            frozenset(wanted[path].instance for path in incomplete),
+            frozenset(name.instance for name in map(JournalName.of, incomplete) if name),
+            is_listed=self._listing.is_complete,
         )
 
-    def _wanted(self, paths: list[Path]) -> dict[Path, JournalName]:
+    def _wanted(self, names: Mapping[Path, JournalName]) -> list[Path]:
         """Return those that are read as they grow: of this instance, and of others if asked."""
-        names = {path: name for path in paths if (name := JournalName.of(path)) is not None}
         instances = {in_file_name(instance_id())}
         if self.reads_others:
             instances |= {name.instance for path, name in names.items() if self._is_written(path)}
-        return {path: name for path, name in names.items() if name.instance in instances}
+        return [path for path, name in names.items() if name.instance in instances]
 
     def _is_written(self, path: Path) -> bool:
         if path in self._ended:

@@ -23,9 +23,11 @@ class Snapshot:
         past: The processes of all other starts, newest first, as far as they were read.
         journals: The files that there were.
         incomplete: The instances, as file names have them, that wrote what cannot be read.
+        is_listed: ``False`` if the directory could not be listed this time.
     """
 
     processes: Sequence[ProcessSnapshot] = ()
     past: Sequence[Summary] = ()
     journals: frozenset[Path] = frozenset()
     incomplete: frozenset[str] = frozenset()
+    is_listed: bool = True

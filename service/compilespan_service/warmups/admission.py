@@ -22,8 +22,8 @@ class PlanConflictError(ProblemError):
         """Name the running job."""
         super().__init__(
             "plan-conflict",
-            "A job is running that does not do all of what was asked for; wait for its end, or "
-            "ask for a part of what it does, with the same budget_s.",
+            "A job is running that does not do all of what was asked for, or is being cancelled; "
+            "wait for its end, or ask for a part of what it does, with the same budget_s.",
             headers={"Retry-After": RETRY_AFTER_S},
         )
         self.job = job
@@ -54,6 +54,8 @@ def joins(
         running: The job that runs or waits.
         default_budget_s: Seconds that a job may take if its request does not say.
     """
+    if running.state == "cancelling":
+        return False
     does = running.request
     same_budget = (asked.budget_s or default_budget_s) == (does.budget_s or default_budget_s)
     if not same_budget or asked.verify > does.verify:
@@ -62,5 +64,5 @@ def joins(
         return False
     if todo is not None and running.planned is not None:
         return keys(todo) <= keys(running.planned)
-    everything = does.targets is None and does.shapes is None
-    return everything or (asked.targets, asked.shapes) == (does.targets, does.shapes)
+    # Names that are not known yet may be wrong: only the very same ones are.
+    return (asked.targets, asked.shapes) == (does.targets, does.shapes)

@@ -58,7 +58,8 @@ class Listening:
             self._look()
 
     def _others(self, timeout_s: float = _POLL_S) -> Sequence[ProcessSnapshot]:
-        return self._reader.refreshed(timeout_s).processes
+        self._reader.refreshed(timeout_s)
+        return self._reader.snapshot.processes
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_S):

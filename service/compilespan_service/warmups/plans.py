@@ -42,20 +42,25 @@ class Plans:
             ProblemError: As `_asked`.
         """
         asked = self._asked(request)
-        return asked if request.force else self._cold(asked)
+        if request.force:
+            return asked
+        return [each for each in asked if _key(each[1]) not in self._made_warm_by]
 
     def made_warm_by(self, request: WarmupRequest) -> Job:
         """Return the last of the jobs that made everything warm that a request asks for."""
         jobs = [self._made_warm_by[_key(item)] for _, item in self._asked(request)]
         return max(jobs, key=lambda job: job.ended_at)
 
-    def remember(self, job: Job) -> None:
-        """Take what a job made of its items; what was warm stays it (a forced run included)."""
+    def remember(self, job: Job, *, cancelled: bool) -> None:
+        """Take what a job made of its items; what was warm stays it (a forced run included).
+
+        A job that was cancelled is no answer to who asks what made an item warm.
+        """
         for _, item in job.planned or ():
             if not self._is_warm(item):
                 self._known[_key(item)] = item
-                if item.is_warm:
-                    self._made_warm_by[_key(item)] = job
+            if item.is_warm and not cancelled:
+                self._made_warm_by.setdefault(_key(item), job)
 
     @property
     def all_warm(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -166,20 +167,21 @@ class Runner:
     def _load(self) -> None:
         try:
             load_models(self._find_factory, self._startup, self._know)
-        except LoadError as error:
-            why = str(error)
-            # Not with our own frames, hence no traceback of the logger's.
-            _logger.error("compilespan: %s", f"{why}\n{error.traceback}".rstrip())  # noqa: TRY400
-            self.lifecycle.advance(ProcessState.LOAD_FAILED, why)
-            self._startup.end("failed", why)
-            if self._policy.on_warmup_failure == "exit":
-                self._end_process()
+        except BaseException as error:  # whatever it is, the thread lives on
+            why = f"the models cannot be loaded: {described(error)}"
+            self._fail_load(error if isinstance(error, LoadError) else LoadError(why, error))
             return
-        assert self._plans is not None  # `_know` was called
-        if self._plans.has_targets:
+        if self._plans is not None and self._plans.has_targets:
             self.lifecycle.advance(ProcessState.COLD)
         else:
             self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
+
+    def _fail_load(self, error: LoadError) -> None:
+        why = str(error)
+        # Not with our own frames, hence no traceback of the logger's.
+        _logger.error("compilespan: %s", f"{why}\n{error.traceback}".rstrip())
+        self.lifecycle.advance(ProcessState.LOAD_FAILED, why)
+        self._fail_start(why)
 
     def _know(self, targets: list[WarmupTarget]) -> None:
         """Plan what was asked for before the targets were known."""
@@ -203,8 +205,8 @@ class Runner:
                     self._fail_start("the warmup was cancelled")
                 return
             if job.planned is None or self.lifecycle.state is ProcessState.LOAD_FAILED:
-                detail = self.lifecycle.detail
-                self.jobs.end(job, "failed", f"the models could not be loaded: {detail}")
+                why = f"the models could not be loaded: {self.lifecycle.detail}"
+                self.jobs.end(job, "failed", why)
                 return
             job.go("running")
             budget_s = job.request.budget_s or self._policy.budget_s
@@ -215,7 +217,8 @@ class Runner:
         return job.state == "running" and self.lifecycle.state is not ProcessState.DRAINING
 
     def _broke(self, job: Job, error: BaseException) -> None:
-        _logger.error("warmup job %s broke", job.id, exc_info=error)
+        with suppress(BaseException):  # what cannot be printed
+            _logger.error("warmup job %s broke", job.id, exc_info=error)
         why = f"an internal error: {described(error)}"
         with self._lock:
             if self._execution is not None:
@@ -235,7 +238,7 @@ class Runner:
         """The items are done: remember them, and say what that makes of the process."""
         plans = self._plans
         assert plans is not None  # a job runs on known targets only
-        plans.remember(job)
+        plans.remember(job, cancelled=state == "cancelled")
         was_cold = self.lifecycle.state is ProcessState.COLD
         if was_cold:
             get_ledger().note_part(Part("warmup", job.elapsed_s))
@@ -243,8 +246,8 @@ class Runner:
         if plans.all_warm:
             self.lifecycle.advance(ProcessState.WARM)
         else:
-            why = error or "an item is not warm"
-            self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id}: {why}")
+            why = f"job {job.id}: {error or 'an item is not warm'}"
+            self.lifecycle.advance(ProcessState.NOT_WARM, why)
         if state == "cancelled" and job.state == "running":  # by the end of the process
             job.go("cancelling")
         self.jobs.end(job, state, error)

@@ -13,6 +13,10 @@ DEMO = "compilespan_service.demo:targets"
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib", importlib.__file__)
 
 
+_MAX_CAUSES = 100
+_MAX_TRACEBACK = 16_384
+
+
 class LoadError(Exception):
     """The models cannot be loaded; the message is one sentence.
 
@@ -44,13 +48,21 @@ def check_spec(spec: str) -> tuple[str, str]:
 
 
 def _of_the_operator(error: BaseException) -> str:
-    """Return an exception as Python prints it, without the frames of ours and of the import."""
-    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
-    text = told
-    seen: list[traceback.TracebackException] = []
-    while told is not None and told not in seen:
-        seen.append(told)
-        theirs = [frame for frame in told.stack if not frame.filename.startswith(_OURS)]
-        told.stack[:] = theirs
-        told = told.__cause__ or told.__context__
-    return "".join(text.format()) if text is not None and text.stack else ""
+    """Return an exception as Python prints it, without the frames of ours and of the import.
+
+    Empty if it has no others, or if it cannot be printed: its class is the program's.
+    """
+    try:
+        whole = traceback.TracebackException.from_exception(error)
+        part: traceback.TracebackException | None = whole
+        for _ in range(_MAX_CAUSES):
+            if part is None:
+                break
+            part.stack[:] = [each for each in part.stack if not each.filename.startswith(_OURS)]
+            cause = part.__cause__ or part.__context__
+            if cause is not None and cause.__cause__ is part:
+                break
+            part = cause
+        return "".join(whole.format())[-_MAX_TRACEBACK:] if whole.stack else ""
+    except BaseException:
+        return ""

@@ -14,6 +14,7 @@ from compilespan_service.schemas.jobs import MAX_SHAPES
 from compilespan_service.warmups.http_target import HttpTarget
 
 MAX_TIMEOUT_S = 86_400
+_MAX_INT = 2**63 - 1
 
 Factory = Callable[[], Iterable[WarmupTarget | HttpTarget]]
 
@@ -65,13 +66,14 @@ def _check(target: WarmupTarget) -> None:
 def _of_functions(target: WarmupTarget) -> Iterable[str]:
     if not callable(target.run):
         yield f"run is {_shown(target.run)}; it must be a function that takes a shape"
-    elif any(_is_generator(each) for each in (target.run, getattr(target.run, "__call__", None))):  # noqa: B004  # of a callable object
-        yield (
-            "run is a generator function, so calling it executes nothing; "
-            "return after the model was called, without yield"
-        )
     if target.load is not None and not callable(target.load):
         yield f"load is {_shown(target.load)}; it must be a function without arguments"
+    for name, function in (("run", target.run), ("load", target.load)):
+        if _is_generator(function):
+            yield (
+                f"{name} is a generator function, so calling it executes nothing; "
+                "return after the work is done, without yield"
+            )
     if target.executor is not None and not callable(getattr(target.executor, "submit", None)):
         yield f"executor is {_shown(target.executor)}; it must be a concurrent.futures.Executor"
     if not isinstance(target.is_encoder, bool | None):
@@ -79,7 +81,10 @@ def _of_functions(target: WarmupTarget) -> Iterable[str]:
 
 
 def _is_generator(function: Any) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004  # of an object
+    )
 
 
 def _of_timeout(timeout_s: Any) -> Iterable[str]:
@@ -108,7 +113,7 @@ def _of_shapes(target: WarmupTarget) -> Iterable[str]:
             if not _is_scalar(value):
                 yield (
                     f"the shape {_shown(shape)} has {_shown(value)} under {key!r}; "
-                    "values are text, finite numbers, True, False or None"
+                    "values are text, finite numbers of 64 bits, True, False or None"
                 )
                 return
         label = tuple(sorted((key, type(value).__name__, value) for key, value in shape.items()))
@@ -122,7 +127,7 @@ def _is_scalar(value: Any) -> bool:
         return semconv.text(value) == value
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or isinstance(value, int)
+    return value is None or (isinstance(value, int) and abs(value) <= _MAX_INT)
 
 
 def _shown(value: Any) -> str:
