@@ -628,19 +628,28 @@ def test_a_request_that_cannot_be_planned_takes_no_readiness():
 
 def test_what_a_cancelled_job_made_warm_is_run_again(serve):
     """`already_warm` comes with a job that came to its end."""
-    models = [Model(name) for name in ("a", "b")]
-    client = serve(*models, warmup="on-request")
-    models[1].hold()
+    first, second = Model("a", sizes=(1,)), Model("b", sizes=(1,))
+    entered, go_on = threading.Event(), threading.Event()
+
+    def run(shape):
+        second.run(shape)
+        if len(second.runs) == 3:  # in the verify pass, after `a` was verified
+            entered.set()
+            assert go_on.wait(30)
+
+    held = WarmupTarget("b", run, [{"batch": 1}])
+    client = serve(factory=lambda: [first.target, held])
     job = client.post("/warmup").json()
-    wait_until(models[1].entered.is_set)
+    assert entered.wait(30)
     client.delete(f"/warmup/jobs/{job['id']}")
-    models[1].go_on.set()
+    go_on.set()
     wait_until(lambda: client.get(f"/warmup/jobs/{job['id']}").json()["state"] == "cancelled")
-    again = client.post("/warmup?wait=60", json={"targets": ["a"]})
-    assert again.status_code == 200
-    assert (again.json()["id"] != job["id"], again.json()["already_warm"]) == (True, False)
+    ended = client.get(f"/warmup/jobs/{job['id']}").json()
+    assert ended["items"][0]["state"] == "warm"
+    again = client.post("/warmup?wait=60", json={"targets": ["a"]}).json()
+    assert (again["id"] != job["id"], again["already_warm"]) == (True, False)
     once_more = client.post("/warmup?wait=60", json={"targets": ["a"]}).json()
-    assert (once_more["id"], once_more["already_warm"]) == (again.json()["id"], True)
+    assert (once_more["id"], once_more["already_warm"]) == (again["id"], True)
 
 
 def test_nobody_joins_a_job_that_is_being_cancelled(serve):
