@@ -628,7 +628,7 @@ def test_a_request_that_cannot_be_planned_takes_no_readiness():
 
 def test_what_a_cancelled_job_made_warm_is_run_again(serve):
     """`already_warm` comes with a job that came to its end."""
-    first, second = Model("a", sizes=(1,)), Model("b", sizes=(1,))
+    first, second, third = (Model(name, sizes=(1,)) for name in ("a", "b", "c"))
     entered, go_on = threading.Event(), threading.Event()
 
     def run(shape):
@@ -638,7 +638,7 @@ def test_what_a_cancelled_job_made_warm_is_run_again(serve):
             assert go_on.wait(30)
 
     held = WarmupTarget("b", run, [{"batch": 1}])
-    client = serve(factory=lambda: [first.target, held])
+    client = serve(factory=lambda: [first.target, held, third.target])
     job = client.post("/warmup").json()
     assert entered.wait(30)
     client.delete(f"/warmup/jobs/{job['id']}")
