@@ -95,7 +95,7 @@ def main() -> list[dict[str, object]]:
                 rows.append(
                     {
                         "jobs": job,
-                        "records": other.get("/totals").json()["total"]["compiles"],
+                        "records_read": other.get("/totals").json()["total"]["compiles"],
                         "runs_jobs_mb": resident_mb(pid),
                         "reads_mb": resident_mb(other_pid),
                     }
