@@ -67,7 +67,7 @@ class ProcessJournal:
         """The same in order: ``phase``, ``seconds``, ``start_ns``."""
         self.dropped: dict[str, int] = {}
         self.added: set[str] = set()
-        """Types of the lines that tell of its end: ``summary``, and ``reported`` by another."""
+        """Types of the lines about its end: ``summary``, and ``reported`` by another."""
         self.exit_reason: str | None = None
         self.is_complete = True
         """``False`` where lines were left out, by the writer's cap or as unreadable."""

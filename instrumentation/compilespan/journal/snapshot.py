@@ -40,7 +40,7 @@ class Begun:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """A process as its journal tells of it; nothing in it changes any more.
+    """A process as its journal describes it; nothing in it changes any more.
 
     Attributes:
         path: The journal.

@@ -33,7 +33,7 @@ _TAIL_BYTES = 256 * 1024
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """What of a process ``/history`` tells.
+    """What ``/history`` shows of a process.
 
     Attributes:
         process: As in `ProcessSnapshot`.

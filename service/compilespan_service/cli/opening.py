@@ -55,7 +55,7 @@ class Opening:
             return
         try:
             app = await asyncio.shield(service)
-        except Exception:  # whoever made the server was told
+        except Exception:  # `failed` was called
             if scope["type"] == "http":
                 await _answer(scope, send, 503, _ENDS, "application/problem+json")
             return

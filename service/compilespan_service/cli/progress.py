@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0
 _READ_S = 0.5
-"""How long it waits to know the start before this one; of a long history it tells later."""
+"""How long it waits to know the start before this one; with a long history it is printed later."""
 
 
 class Progress:

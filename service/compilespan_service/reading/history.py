@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class History:
-    """Tells of all starts, from the summaries of their processes."""
+    """Lists all starts, from the summaries of their processes."""
 
     def __init__(self, instance: Instance) -> None:
         """Take the instance whose state directory it is."""

@@ -26,7 +26,7 @@ _WAIT_S, _WAIT_FOR_PAST_S = 0.5, 1.0
 class Instance:
     """What the workers of one server add up to; a `compilespan.telemetry.metrics.MetricsSource`.
 
-    It waits for nothing but in `refresh`: it tells of the reader's last snapshot.
+    It waits for nothing but in `refresh`: it reports the reader's last snapshot.
     """
 
     def __init__(
@@ -171,5 +171,5 @@ class Instance:
 
 def expected_processes() -> int | None:
     """Return how many workers ``WEB_CONCURRENCY`` asks uvicorn or gunicorn for, if it is set."""
-    told = os.environ.get("WEB_CONCURRENCY", "")
-    return int(told) if told.isdecimal() and int(told) > 0 else None
+    count = os.environ.get("WEB_CONCURRENCY", "")
+    return int(count) if count.isdecimal() and int(count) > 0 else None

@@ -67,7 +67,7 @@ def routes(runner: Runner, guarded: Guarded) -> APIRouter:
         feed = runner.jobs.find(job_id).feed
         after = _after(last_event_id, feed)
         if feed.is_closed and after >= feed.last_id:
-            return Response(status_code=204)  # tells a browser's EventSource not to come again
+            return Response(status_code=204)  # a browser's EventSource does not come again
         return streams.opened(feed, after)
 
     return router

@@ -90,21 +90,21 @@ def _submit(runner: Runner, request: Request, asked: schemas.WarmupRequest) -> t
 
 
 def _answer(
-    request: Request, response: Response, job: Job, told: schemas.Job, *, waited: bool
+    request: Request, response: Response, job: Job, shown: schemas.Job, *, waited: bool
 ) -> schemas.Job:
     location = _url(request, job)
     response.headers["Location"] = location
-    if not told.ended_at or not waited:
+    if not shown.ended_at or not waited:
         response.headers["Retry-After"] = RETRY_AFTER_S
-        return told
-    if told.state == "succeeded":
+        return shown
+    if shown.state == "succeeded":
         response.status_code = 200
-        return told
+        return shown
     raise ProblemError(
         "warmup-failed",
-        told.error or f"The job ended as {told.state}; its items say why.",
+        shown.error or f"The job ended as {shown.state}; its items say why.",
         headers={"Location": location},
-        job=told.model_dump(mode="json"),
+        job=shown.model_dump(mode="json"),
     )
 
 

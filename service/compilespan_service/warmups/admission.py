@@ -1,4 +1,4 @@
-"""Whether a request joins the job that runs, and what it is told if it may not."""
+"""Whether a request joins the job that runs, and the problem that it gets if it may not."""
 
 from __future__ import annotations
 

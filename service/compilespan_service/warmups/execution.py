@@ -54,9 +54,9 @@ class Execution:
         """Prepare it.
 
         Args:
-            job: Is told what happens.
+            job: Publishes what happens.
             items: What it warms.
-            owner: Decides, and is told of the end.
+            owner: Decides, and is called at the end.
             budget_s: Seconds it may take; ``None`` for no limit.
         """
         self._job = job

@@ -1,4 +1,4 @@
-"""What happens to a job, told in order with ids: what its Server-Sent Events are made from."""
+"""What happens to a job, in order and with ids: the source of its Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Feed:
         return self._last_id
 
     def put(self, name: EventName, data: BaseModel) -> None:
-        """Tell of something; after `close` it is too late."""
+        """Publish something; nothing is published after `close`."""
         text = data.model_dump_json()
         with self._lock:
             if self._closed:

@@ -1,4 +1,4 @@
-"""A warmup job: its states, and what it tells of itself."""
+"""A warmup job: its states, and what it publishes."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ class Job:
             self.over.set_result(None)
 
     def item_changed(self, item: WarmupItem) -> None:
-        """Tell of an item's new state."""
+        """Publish an item's new state."""
         self.feed.put("item", _told(item))
 
     def begun(self, begun: CompileBegun) -> None:
-        """Tell that a compile of this job begins."""
+        """Publish that a compile of this job begins."""
         self.feed.put(
             "begin",
             schemas.Begin(
@@ -119,14 +119,14 @@ class Job:
         )
 
     def happened(self, key: int, event: CompileEvent) -> None:
-        """Tell of something inside a compile."""
-        told = schemas.Happened(
+        """Publish something inside a compile."""
+        happened = schemas.Happened(
             key=key,
             name=event.name,
             at=schemas.moment(event.time_ns),
             attributes=dict(event.attributes),
         )
-        self.feed.put("graph" if event.name == semconv.EVENT_GRAPH else "event", told)
+        self.feed.put("graph" if event.name == semconv.EVENT_GRAPH else "event", happened)
 
     def adopted(self) -> None:
         """A block around the job has the compile: there is nothing to show of it."""
@@ -161,7 +161,7 @@ class Job:
             return self._builder.build()
 
     def schema(self, *, already_warm: bool = False) -> schemas.Job:
-        """Return what the service tells of it."""
+        """Return it as the service shows it."""
         with self._lock:
             return schemas.Job(
                 id=self.id,
@@ -180,7 +180,7 @@ class Job:
 
 
 def _told(item: WarmupItem) -> schemas.Item:
-    told = schemas.Item.model_validate(item, from_attributes=True)
-    if told.error is not None:
-        told.error = foreign(told.error)
-    return told
+    shown = schemas.Item.model_validate(item, from_attributes=True)
+    if shown.error is not None:
+        shown.error = foreign(shown.error)
+    return shown

@@ -93,5 +93,5 @@ class Listening:
 
 
 def _key(pid: int, start_ns: int) -> int:
-    """Tell a compile of another process from all others of a job."""
+    """Return what distinguishes a compile of another process from all others of a job."""
     return hash((pid, start_ns)) & 0x7FFF_FFFF

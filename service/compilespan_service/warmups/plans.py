@@ -111,7 +111,7 @@ class Plans:
 
 
 def keys(items: Plan) -> set[tuple[str, str]]:
-    """Return what tells these items from others."""
+    """Return what distinguishes these items from others."""
     return {_key(item) for _, item in items}
 
 
