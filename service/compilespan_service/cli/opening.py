@@ -80,8 +80,8 @@ class Opening:
                 service.set_result(app)
                 await self._over.wait()
         except BaseException as error:
-            if service.done():
-                raise
+            if service.done() or isinstance(error, asyncio.CancelledError):
+                raise  # the process ends
             service.set_exception(error)
             service.exception()  # nobody may ask for it
             self._failed(error)
