@@ -101,6 +101,7 @@ def _is_there(service: asyncio.Future[ASGIApp]) -> bool:
 async def _in_daemon(make: Callable[[], FastAPI]) -> FastAPI:
     """Call this in a thread that keeps no process from ending."""
     made: Future[FastAPI] = Future()
+    made.set_running_or_notify_cancel()  # if the process ends meanwhile, nobody takes the result
 
     def call() -> None:
         try:
