@@ -129,9 +129,8 @@ class Instance:
 
     def unready(self) -> str | None:
         """Return which of the other workers are not ready, in words; ``None`` where all are."""
-        servers = self._servers
-        ready = 1 + sum(each.ready_after_s is not None for each in servers)
-        count = max(1 + len(servers), self._expected)
+        ready = 1 + sum(each.ready_after_s is not None for each in self._servers)
+        count = self.process_count
         return None if ready >= count else f"{ready} of {count} processes are ready"
 
     def in_progress(self) -> Sequence[CompileBegun | Begun]:
