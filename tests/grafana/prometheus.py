@@ -85,19 +85,23 @@ def write_blocks(requests, directory, *, promoted=False):
 
     ``promoted``: the resource's attributes are labels of each series, and there is no target_info.
     """
-    lines = sorted(line for request in requests for line in openmetrics(request, promoted))
+    samples = {}  # by series and time, since a database takes a series in the order of time
+    for request in requests:
+        for series, time_s, value in openmetrics(request, promoted):
+            samples[series, time_s] = value
     source = directory / "metrics.om"
-    source.write_text("\n".join(lines) + "\n# EOF\n")
-    subprocess.run(
+    lines = [f"{series} {samples[series, time_s]} {time_s}" for series, time_s in sorted(samples)]
+    source.write_text("\n".join([*lines, "# EOF\n"]))
+    done = subprocess.run(
         [PROMTOOL, "tsdb", "create-blocks-from", "openmetrics", source, directory / "data"],
-        check=True,
         capture_output=True,
         text=True,
     )
+    assert done.returncode == 0, done.stderr
 
 
 def openmetrics(request, promoted):
-    """Yield the samples of an OTLP export as lines of OpenMetrics."""
+    """Yield the samples of an OTLP export, as OpenMetrics has series, time and value."""
     for each in request.resource_metrics:
         resource = {one.key: value_of(one.value) for one in each.resource.attributes}
         common = {
@@ -116,9 +120,10 @@ def openmetrics(request, promoted):
                 labels = {**_labels(point.attributes), **common}
                 newest = max(newest, point.time_unix_nano)
                 for suffix, more, value in _samples(point):
-                    yield _line(name + suffix, {**labels, **more}, value, point.time_unix_nano)
-        if not promoted:
-            yield _line("target_info", {**told, **common}, 1, newest)
+                    series = _series(name + suffix, {**labels, **more})
+                    yield series, _seconds(point.time_unix_nano), value
+        if newest and not promoted:
+            yield _series("target_info", {**told, **common}), _seconds(newest), 1
 
 
 def _samples(point):
@@ -137,7 +142,11 @@ def _labels(attributes):
     return {naming.label(each.key): value_of(each.value) for each in attributes}
 
 
-def _line(name, labels, value, time_ns):
+def _series(name, labels):
     shown = {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in labels.items()}
     inside = ",".join(f'{key}="{text}"' for key, text in sorted(shown.items()))
-    return f"{name}{{{inside}}} {value} {time_ns / 1e9:.3f}"
+    return f"{name}{{{inside}}}"
+
+
+def _seconds(time_ns):
+    return f"{time_ns / 1e9:.3f}"
