@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.resources import files
 
 import pytest
@@ -97,9 +98,11 @@ def test_between_two_scrapes_any_number_of_records_is_counted(serve, tmp_path):
     with other.open("a") as file:
         for key in range(6000):
             file.write(json.dumps({"type": "end", "key": key, "record": one}) + "\n")
-    for _ in range(6000):
+    for count in range(6000):
         key = ledger.prepare()
         ledger.begin(CompileBegun(key, "a", "other", 1, 1))
         ledger.end(key, record())
+        if count % 100 == 0:  # still faster than anything compiles: a queue may be read, too
+            time.sleep(0.01)
     wait_until(lambda: value(client, "torch_compile_duration_seconds_count") == before + 12_000)
     assert value(client, "torch_compile_duration_seconds_count") == before + 12_000
