@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from compilespan import TorchCompileInstrumentor
 from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
 from compilespan_service.door.security import Guard, own_names
-from compilespan_service.door.tokens import token_digest
+from compilespan_service.door.tokens import configured_tokens
 from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
 
     from fastapi import params
+    from fastapi.routing import APIRoute
 
     from compilespan import WarmupTarget
     from compilespan_service.warmups.targets import Factory
@@ -99,12 +100,12 @@ def create_app(
         **TELEMETRY,
     )
     guard = Guard(
-        token_digest(settings.token, settings.token_file),
+        configured_tokens(settings.token, settings.token_file),
         changes_allowed=changes_allowed,
         hosts=own_names(bound, settings.allowed_hosts),
     )
     app.include_router(openapi.routes([guard.as_dependency()]))
-    app.include_router(_router(runner, settings, guard, ()))
+    app.include_router(service_router(runner, settings, guard)[0])
     return app
 
 
@@ -145,26 +146,47 @@ def warmup_router(
     """
     settings = settings or Settings()
     factory = targets if callable(targets) else lambda: targets
-    digest = token_digest(settings.token, settings.token_file)
-    # The names of the app are not known here: only without authentication they are checked.
-    is_checked = settings.allowed_hosts or (digest is None and not dependencies)
-    guard = Guard(
-        digest,
-        changes_allowed=bool(dependencies),
-        hosts=own_names(None, settings.allowed_hosts) if is_checked else None,
-    )
+    tokens = configured_tokens(settings.token, settings.token_file)
+    guard = guard_of_a_guest(tokens, settings.allowed_hosts, has_authentication=bool(dependencies))
     runner = Runner(lambda: factory, settings.policy)
-    return _router(runner, settings, guard, dependencies, instruments=True)
+    return service_router(runner, settings, guard, dependencies, instruments=True)[0]
 
 
-def _router(
+def guard_of_a_guest(
+    tokens: tuple[bytes, ...], allowed_hosts: str | None, *, has_authentication: bool = False
+) -> Guard:
+    """Return the guard of endpoints on somebody else's server.
+
+    Its names are not known here: they are checked only where there is no authentication.
+    """
+    is_checked = allowed_hosts or not (tokens or has_authentication)
+    return Guard(
+        tokens,
+        changes_allowed=has_authentication,
+        hosts=own_names(None, allowed_hosts) if is_checked else None,
+    )
+
+
+def service_router(
     runner: Runner,
     settings: Settings,
     guard: Guard,
-    dependencies: Sequence[params.Depends],
+    dependencies: Sequence[params.Depends] = (),
     *,
     instruments: bool = False,
-) -> APIRouter:
+    is_taken: Callable[[APIRoute], bool] = lambda _: False,
+) -> tuple[APIRouter, Readings]:
+    """Return the endpoints, with a lifespan that runs them, and what they read.
+
+    Args:
+        runner: Of the targets.
+        settings: Where journals are, and how many workers there are.
+        guard: Asked for each request but those of the probes and the page.
+        dependencies: Likewise.
+        instruments: Whether torch is instrumented when the lifespan begins.
+        is_taken: Says of a route whether the server has one in its place.
+    """
+
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         if instruments:  # the app may compile on its own before the targets are asked for
@@ -172,7 +194,7 @@ def _router(
         await asyncio.to_thread(open_state, settings.state_dir)
         runner.open()
         readings.open()
-        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, start, runner, readings)
+        starting = asyncio.get_running_loop().call_later(_LOAD_AFTER_S, _start, runner, readings)
         with drained_by_signals(runner.drain):
             try:
                 yield
@@ -182,8 +204,12 @@ def _router(
                 await asyncio.to_thread(runner.stop)
 
     router = APIRouter(lifespan=lifespan)
-    readings = attach(router, runner, guard, dependencies, processes=settings.processes)
-    return router
+    readings = Readings(settings.processes, all_starts=lambda: runner.warms_others)
+    runner.jobs.on_end = readings.take_job
+    for each in _nouns(runner, readings, [guard.as_dependency(), *dependencies]):
+        each.routes[:] = [route for route in each.routes if not is_taken(cast("APIRoute", route))]
+        router.include_router(each)
+    return router, readings
 
 
 def _instrument() -> None:
@@ -192,42 +218,23 @@ def _instrument() -> None:
         instrumentor.instrument(skip_dep_check=True)
 
 
-def start(runner: Runner, readings: Readings) -> None:
+def _start(runner: Runner, readings: Readings) -> None:
     """Begin to load, and to read what others wrote: neither while the port is opened."""
     readings.start()
     runner.start()
 
 
-def attach(
-    router: APIRouter | FastAPI,
-    runner: Runner,
-    guard: Guard,
-    dependencies: Sequence[params.Depends] = (),
-    *,
-    processes: int | None = None,
-) -> Readings:
-    """Add the endpoints; whoever calls this opens and starts what is returned, and the runner.
-
-    Args:
-        router: What they are added to.
-        runner: Of the targets.
-        guard: Asked for each request but those of the probes and the page.
-        dependencies: Likewise.
-        processes: Workers that have to be ready, if the operator says how many.
-
-    Returns:
-        What the endpoints read.
-    """
-    guarded = [guard.as_dependency(), *dependencies]
-    readings = Readings(processes, all_starts=lambda: runner.warms_others)
+def _nouns(
+    runner: Runner, readings: Readings, guarded: Sequence[params.Depends]
+) -> list[APIRouter]:
     instance = readings.instance
-    runner.jobs.on_end = readings.take_job
-    router.include_router(page.routes())
-    router.include_router(health.routes(runner, instance))
-    router.include_router(warmup.routes(runner, instance, guarded))
-    router.include_router(jobs.routes(runner, instance, guarded))
-    router.include_router(events.routes(runner, guarded))
-    router.include_router(metrics.routes(readings.exposition, guarded))
-    router.include_router(totals.routes(readings.accounts, guarded))
-    router.include_router(compiles.routes(readings.accounts, readings.history, guarded))
-    return readings
+    return [
+        page.routes(),
+        health.routes(runner, instance),
+        warmup.routes(runner, instance, guarded),
+        jobs.routes(runner, instance, guarded),
+        events.routes(runner, guarded),
+        metrics.routes(readings.exposition, guarded),
+        totals.routes(readings.accounts, guarded),
+        compiles.routes(readings.accounts, readings.history, guarded),
+    ]

@@ -26,6 +26,12 @@ TABLE = [
     (S.NOT_WARM, {}, True, False),
     (S.NOT_WARM, {"on_warmup_failure": "serve"}, True, True),
     (S.DRAINING, {}, True, False),
+    (S.LOADING, {"is_guest": True}, False, False),
+    (S.COLD, {"is_guest": True}, False, True),
+    (S.NO_TARGETS, {"is_guest": True}, True, True),
+    (S.LOAD_FAILED, {"is_guest": True}, True, True),
+    (S.NOT_WARM, {"is_guest": True}, True, True),
+    (S.DRAINING, {"is_guest": True}, True, False),
 ]
 PATHS = {
     S.LOADING: (),

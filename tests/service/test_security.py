@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from compilespan_service.app import create_app, warmup_router
 from compilespan_service.door.security import Guard, own_names
-from compilespan_service.door.tokens import TokenError, is_loopback, token_digest
+from compilespan_service.door.tokens import TokenError, configured_tokens, is_loopback
 from compilespan_service.settings import Settings
 from serving import Model
 
@@ -72,11 +72,11 @@ def test_a_token_file_without_a_token_is_told(tmp_path, content):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(TokenError, match="cannot be read|the token is empty"):
-        token_digest(None, path)
+        configured_tokens(None, path)
 
 
 def test_the_time_of_a_refusal_tells_nothing_of_the_token():
-    guard = Guard(token_digest(SecretStr("a" * 64), None))
+    guard = Guard(configured_tokens(SecretStr("a" * 64), None))
 
     def refusal(given):
         credentials = HTTPAuthorizationCredentials(scheme="Bearer", credentials=given)

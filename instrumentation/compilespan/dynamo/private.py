@@ -168,6 +168,13 @@ VLLM_CLIENT = Private("vllm.v1.engine.core_client", "EngineCoreClient.make_clien
 VLLM_ASYNC_CLIENT = Private(
     "vllm.v1.engine.core_client", "EngineCoreClient.make_async_mp_client", _STARTED
 )
+VLLM_LAUNCH = Private("vllm.entrypoints.cli.serve", "launch_core_engines", _STARTED)
+VLLM_ENDPOINTS = Private(
+    "vllm.plugins", "load_endpoint_plugins", "endpoints on vLLM's server but by --middleware"
+)
+_RAY = "what Ray's actors are told"
+VLLM_RAY_ENGINES = Private("vllm.v1.engine.utils", "get_env_vars_to_copy", _RAY)
+VLLM_RAY_WORKERS = Private("vllm.v1.executor.ray_executor", "get_env_vars_to_copy", _RAY)
 
 REGISTER = tuple(value for value in list(vars().values()) if isinstance(value, Private))
 """All of them."""

@@ -78,6 +78,9 @@ class Startup:
     @contextmanager
     def phase(self, name: Literal["import", "load"]) -> Iterator[None]:
         """Account for a part of the start: a child span, and ``compilespan.startup.duration``."""
+        if self._over:  # or it is another program's
+            yield
+            return
         started_ns = time.perf_counter_ns()
         began_ns = epoch_ns(started_ns)
         span = active_telemetry().tracer.start_span(

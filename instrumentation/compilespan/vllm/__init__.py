@@ -5,20 +5,30 @@ process that it starts. Without an OTLP endpoint, a state directory or our middl
 happens: no SDK is imported, nothing is patched.
 
 `activation` decides whether and as what a process takes part, `monitors` takes over vLLM's own
-monitor, `pieces` its per-graph compiles, `engine` says when it is ready.
+monitor, `pieces` its per-graph compiles, `engine` says when it is ready, `server` gives its HTTP
+server our endpoints.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compilespan.vllm.server import MakeEndpoints
 
 _logger = logging.getLogger("compilespan")
 _installed = False
+_takes_part = False
 
 
-def install() -> None:
-    """Instrument this process if anything is configured. Called by vLLM; never raises."""
-    global _installed  # noqa: PLW0603  # once: a forked worker has what its parent patched
+def install(make_endpoints: MakeEndpoints | None = None) -> None:
+    """Instrument this process if anything is configured. Called by vLLM; never raises.
+
+    Args:
+        make_endpoints: Returns what vLLM's server is to attach, as its endpoint plugins are.
+    """
+    global _installed, _takes_part  # noqa: PLW0603  # once: a forked worker has what its parent has
     if _installed:
         return
     _installed = True
@@ -29,6 +39,12 @@ def install() -> None:
             return
         from compilespan.vllm.activation import Process  # noqa: PLC0415
 
-        Process().take_part()
+        Process().take_part(make_endpoints)
+        _takes_part = True
     except Exception:
         _logger.warning("compilespan: this vLLM process is not instrumented", exc_info=True)
+
+
+def takes_part() -> bool:
+    """Whether this process was instrumented."""
+    return _takes_part

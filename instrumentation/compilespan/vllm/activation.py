@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compilespan.telemetry.startup import Startup
     from compilespan.telemetry.telemetry import Telemetry
+    from compilespan.vllm.server import MakeEndpoints
 
 _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -44,7 +45,7 @@ class Process:
         self.is_first = not os.environ.get(_FIRST)
         os.environ.setdefault(_FIRST, str(os.getpid()))
 
-    def take_part(self) -> None:
+    def take_part(self, make_endpoints: MakeEndpoints | None) -> None:
         """Instrument torch and vLLM; open the ``startup`` span in the first process."""
         from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415
         from compilespan.journal.directory import temporary_directory  # noqa: PLC0415
@@ -55,6 +56,8 @@ class Process:
         from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
         from compilespan.vllm.engine import Engine  # noqa: PLC0415
         from compilespan.vllm.monitors import Monitors  # noqa: PLC0415
+        from compilespan.vllm.ray import RayActors  # noqa: PLC0415
+        from compilespan.vllm.server import Server  # noqa: PLC0415
 
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
@@ -74,6 +77,9 @@ class Process:
             startup.hand_down()
         Monitors(instrumentor.graphs).install()
         Engine(startup).install()
+        RayActors().install()
+        if make_endpoints is not None:
+            Server(make_endpoints).install()
 
 
 def _private_telemetry() -> Telemetry:

@@ -1,8 +1,9 @@
 """When vLLM is ready: each worker after its warmup, the first process after its engine.
 
-The names that this rests on, tried on vLLM 0.32: ``compile_or_warm_up_model`` of the workers, and
+The names that this rests on, tried on vLLM 0.32: ``compile_or_warm_up_model`` of the workers;
 ``EngineCoreClient.make_client`` and ``make_async_mp_client``, which return when every engine
-process has said that it is ready.
+process has said that it is ready; and ``launch_core_engines`` of the process that starts several
+API servers and makes no client itself, whose block ends then.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
+from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import get_ledger, mark_ready
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from compilespan.telemetry.startup import Startup
 
@@ -27,7 +31,10 @@ _FLUSH_S = 3.0
 
 
 class Engine:
-    """Declares this process ready, and ends the ``startup`` span in the first one."""
+    """Declares a process ready, and ends the ``startup`` span in the first one.
+
+    The first process has the client itself, or it starts API servers that have one each.
+    """
 
     def __init__(self, startup: Startup | None) -> None:
         """Take the start, where this process opened it."""
@@ -40,6 +47,7 @@ class Engine:
             {private.VLLM_CPU_READY: self._ready},
             {private.VLLM_CLIENT: self._started},
             {private.VLLM_ASYNC_CLIENT: self._started},
+            {private.VLLM_LAUNCH: self._launched},
         )
 
     def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
@@ -49,23 +57,38 @@ class Engine:
         return result
 
     def _started(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        startup = self._startup
+        with self._starts():
+            return wrapped(*args, **kwargs)
+
+    def _launched(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        return self._around(wrapped(*args, **kwargs))
+
+    @contextmanager
+    def _around(self, launch: AbstractContextManager[Any]) -> Iterator[Any]:
+        with self._starts(), launch as launched:
+            yield launched
+
+    @contextmanager
+    def _starts(self) -> Iterator[None]:
+        """Take a block in which the engines start."""
         try:
-            result = wrapped(*args, **kwargs)
+            yield
         except BaseException as error:
+            startup, self._startup = self._startup, None
             if startup is not None:
                 with contained("end the span of the start"):
                     startup.end("failed", f"{type(error).__name__}: {error}")
                 _flush()
             raise
+        with contained("note that vLLM's engine is ready"):
+            open_journal()  # others read there that this process is ready
+            mark_ready()
+        startup, self._startup = self._startup, None  # one such block may be in another
         if startup is not None:
-            with contained("note that vLLM's engine is ready"):
-                mark_ready()
             # Only now, after the children were started: a thread that imports or exports while the
             # process forks leaves them locks that nobody gives back.
             threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
             atexit.register(_flush)  # a program that ends at once
-        return result
 
 
 def _report() -> None:

@@ -148,6 +148,9 @@ class WarmupItem:
 class Elsewhere(Protocol):
     """A model that compiles in another process."""
 
+    is_of_this_instance: bool
+    """Whether that process belongs to this one's start."""
+
     def has_compiled(self) -> bool:
         """Whether that process is known to have compiled or loaded it."""
 

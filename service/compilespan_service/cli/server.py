@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from compilespan import get_ledger
 from compilespan_service.cli.opening import Opening
-from compilespan_service.door.tokens import TokenError, is_loopback, token_digest
+from compilespan_service.door.tokens import TokenError, configured_tokens, is_loopback
 from compilespan_service.settings import PREFIX, Settings
 from compilespan_service.warmups.spec import DEMO, SpecError, check_spec
 
@@ -53,7 +53,7 @@ def run_server(
     settings = _settings(**given)
     try:
         check_spec(settings.factory or DEMO)
-        has_token = token_digest(settings.token, settings.token_file) is not None
+        has_token = bool(configured_tokens(settings.token, settings.token_file))
     except (SpecError, TokenError) as error:
         _refuse(str(error))
     if not (has_token or allow_unauthenticated or is_loopback(host)):

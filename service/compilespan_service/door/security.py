@@ -29,7 +29,7 @@ class Guard:
     """Decides on each request; the probes do not ask it.
 
     Attributes:
-        token_digest: Of the token that requests must carry; ``None`` if there is none.
+        tokens: Digests of the tokens of which requests must carry one; none if anybody may ask.
         changes_allowed: Whether changing calls are allowed without a token: to a server of its
             own on loopback, or to a router whose app has its own authentication.
         hosts: Names that requests may call this server by, besides the address that they reach;
@@ -37,13 +37,13 @@ class Guard:
             same site to a browser, so nothing but the name gives it away.
     """
 
-    token_digest: bytes | None = None
+    tokens: tuple[bytes, ...] = ()
     changes_allowed: bool = True
     hosts: frozenset[str] | None = None
 
     def as_dependency(self) -> params.Depends:
         """Return it for routes; if there is a token, OpenAPI says so."""
-        depends: params.Depends = Depends(self.with_token if self.token_digest else self.admit)
+        depends: params.Depends = Depends(self.with_token if self.tokens else self.admit)
         return depends
 
     async def with_token(
@@ -90,11 +90,11 @@ class Guard:
             )
 
     def _check_token(self, given: HTTPAuthorizationCredentials | None) -> None:
-        if self.token_digest is None:
+        if not self.tokens:
             return
-        # Digests are of one length, so the time of the comparison depends on no token.
-        token = given.credentials.strip() if given is not None else ""
-        if not hmac.compare_digest(digest(token), self.token_digest):
+        # Digests are of one length, so the time of a comparison depends on no token.
+        sent = digest(given.credentials.strip() if given is not None else "")
+        if not any(hmac.compare_digest(sent, token) for token in self.tokens):
             raise ProblemError(
                 "unauthorized",
                 "Send the server's token: Authorization: Bearer TOKEN "
@@ -110,7 +110,7 @@ class Guard:
                 "A page of another site may not change anything here; call the API from your own "
                 "program, or from this server's page.",
             )
-        if self.token_digest is None and not self.changes_allowed:
+        if not self.tokens and not self.changes_allowed:
             raise ProblemError(
                 "not-configured",
                 "No authentication is configured, so changes are refused: set COMPILESPAN_TOKEN, "

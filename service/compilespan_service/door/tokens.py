@@ -21,8 +21,8 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | None:
-    """Return the digest of the configured token, ``None`` if none is configured.
+def configured_tokens(token: SecretStr | None, token_file: Path | None) -> tuple[bytes, ...]:
+    """Return the digest of the configured token; nothing if none is configured.
 
     Raises:
         TokenError: The token file cannot be read, or the token is none that a header can carry.
@@ -36,7 +36,7 @@ def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | No
             msg = f"the token file {token_file} cannot be read: {error}"
             raise TokenError(msg) from error
     else:
-        return None
+        return ()
     secret = secret.strip()
     if not secret:
         msg = "the token is empty; put a random one there, e.g. from: openssl rand -hex 32"
@@ -47,7 +47,7 @@ def token_digest(token: SecretStr | None, token_file: Path | None) -> bytes | No
             "use printable ASCII without spaces, e.g. from: openssl rand -hex 32"
         )
         raise TokenError(msg)
-    return digest(secret)
+    return (digest(secret),)
 
 
 def is_loopback(host: str) -> bool:

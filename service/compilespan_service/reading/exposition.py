@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -85,11 +85,20 @@ class Exposition:
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, which the ``Accept`` header chooses."""
         with self._lock:
-            ledger = get_ledger()
-            if self._followers is not ledger.followers:  # in a forked child
-                self._followers = ledger.followers
-                self._own = ledger.feed(self.take)
+            self._follow()
             self._own.drain(_DRAIN_S)
             self._instance.refresh()
             encoder, content_type = choose_encoder(accept)
             return encoder(self._registry), content_type
+
+    def text(self) -> bytes:
+        """Return the metrics as they are known, as text: this waits for nothing."""
+        with self._lock:
+            self._follow()
+            return generate_latest(self._registry)
+
+    def _follow(self) -> None:
+        ledger = get_ledger()
+        if self._followers is not ledger.followers:  # in a forked child
+            self._followers = ledger.followers
+            self._own = ledger.feed(self.take)

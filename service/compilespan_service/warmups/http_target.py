@@ -12,10 +12,12 @@ same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both see.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _CONNECT_S = 10.0
 _MAX_TEXT = 48
-_KEYS = frozenset({"path", "method", "json", "headers", "shape"})
+_KEYS = frozenset({"path", "method", "json", "headers", "shape", "concurrent"})
 
 
 class HttpTargetError(Exception):
@@ -43,6 +45,11 @@ class HttpTargetError(Exception):
 
 class HttpTarget:
     """A server in another process, with the requests that warm it."""
+
+    is_of_this_instance = False
+    """Whether its processes are of this one's start."""
+    _transport: httpx.BaseTransport | None = None
+    """What its requests go through; over the network if it is none."""
 
     def __init__(
         self,
@@ -60,9 +67,10 @@ class HttpTarget:
         Args:
             name: What people call it, unique among the targets.
             url: Of the server.
-            requests: Each with ``path``, ``json`` (the body), ``method`` (``POST``), ``headers``
-                and ``shape`` (what the item is called: a mapping of JSON scalars), all optional.
-                A mapping with none of these is the body itself, posted to ``url``.
+            requests: Each with ``path``, ``json`` (the body, or a function that returns it),
+                ``method`` (``POST``), ``headers``, ``concurrent`` (how many are sent at once) and
+                ``shape`` (what the item is called: a mapping of JSON scalars), all optional. A
+                mapping with none of these is the body itself, posted to ``url``.
             headers: Of each request, e.g. the server's API key.
             timeout_s: Seconds that one item may take.
             wait_s: How long loading waits for the server to answer at all.
@@ -93,7 +101,8 @@ class HttpTarget:
     def _client(self) -> httpx.Client:
         import httpx  # noqa: PLC0415  # brings a command line of its own, which takes a while
 
-        return httpx.Client(headers=self._headers, timeout=httpx.Timeout(None, connect=_CONNECT_S))
+        timeout = httpx.Timeout(None, connect=_CONNECT_S)
+        return httpx.Client(headers=self._headers, timeout=timeout, transport=self._transport)
 
     def as_target(self) -> WarmupTarget:
         """Return it as the warmup knows targets."""
@@ -137,7 +146,7 @@ class HttpTarget:
         if directory is None:
             self._send(request)
             return
-        with listening.Listening(directory) as heard:
+        with listening.Listening(directory, of_this_instance=self.is_of_this_instance) as heard:
             self._send(request)
         self._has_compiled = heard.has_compiled
         if heard.compiling:
@@ -152,12 +161,24 @@ class HttpTarget:
         return self._has_compiled
 
     def _send(self, request: Mapping[str, Any]) -> None:
+        count = int(request.get("concurrent", 1))
+        with ThreadPoolExecutor(count) as pool:
+            sent = [
+                pool.submit(contextvars.copy_context().run, self._send_one, request)
+                for _ in range(count)
+            ]
+        for each in sent:
+            each.result()
+
+    def _send_one(self, request: Mapping[str, Any]) -> None:
         described = bool(_KEYS & request.keys())
         method = str(request.get("method", "POST")) if described else "POST"
         url = self._url + str(request.get("path", "") if described else "")
         headers: dict[str, str] = dict(request.get("headers", {}) if described else {})
         propagate.inject(headers, warmup_context())
         body = request.get("json") if described else dict(request)
+        if callable(body):
+            body = body()
         try:
             response = self._client.request(method, url, json=body, headers=headers)
         except _transport_error() as error:

@@ -68,6 +68,8 @@ class Lifecycle:
     @property
     def is_ready(self) -> bool:
         """Whether ``/readyz`` says yes."""
+        if self._policy.is_guest:
+            return self.state not in (ProcessState.LOADING, ProcessState.DRAINING)
         if self.state is ProcessState.COLD:
             return self._policy.ready_when == "loaded"
         if self.state is ProcessState.NOT_WARM:

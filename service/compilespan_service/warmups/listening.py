@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.ledger.active import CompileBegun
 from compilespan.monitor.surroundings import resolve
+from compilespan.process import instance_id
 from compilespan_service.reading.reader import reader_of
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ LONGEST_S = 600.0
 class Listening:
     """Reports to the warmup what other processes of a state directory compile meanwhile."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, of_this_instance: bool = False) -> None:
         self._reader = reader_of(directory)
-        self._reader.reads_others = True
+        self._instance = instance_id() if of_this_instance else None
+        if not of_this_instance:
+            self._reader.reads_others = True
         self._reader.start()
         self._listener = resolve().listener
         self.has_compiled = False
@@ -59,7 +62,8 @@ class Listening:
 
     def _others(self, timeout_s: float = _POLL_S) -> Sequence[ProcessSnapshot]:
         self._reader.refreshed(timeout_s)
-        return self._reader.snapshot.processes
+        found = self._reader.snapshot.processes
+        return [each for each in found if self._instance in (None, each.instance)]
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_S):

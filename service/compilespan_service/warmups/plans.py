@@ -32,8 +32,9 @@ class Plans:
 
     @property
     def warms_others(self) -> bool:
-        """Whether a target is a server in another process."""
-        return any(elsewhere_of(target) is not None for target in self._targets)
+        """Whether a target is a server that was started by itself."""
+        found = map(elsewhere_of, self._targets)
+        return any(each is not None and not each.is_of_this_instance for each in found)
 
     def todo(self, request: WarmupRequest) -> Plan:
         """Return fresh items for what a request asks for that is not warm yet, or for all of it.

@@ -21,6 +21,8 @@ class Policy:
         on_warmup_failure: What a first warmup that leaves an item cold does.
         on_hang: What happens if a job's time is up and its compile goes on.
         budget_s: Seconds that a job may take, if its request does not say.
+        is_guest: Whether the server is another program's, which says itself when it serves and
+            how it started.
     """
 
     warmup: WarmupWhen = "on-start"
@@ -28,3 +30,4 @@ class Policy:
     on_warmup_failure: OnWarmupFailure = "not-ready"
     on_hang: OnHang = "keep"
     budget_s: float | None = None
+    is_guest: bool = False

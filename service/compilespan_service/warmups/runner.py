@@ -49,7 +49,6 @@ class Runner:
         find_factory: Callable[[], Factory],
         policy: Policy,
         *,
-        own_startup: bool = True,
         end_process: Callable[[], None] = terminate,
     ) -> None:
         """Know where the targets come from; nothing is imported before `start`.
@@ -57,12 +56,10 @@ class Runner:
         Args:
             find_factory: Returns what returns the targets; called in the worker's thread.
             policy: What the operator decided.
-            own_startup: Whether the ``startup`` span is the service's; vLLM's plugin has it there.
             end_process: Called if the operator wants the process to end.
         """
         self._find_factory = find_factory
         self._policy = policy
-        self._own_startup = own_startup
         self._end_process = end_process
         self._startup = Startup()
         self._lock = threading.RLock()  # reentrant: a signal handler drains
@@ -77,7 +74,7 @@ class Runner:
 
     def open(self) -> None:
         """Begin the span of the start; `start` loads."""
-        if self._own_startup:
+        if not self._policy.is_guest:
             self._startup.begin()
 
     def start(self) -> None:

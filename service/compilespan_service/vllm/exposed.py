@@ -1,0 +1,54 @@
+"""Our metrics on vLLM's own ``/metrics``, for those who only scrape.
+
+vLLM lets an endpoint plugin replace a route of the same path and method. Ours asks the one that it
+replaces, and adds what we know to its answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from compilespan.faults import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+    from compilespan_service.reading.exposition import Exposition
+
+_PATH = "/metrics"
+_TEXT = "text/plain"
+
+
+def add_metrics(app: FastAPI, exposition: Callable[[], Exposition]) -> None:
+    """Replace the app's route, if it has one; ours waits for nothing."""
+    theirs = next((each for each in app.router.routes if _shows_metrics(each)), None)
+    if not isinstance(theirs, APIRoute):
+        return
+    answer = theirs.get_route_handler()
+
+    async def metrics(request: Request) -> Response:
+        response = await answer(request)
+        with contained("show metrics on vLLM's server"):
+            return _with_ours(response, exposition().text())
+        return response
+
+    app.add_api_route(_PATH, metrics, methods=["GET"], include_in_schema=False)
+
+
+def _shows_metrics(route: Any) -> bool:
+    return isinstance(route, APIRoute) and route.path == _PATH and "GET" in (route.methods or ())
+
+
+def _with_ours(response: Response, ours: bytes) -> Response:
+    """Return an answer of both, if theirs is one that can be added to."""
+    headers = response.headers
+    is_text = headers.get("content-type", "").startswith(_TEXT)
+    if response.status_code != 200 or not is_text or "content-encoding" in headers:  # noqa: PLR2004
+        return response
+    del headers["content-length"]
+    return Response(bytes(response.body) + ours, headers=dict(headers))

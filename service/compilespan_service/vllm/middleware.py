@@ -1,0 +1,84 @@
+"""Our endpoints on the server of a vLLM that knows no endpoint plugins.
+
+    vllm serve … --middleware compilespan_service.vllm.CompileRoutes
+
+Where it knows them, and the plugin is on, this hands all requests on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.routing import Match
+
+from compilespan import vllm
+from compilespan.faults import contained
+from compilespan_service.door.problems import ProblemError
+from compilespan_service.vllm.endpoints import Endpoints
+from compilespan_service.vllm.plan import Served
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_PROBE = "/livez"
+
+
+class CompileRoutes:
+    """ASGI middleware that answers our paths and hands all others on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Take vLLM's app; nothing is made before the first request."""
+        self._app = app
+        self._lock = asyncio.Lock()
+        self._is_made = False
+        self._ours: FastAPI | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        app = self._app
+        if scope["type"] == "http" and "app" in scope:
+            ours = await self._made(scope["app"])
+            if ours is not None and _has(ours, scope):
+                off = not vllm.takes_part() and scope["path"] != _PROBE
+                app = _plugin_off().response() if off else ours
+        await app(scope, receive, send)
+
+    async def _made(self, theirs: FastAPI) -> FastAPI | None:
+        async with self._lock:
+            if not self._is_made:
+                self._is_made = True
+                with contained("make endpoints for vLLM's server"):
+                    self._ours = await _made(theirs)
+            return self._ours
+
+
+async def _made(theirs: FastAPI) -> FastAPI | None:
+    """Return an app of our own beside theirs; nothing where the plugin attached its endpoints."""
+    plugins = getattr(theirs.state, "endpoint_plugins", ())
+    if any(isinstance(each, Endpoints) for each in plugins):
+        return None
+    args = getattr(theirs.state, "args", None)
+    endpoints = Endpoints()
+    ours = FastAPI(openapi_url=None, redirect_slashes=False)
+    ours.include_router(endpoints.router(args, theirs)[0])
+    if args is not None:
+        config = getattr(theirs.state, "vllm_config", None)
+        endpoints.know(theirs, args, Served.of(args, config, ()))
+    # Theirs has begun; this one is as old as the process.
+    await ours.router.lifespan_context(ours).__aenter__()
+    return ours
+
+
+def _has(ours: FastAPI, scope: Any) -> bool:
+    return any(route.matches(scope)[0] is not Match.NONE for route in ours.router.routes)
+
+
+def _plugin_off() -> ProblemError:
+    return ProblemError(
+        "plugin-off",
+        "compilespan's plugin is off in this process, so nothing was recorded: start vLLM "
+        "with this middleware on its command line or COMPILESPAN_STATE_DIR set, and leave "
+        "VLLM_PLUGINS unset or let it name compilespan.",
+    )

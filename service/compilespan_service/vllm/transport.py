@@ -1,0 +1,64 @@
+"""The way into the server of this process: through its app, in the loop that serves it.
+
+So it matters not where the server listens, whether it speaks TLS, and which of several servers on
+one port would have answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.types import ASGIApp
+
+from compilespan_service.warmups.http_target import HttpTarget
+
+_URL = "http://localhost"
+
+
+class AppTransport(httpx.BaseTransport):
+    """Sends requests of any thread to an app in its own event loop."""
+
+    def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        self._way = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._loop = loop
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the app's answer."""
+        if not self._loop.is_running():
+            msg = "the server's event loop does not run"
+            raise httpx.ConnectError(msg, request=request)
+        return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        asked = httpx.Request(
+            request.method, request.url, headers=request.headers, content=request.read()
+        )
+        response = await self._way.handle_async_request(asked)
+        content = await response.aread()
+        return httpx.Response(response.status_code, headers=response.headers, content=content)
+
+
+class AppTarget(HttpTarget):
+    """The server of this process as a target."""
+
+    is_of_this_instance = True
+
+    def __init__(
+        self,
+        name: str,
+        transport: AppTransport,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(name, _URL, requests, headers=headers)
+        self._transport = transport
+
+    def load(self) -> None:
+        """Wait for nothing: it serves."""
