@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext, suppress
+import time
+from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,13 @@ import torch
 import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
 from compilespan.dynamo.graphs import GraphWatch
+from compilespan.journal.directory import StateDirectory
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 from compilespan.vllm import activation, monitors
+from compilespan.vllm.engine import Engine
+from compilespan.vllm.ray import RayActors
+from compilespan.vllm.server import Server
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +56,108 @@ def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, cap
     monkeypatch.setattr(activation, "is_configured", broken)
     compilespan.vllm.install()
     assert "this vLLM process is not instrumented" in caplog.text
+
+
+class Began:
+    """A ``startup`` span that remembers how it ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def end(self, outcome, why=None):
+        self.ended.append((outcome, why))
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    monkeypatch.setattr("compilespan.vllm.engine._report", lambda: None)
+    return Engine(None)
+
+
+def test_a_process_with_a_client_is_ready_and_has_a_journal(engine, monkeypatch, tmp_path):
+    """Also where it is not the first: one of several API servers."""
+    monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path))
+    assert engine._started(lambda: "client", None, (), {}) == "client"
+    assert get_ledger().readiness.ready is not None
+    assert get_ledger().journal.flush()
+    (process,) = StateDirectory(tmp_path).processes()
+    assert process.ready_after_s is not None
+
+
+def test_the_start_of_several_servers_is_over_when_their_engines_are_ready(engine):
+    @contextmanager
+    def launch_core_engines(_):
+        yield "launched"
+
+    with engine._launched(launch_core_engines, None, ("config",), {}) as launched:
+        assert launched == "launched"
+        assert get_ledger().readiness.ready is None  # they are about to start
+    assert get_ledger().readiness.ready is not None
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_engine_that_does_not_start_ends_the_start_as_failed(monkeypatch, within):
+    """Whether it is the launch that fails, or an API server beside it."""
+    monkeypatch.setattr("compilespan.vllm.engine._flush", lambda: None)
+    startup = Began()
+
+    @contextmanager
+    def launch_core_engines():
+        yield
+        if not within:
+            raise RuntimeError("no memory")
+
+    with (
+        pytest.raises(RuntimeError, match="no memory"),
+        Engine(startup)._launched(launch_core_engines, None, (), {}),
+    ):
+        if within:
+            raise RuntimeError("no memory")
+    assert startup.ended == [("failed", "RuntimeError: no memory")]
+    assert get_ledger().readiness.ready is None
+
+
+def test_one_block_of_a_start_in_another_ends_it_once(monkeypatch):
+    reported = []
+    monkeypatch.setattr("compilespan.vllm.engine._report", lambda: reported.append(1))
+    monkeypatch.setattr("atexit.register", lambda _: None)
+    engine = Engine(Began())
+    engine._started(lambda: engine._started(lambda: None, None, (), {}), None, (), {})
+    wait_until(lambda: reported)
+    time.sleep(0.05)
+    assert reported == [1]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((("embed",),), {}), ((), {"supported_tasks": ("embed",)})]
+)
+def test_our_endpoints_are_appended_to_those_of_others(args, kwargs):
+    def load_endpoint_plugins(_=None, supported_tasks=None):
+        return ["theirs"]
+
+    server = Server(lambda tasks: ("ours", tasks))
+    assert server._load(load_endpoint_plugins, None, args, kwargs) == [
+        "theirs",
+        ("ours", ("embed",)),
+    ]
+    assert server._load(load_endpoint_plugins, None, (), {}) == ["theirs", ("ours", ())]
+    assert Server(lambda _: 1 / 0)._load(load_endpoint_plugins, None, (), {}) == ["theirs"]
+
+
+def test_rays_actors_are_told_what_this_process_was_told(monkeypatch):
+    for name in (
+        "COMPILESPAN_STATE_DIR",
+        "OTEL_SERVICE_NAME",
+        "TRACEPARENT",
+        "traceparent",
+        "HOME",
+    ):
+        monkeypatch.setenv(name, "x")
+    found = RayActors()._names(lambda **_: {"VLLM_X"}, None, (), {"destination": "workers"})
+    assert {"VLLM_X", "COMPILESPAN_STATE_DIR", "OTEL_SERVICE_NAME", "TRACEPARENT"} <= found
+    assert "traceparent" in found
+    assert "HOME" not in found
+    assert RayActors()._names(lambda: None, None, (), {}) is None  # not a set: theirs stays
 
 
 def test_a_tentative_monitor_that_fails_leaves_nothing(exported):
@@ -161,6 +268,15 @@ def test_a_graph_that_vllm_stores_is_no_bypass(compiled, disabled, torchs, told)
     manager = SimpleNamespace(disable_cache=disabled)
     after = (1, 1) if compiled else (0, 0)
     assert monitors._cache_result(manager, (0, 0), after, torchs) == told
+
+
+@pytest.mark.parametrize(("stored", "told"), [(True, "miss"), (False, "bypass")])
+def test_what_torchs_caches_bypass_and_vllm_stores_is_a_miss(stored, told, exported):
+    unit = Unit("backbone", "explicit", kind=None, is_stored=stored)
+    with Window(unit) as monitor:
+        monitor.add_event(semconv.EVENT_GRAPH, {semconv.CACHE_RESULT: "bypass"})
+    (record,) = get_ledger().records()
+    assert record.cache_result == told
 
 
 def piece(wrapped, cache_result):

@@ -160,6 +160,9 @@ VLLM_PIECE = Private(
 VLLM_COUNTER = Private(
     "vllm.compilation.counter", "compilation_counter", "cache results of vLLM's backend"
 )
+VLLM_STORES = Private(
+    "vllm.envs", "use_aot_compile", "cache results where vLLM's backend does not compile"
+)
 _READY = "when a vLLM worker is ready"
 VLLM_GPU_READY = Private("vllm.v1.worker.gpu_worker", "Worker.compile_or_warm_up_model", _READY)
 VLLM_CPU_READY = Private("vllm.v1.worker.cpu_worker", "CPUWorker.compile_or_warm_up_model", _READY)

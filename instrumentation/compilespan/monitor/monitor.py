@@ -205,6 +205,8 @@ class Monitor:
                 return
             if name == semconv.EVENT_GRAPH:
                 attributes.setdefault(semconv.GRAPH_INDEX, self._tally.graphs)
+                if self.unit.is_stored and attributes.get(semconv.CACHE_RESULT) == "bypass":
+                    attributes[semconv.CACHE_RESULT] = "miss"
             event = CompileEvent(semconv.name(name), epoch_ns(time.perf_counter_ns()), attributes)
             self._tally.event(event)
             graphs = self._tally.graphs

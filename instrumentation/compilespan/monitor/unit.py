@@ -28,6 +28,8 @@ class Unit:
         compile_id: Dynamo's id.
         tentative: It looks whether there is something; until it found that, no output knows it.
             If a file is not there it leaves nothing.
+        is_stored: Who opened it stores what is compiled in it, so that a bypass of torch's caches
+            is a miss.
         file: Source file of the compiled frame.
         line: First line of the compiled frame.
         attributes: Further span attributes: backend, code.
@@ -40,6 +42,7 @@ class Unit:
     named: Component | None = None
     compile_id: str | None = None
     tentative: bool = False
+    is_stored: bool = False
     file: str | None = None
     line: int | None = None
     attributes: Mapping[str, AttributeValue] = dataclasses.field(default_factory=dict)

