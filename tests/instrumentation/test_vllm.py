@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 
@@ -107,12 +107,13 @@ def test_an_engine_that_does_not_start_ends_the_start_as_failed(monkeypatch, wit
         if not within:
             raise RuntimeError("no memory")
 
-    with (
-        pytest.raises(RuntimeError, match="no memory"),
-        Engine(startup)._launched(launch_core_engines, None, (), {}),
-    ):
-        if within:
-            raise RuntimeError("no memory")
+    def launch():
+        with Engine(startup)._launched(launch_core_engines, None, (), {}):
+            if within:
+                raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        launch()
     assert startup.ended == [("failed", "RuntimeError: no memory")]
     assert get_ledger().readiness.ready is None
 
@@ -123,8 +124,9 @@ def test_one_block_of_a_start_in_another_ends_it_once(monkeypatch):
     monkeypatch.setattr("atexit.register", lambda _: None)
     engine = Engine(Began())
     engine._started(lambda: engine._started(lambda: None, None, (), {}), None, (), {})
-    wait_until(lambda: reported)
-    time.sleep(0.05)
+    for thread in threading.enumerate():
+        if thread.name == "compilespan-start":
+            thread.join()
     assert reported == [1]
 
 
@@ -145,17 +147,11 @@ def test_our_endpoints_are_appended_to_those_of_others(args, kwargs):
 
 
 def test_rays_actors_are_told_what_this_process_was_told(monkeypatch):
-    for name in (
-        "COMPILESPAN_STATE_DIR",
-        "OTEL_SERVICE_NAME",
-        "TRACEPARENT",
-        "traceparent",
-        "HOME",
-    ):
+    ours = ("COMPILESPAN_STATE_DIR", "OTEL_SERVICE_NAME", "TRACEPARENT", "traceparent")
+    for name in (*ours, "HOME"):
         monkeypatch.setenv(name, "x")
     found = RayActors()._names(lambda **_: {"VLLM_X"}, None, (), {"destination": "workers"})
-    assert {"VLLM_X", "COMPILESPAN_STATE_DIR", "OTEL_SERVICE_NAME", "TRACEPARENT"} <= found
-    assert "traceparent" in found
+    assert {"VLLM_X", *ours} <= found
     assert "HOME" not in found
     assert RayActors()._names(lambda: None, None, (), {}) is None  # not a set: theirs stays
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import wrapt
@@ -45,7 +46,7 @@ if os.environ.get("STOPWATCH"):
             try:
                 return wrapped(*args, **kwargs)
             finally:
-                with open(os.environ["STOPWATCH"], "a") as file:
+                with Path(os.environ["STOPWATCH"]).open("a") as file:
                     file.write(f"{time.perf_counter() - began}\n")
 
         wrapt.wrap_function_wrapper(module, "_try_load_aot_compiled_fn", timed)
