@@ -490,3 +490,66 @@ def test_a_pool_of_short_lived_workers_writes_every_record(tmp_path, monkeypatch
         pool.join()
     names = [each.name for p in StateDirectory(tmp_path).processes() for each in p.records]
     assert names == ["in a worker"] * 4
+
+
+@pytest.fixture
+def temporary(monkeypatch, tmp_path):
+    """Where temporary directories are made; returns what leaves one there, a while ago."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+
+    def left(name, *files, days=2):
+        directory = tmp_path / name
+        directory.mkdir()
+        then = time.time() - days * 24 * 3600
+        for file in files:
+            (directory / file).write_text("{}\n")
+            os.utime(directory / file, (then, then))
+        os.utime(directory, (then, then))
+        return directory
+
+    return left
+
+
+JOURNAL_NAME = "20260101T000000-abc-1.jsonl"
+
+
+def test_the_directory_of_a_start_that_was_killed_is_removed_a_day_later(temporary):
+    directory = temporary("compilespan-abc", JOURNAL_NAME)
+    temporary_directory()
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "days"),
+    [
+        ("compilespan-abc", [JOURNAL_NAME], 0.5),
+        ("compilespan-abc", [JOURNAL_NAME, "notes.txt"], 2),
+        ("compilespan-abc", ["notes.txt"], 2),
+        ("other-abc", [JOURNAL_NAME], 2),
+    ],
+)
+def test_what_is_young_or_not_ours_stays(temporary, name, files, days):
+    directory = temporary(name, *files, days=days)
+    temporary_directory()
+    assert {each.name for each in directory.iterdir()} == set(files)
+
+
+def test_a_directory_that_is_written_stays(temporary):
+    directory = temporary("compilespan-abc")
+    journal = open_journal(directory)
+    monitor = monitor_torch_compile("a", kind="compile")
+    with monitor:
+        pass
+    assert journal.flush()
+    then = time.time() - 2 * 24 * 3600
+    for each in (journal.path, directory):
+        os.utime(each, (then, then))
+    temporary_directory()
+    assert journal.path.exists()
+
+
+def test_a_link_to_a_directory_stays(temporary, tmp_path):
+    directory = temporary("elsewhere", JOURNAL_NAME)
+    (tmp_path / "compilespan-abc").symlink_to(directory)
+    temporary_directory()
+    assert (directory / JOURNAL_NAME).exists()

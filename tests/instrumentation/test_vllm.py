@@ -14,6 +14,7 @@ import compilespan.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.journal.directory import StateDirectory
+from compilespan.journal.writer import open_journal
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 from compilespan.vllm import activation, monitors
@@ -116,6 +117,28 @@ def test_an_engine_that_does_not_start_ends_the_start_as_failed(monkeypatch, wit
         launch()
     assert startup.ended == [("failed", "RuntimeError: no memory")]
     assert get_ledger().readiness.ready is None
+
+
+@pytest.mark.parametrize(("failed", "reason"), [(None, "exit"), ("EngineCore_DP0", "failed")])
+def test_a_server_whose_engine_died_did_not_just_exit(engine, tmp_path, failed, reason):
+    journal = open_journal(tmp_path)
+    manager = SimpleNamespace(failed_proc_name=failed)
+    engine._watched(lambda: None, manager, (), {})
+    journal.close()
+    (process,) = StateDirectory(tmp_path).processes()
+    assert process.exit_reason == reason
+
+
+def test_a_start_that_failed_did_not_just_exit_unless_the_next_one_goes_well(
+    engine, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("compilespan.vllm.engine._flush", lambda: None)
+    journal = open_journal(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        Engine(Began())._started(lambda: 1 / 0, None, (), {})
+    assert journal.end_reason == "failed"
+    engine._started(lambda: None, None, (), {})
+    assert journal.end_reason == "exit"
 
 
 def test_one_block_of_a_start_in_another_ends_it_once(monkeypatch):

@@ -171,6 +171,13 @@ VLLM_CLIENT = Private("vllm.v1.engine.core_client", "EngineCoreClient.make_clien
 VLLM_ASYNC_CLIENT = Private(
     "vllm.v1.engine.core_client", "EngineCoreClient.make_async_mp_client", _STARTED
 )
+_DEATH = "that a server ended because its engine died"
+VLLM_ENGINES = Private(
+    "vllm.v1.engine.utils", "CoreEngineProcManager.monitor_engine_liveness", _DEATH
+)
+VLLM_ACTORS = Private(
+    "vllm.v1.engine.utils", "CoreEngineActorManager.monitor_engine_liveness", _DEATH
+)
 VLLM_LAUNCH = Private("vllm.entrypoints.cli.serve", "launch_core_engines", _STARTED)
 VLLM_ENDPOINTS = Private(
     "vllm.plugins", "load_endpoint_plugins", "endpoints on vLLM's server but by --middleware"

@@ -8,14 +8,17 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
+from compilespan.faults import contained
 from compilespan.journal.files import first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
 from compilespan.process import instance_id
 
 _PREFIX = "compilespan-"
+_ABANDONED_S = 24 * 3600.0
 
 _logger = logging.getLogger("compilespan")
 
@@ -26,6 +29,8 @@ def temporary_directory() -> Path:
     Only this user can write it; one of that name that is somebody else's is not taken.
     """
     directory = _base() / (_PREFIX + instance_id())
+    with contained("remove the temporary directories of starts that were killed"):
+        _discard_abandoned()
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.lstat()
@@ -42,6 +47,25 @@ def discard(directory: Path) -> None:
     written = (is_written(path, first_line(path)) for path in journals(directory))
     if ours and not any(written):
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _discard_abandoned() -> None:
+    """Remove those of this user whose processes could not do it themselves, a day later."""
+    for directory in _base().glob(_PREFIX + "*"):
+        found = directory.lstat()
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == _user_id(found)
+        if not is_ours or time.time() - found.st_mtime < _ABANDONED_S:
+            continue
+        files = sorted(directory.iterdir())
+        if files == journals(directory) and not _is_used(files):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_used(files: list[Path]) -> bool:
+    return any(
+        is_written(path, first_line(path)) or time.time() - path.lstat().st_mtime < _ABANDONED_S
+        for path in files
+    )
 
 
 def _base() -> Path:

@@ -11,7 +11,6 @@ time is renewed each second: after a kill it shows until when the compile went o
 from __future__ import annotations
 
 import atexit
-import functools
 import io
 import json
 import logging
@@ -56,6 +55,8 @@ class Journal:
         """
         started = time.strftime(STARTED, time.gmtime(ledger.readiness.since_ns / 1e9))
         self.directory = directory
+        self.end_reason = "exit"
+        """What it says when the process ends by itself."""
         name = JournalName(started, in_file_name(instance_id()), os.getpid())
         self.path = directory / str(name)
         self._ledger = ledger
@@ -80,10 +81,11 @@ class Journal:
         if not self._subscription.put((line_type, dict(values))):
             self._ledger.followers.note_dropped("journal")
 
-    def close(self, reason: str, timeout_s: float = 2.0) -> None:
+    def close(self, reason: str | None = None, timeout_s: float = 2.0) -> None:
         """Write what is queued and that this process ends, and why. Bounded by ``timeout_s``."""
         if self._is_closed:
             return
+        reason = reason or self.end_reason
         self.note("exit", {"reason": reason, "time_ns": now_ns()})
         with contained("sum the journal up"):
             self.note(LINE_TYPE, Summary.of_ledger(self._ledger, reason).line())
@@ -204,6 +206,6 @@ def open_journal(directory: Path | str | None = None) -> Journal | None:
     if named and ledger.journal is None:
         journal = ledger.journal = Journal(Path(named), ledger)
         # Write what is queued when the process ends by itself.
-        atexit.register(journal.close, "exit")
-        at_end_of_child(functools.partial(journal.close, "exit"))
+        atexit.register(journal.close)
+        at_end_of_child(journal.close)
     return cast("Journal | None", ledger.journal)

@@ -34,6 +34,7 @@ class LedgerFile(Protocol):
 
     directory: Path
     path: Path
+    end_reason: str
 
     def note(self, line_type: str, values: Mapping[str, Any]) -> None:
         """Add a line. Does not wait."""
@@ -41,7 +42,7 @@ class LedgerFile(Protocol):
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until what was recorded up to now is written."""
 
-    def close(self, reason: str, timeout_s: float = 2.0) -> None:
+    def close(self, reason: str | None = None, timeout_s: float = 2.0) -> None:
         """Write what is queued, and why this process ends."""
 
     def abandon(self) -> None:

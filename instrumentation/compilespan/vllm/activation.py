@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compilespan.telemetry.startup import Startup
     from compilespan.telemetry.telemetry import Telemetry
     from compilespan.vllm.server import MakeEndpoints
@@ -70,7 +73,10 @@ class Process:
         startup: Startup | None = None
         if self.is_first:
             if not os.environ.get("COMPILESPAN_STATE_DIR"):
-                os.environ["COMPILESPAN_STATE_DIR"] = str(temporary_directory())
+                directory = temporary_directory()
+                os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
+                # Before the journal is opened: it is closed first.
+                atexit.register(_discard, directory, os.getpid())
             open_journal()
             startup = Startup()
             startup.begin(deferred=True)
@@ -80,6 +86,13 @@ class Process:
         RayActors().install()
         if make_endpoints is not None:
             Server(make_endpoints).install()
+
+
+def _discard(directory: Path, pid: int) -> None:
+    from compilespan.journal.directory import discard  # noqa: PLC0415  # see above
+
+    if os.getpid() == pid:  # a forked child that ends by itself has this call, too
+        discard(directory)
 
 
 def _private_telemetry() -> Telemetry:

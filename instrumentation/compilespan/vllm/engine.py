@@ -3,7 +3,8 @@
 The names that this rests on, tried on vLLM 0.32: ``compile_or_warm_up_model`` of the workers;
 ``EngineCoreClient.make_client`` and ``make_async_mp_client``, which return when every engine
 process has said that it is ready; and ``launch_core_engines`` of the process that starts several
-API servers and makes no client itself, whose block ends then.
+API servers and makes no client itself, whose block ends then; ``monitor_engine_liveness`` of the
+managers of engine processes, and their ``failed_proc_name``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Engine:
             {private.VLLM_CLIENT: self._started},
             {private.VLLM_ASYNC_CLIENT: self._started},
             {private.VLLM_LAUNCH: self._launched},
+            {private.VLLM_ENGINES: self._watched},
+            {private.VLLM_ACTORS: self._watched},
         )
 
     def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
@@ -77,11 +80,13 @@ class Engine:
             startup, self._startup = self._startup, None
             if startup is not None:
                 with contained("end the span of the start"):
+                    _ends_as("failed")
                     startup.end("failed", f"{type(error).__name__}: {error}")
                 _flush()
             raise
         with contained("note that vLLM's engine is ready"):
             open_journal()  # others read there that this process is ready
+            _ends_as("exit")  # also where an earlier engine failed
             mark_ready()
         startup, self._startup = self._startup, None  # one such block may be in another
         if startup is not None:
@@ -89,6 +94,21 @@ class Engine:
             # process forks leaves them locks that nobody gives back.
             threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
             atexit.register(_flush)  # a program that ends at once
+
+    def _watched(self, wrapped: Callable[..., Any], manager: Any, args: Any, kwargs: Any) -> Any:
+        """Watch engines until the server stops, or one of them died."""
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            with contained("note that an engine of vLLM died"):
+                if getattr(manager, "failed_proc_name", None) is not None:
+                    _ends_as("failed")
+
+
+def _ends_as(reason: str) -> None:
+    """Let the journal say this when the process ends by itself."""
+    if (journal := get_ledger().journal) is not None:
+        journal.end_reason = reason
 
 
 def _report() -> None:
