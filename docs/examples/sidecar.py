@@ -25,4 +25,6 @@ def targets() -> list[HttpTarget]:
         }
         for length in lengths
     ]
-    return [HttpTarget("inference", os.environ["INFERENCE_URL"], requests)]
+    key = os.environ.get("API_KEY")  # where the server wants one
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return [HttpTarget("inference", os.environ["INFERENCE_URL"], requests, headers=headers)]

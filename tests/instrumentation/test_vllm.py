@@ -59,6 +59,30 @@ def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, cap
     assert "this vLLM process is not instrumented" in caplog.text
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_load_of_what_is_there_is_in_progress_from_its_begin(tmp_path, is_there):
+    path = tmp_path / "model"
+    if is_there:
+        path.write_text("an artefact")
+    seen = []
+
+    @contextmanager
+    def monitor_torch_compile(
+        vllm_config, message="", is_encoder=False, tag="", announce_start=True
+    ):
+        yield
+
+    def _try_load_aot_compiled_fn(model, aot_compilation_path):
+        with watch._monitor(
+            monitor_torch_compile, None, (None,), {"tag": "backbone", "announce_start": False}
+        ):
+            seen.extend(get_ledger().active.now())
+
+    watch = monitors.Monitors(GraphWatch())
+    watch._load(_try_load_aot_compiled_fn, None, (None, str(path)), {})
+    assert [begun.name for begun in seen] == ["backbone"] * is_there
+
+
 class Began:
     """A ``startup`` span that remembers how it ended."""
 

@@ -58,6 +58,12 @@ def scratch(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def served_before(tmp_path_factory):
+    """Where a server leaves what the next one finds."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="session")
 def cold(start, scratch):
     return start("llama", scratch)
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from receiver import Receiver
-from server import Server, free_port
-from vllm_start import HERE, PYTHON, environment
+from server import Server
+from vllm_serve import Serving
+from vllm_start import HERE
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-AUTHORIZED = {"Authorization": "Bearer s3cret"}
+TOKEN = "s3cret"
 
 
 @pytest.fixture(scope="module")
@@ -26,68 +24,41 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def served(models, collector, tmp_path_factory):
-    """A server that has no state directory: the middleware is why it makes one."""
-    directory = tmp_path_factory.mktemp("serve")
-    port = free_port()
-    env = environment(
-        directory,
-        collector,
-        COMPILESPAN_TOKEN="s3cret",
-        COMPILESPAN_VLLM_PROMPT_LENGTHS="8,32",
-        COMPILESPAN_VLLM_IMAGE_SIZES="56x84",
-    )
-    del env["COMPILESPAN_STATE_DIR"]
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                *(Path(PYTHON).with_name("vllm"), "serve", models / "qwen"),
-                *("--load-format", "dummy", "--max-model-len", "256", "--max-num-seqs", "4"),
-                *("--max-num-batched-tokens", "256", "--host", "127.0.0.1", "--port", str(port)),
-                *("--limit-mm-per-prompt", '{"image":1,"video":0}'),
-                *("--middleware", "compilespan_service.vllm.CompileRoutes"),
-            ],
-            env=env,
-            cwd=directory,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
-    deadline = time.monotonic() + 250
-    while True:
-        try:
-            if client.get("/health").status_code == 200:
-                break
-        except httpx.TransportError:
-            pass
-        assert process.poll() is None, (directory / "log").read_text()
-        assert time.monotonic() < deadline, (directory / "log").read_text()
-        time.sleep(0.5)
-    yield client
-    client.close()
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+def serving(models, collector, served_before):
+    """A server with keys of its own and a token of ours, that has no state directory."""
+    env = {
+        "COMPILESPAN_TOKEN": TOKEN,
+        "COMPILESPAN_STATE_DIR": "",
+        "COMPILESPAN_VLLM_IMAGE_SIZES": "56x84",
+    }
+    with Serving(
+        models / "qwen", served_before, "--api-key", "k3y", receiver=collector, **env
+    ) as serving:
+        yield serving
+    assert not temporary(serving.instance).exists()
 
 
-def test_totals_of_all_processes(served):
-    assert served.get("/totals").status_code == 401
-    totals = served.get("/totals", headers=AUTHORIZED).json()
+def temporary(instance):
+    return Path(tempfile.gettempdir()) / f"compilespan-{instance}"
+
+
+def test_totals_of_all_processes(serving):
+    assert serving.get("/totals").status_code == 401
+    assert serving.get("/totals", "k3y").status_code == 401  # our token goes before
+    totals = serving.get("/totals", TOKEN).json()
+    serving.instance = totals["scope"]["instance"]
     assert totals["scope"]["processes"] >= 2  # the server compiles nothing, its worker does
     assert totals["by_name"]["backbone"]["compiles"] == 1
     assert totals["language_model"]["compile_s"] > 1
     assert totals["ready_after_s"] > totals["total"]["wall_s"]
-    (start,) = served.get("/history", headers=AUTHORIZED).json()
-    assert start["ended"] == "running"
+    (start,) = serving.get("/history", TOKEN).json()
+    assert (start["ended"], start["cache"]) == ("running", "cold")
     assert start["versions"]["torch"].startswith("2.13")
-    names = {each["name"] for each in served.get("/compiles", headers=AUTHORIZED).json()}
+    names = {each["name"] for each in serving.get("/compiles", TOKEN).json()}
     assert "backbone" in names
 
 
-def test_the_start_is_one_trace_from_the_server_to_its_worker(served, collector):
+def test_the_start_is_one_trace_from_the_server_to_its_worker(serving, collector):
     deadline = time.monotonic() + 20
     while not collector.received.named("compilespan.startup"):
         assert time.monotonic() < deadline
@@ -104,41 +75,59 @@ def test_the_start_is_one_trace_from_the_server_to_its_worker(served, collector)
     assert startup.start_ns < backbone.start_ns < backbone.end_ns < startup.end_ns
 
 
-def test_a_warmup_goes_through_the_servers_own_completions(served):
-    assert served.post("/warmup").status_code == 401
-    response = served.post("/warmup?wait=100", headers=AUTHORIZED)
-    assert response.status_code == 200, response.text
-    job = response.json()
-    assert [item["shape"] for item in job["items"]] == [
-        {"prompt_tokens": 8},
-        {"prompt_tokens": 32},
-        {"image_width": 56, "image_height": 84},
-    ]
-    assert {item["state"] for item in job["items"]} == {"warm"}
-    assert job["warnings"] == []
+def test_a_warmup_sends_what_clients_send_so_that_they_compile_nothing(serving):
+    assert serving.client.post("/warmup").status_code == 401
+    items = serving.warm(TOKEN)
+    assert {item["state"] for item in items} == {"warm"}
+    shapes = [item["shape"] for item in items]
+    assert {"prompt_tokens": 16} in shapes
+    assert {"prompt_tokens": 128} in shapes
+    assert {"prompt_tokens": 16, "output": "structured"} in shapes
+    assert {"prompt_tokens": 16, "concurrent": 4} in shapes
+    assert {"image_width": 56, "image_height": 84} in shapes
+    by_sampling = {item["shape"].get("sampling"): item for item in items}
+    assert by_sampling["logprobs"]["compile_s"] > 0  # vLLM's own warmup does not reach it
+    before = serving.get("/totals", TOKEN).json()["total"]["compiles"]
+    model = serving.get("/v1/models", "k3y").json()["data"][0]["id"]
+    body = {"model": model, "prompt": "Hello", "max_tokens": 4}
+    for options in ({"logprobs": 2}, {"n": 3}, {"top_p": 0.5}, {"temperature": 0}):
+        answer = serving.client.post(
+            "/v1/completions",
+            json=body | options,
+            headers={"Authorization": "Bearer k3y"},
+        )
+        assert answer.status_code == 200, answer.text
+    assert serving.get("/totals", TOKEN).json()["total"]["compiles"] == before
 
 
-def test_the_page_is_there_and_vllms_own_paths_are_its_own(served):
-    page = served.get("/")
+def test_the_page_is_there_and_vllms_own_paths_are_its_own(serving):
+    page = serving.get("/")
     assert page.status_code == 200
     assert "compilespan" in page.text
-    assert served.get("/page/main.js").status_code == 200
-    assert served.get("/livez").json()["state"] in ("loading", "cold", "warm")
-    assert "vllm:" in served.get("/metrics").text
-    assert served.get("/v1/models").json()["data"]
-    assert served.get("/openapi.json").json()["info"]["title"] != "compilespan"
+    assert serving.get("/page/main.js").status_code == 200
+    for probe in ("/livez", "/readyz", "/startupz"):
+        assert serving.get(probe).status_code == 200
+    assert serving.get("/totalsfoo").status_code == 404
+    assert serving.get("/v1/models", "k3y").json()["data"]
+    assert serving.get("/openapi.json").json()["info"]["title"] != "compilespan"
 
 
-def test_a_sidecar_warms_it_and_reads_its_journals(served):
+def test_its_metrics_are_on_vllms_own_route(serving):
+    text = serving.get("/metrics").text
+    assert "vllm:" in text
+    assert 'torch_compile_duration_seconds_count{is_encoder="false"' in text
+    assert "compilespan_ready" in text
+
+
+def test_a_sidecar_warms_it_and_reads_its_journals(serving):
     """`compilespan serve` with an HttpTarget, in the directory that the server made for itself."""
-    instance = served.get("/totals", headers=AUTHORIZED).json()["scope"]["instance"]
-    directory = Path(tempfile.gettempdir()) / f"compilespan-{instance}"
+    directory = temporary(serving.instance)
     assert directory.is_dir()
-    model = served.get("/v1/models").json()["data"][0]["id"]
     env = {
-        "INFERENCE_URL": str(served.base_url),
-        "MODEL": model,
+        "INFERENCE_URL": str(serving.client.base_url),
+        "MODEL": serving.get("/v1/models", "k3y").json()["data"][0]["id"],
         "PROMPT_LENGTHS": "12",
+        "API_KEY": "k3y",
         "PYTHONPATH": str(HERE.parents[1] / "docs/examples"),
     }
     with Server("sidecar:targets", "--state-dir", str(directory), env=env) as sidecar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -161,14 +162,65 @@ def test_two_ranks_are_visible_and_their_wall_is_vllms_maximum(start, tmp_path):
     assert agrees(row.wall_s, both.told_s("language_model"))
 
 
-def test_in_the_mode_that_vllm_does_not_count_the_compile_is_recorded_all_the_same(start, tmp_path):
-    """Unpatched, the CPU platform falls back to mode 2, and vLLM reports 0 s."""
-    fallen_back = start("llama", tmp_path, FORCE_MODE_3="")
-    assert fallen_back.code == 0, fallen_back.log
-    assert fallen_back.took_s() == []
-    (compiled,) = fallen_back.compiles()
-    assert seconds(compiled) > 1
-    assert compiled.attributes["torch.compile.graph.count"] >= 1
+def stopwatch(start, directory, name):
+    """Start as vLLM is, without a patch of the mode; returns it and what the decorator took."""
+    measured = directory / name
+    env = {"COMPILESPAN_STATE_DIR": str(directory / "state" / name), "STOPWATCH": str(measured)}
+    done = start("llama", directory, FORCE_MODE_3="", **env)
+    assert done.code == 0, done.log
+    return done, sum(map(float, measured.read_text().split()))
+
+
+def test_stock_vllm_is_recorded_cold_and_warm(start, tmp_path):
+    """The CPU platform falls back to mode 2, in which vLLM reports 0 s and cannot load."""
+    cold, took_s = stopwatch(start, tmp_path, "cold")
+    assert cold.took_s() == []
+    (compiled,) = cold.compiles()
+    assert cold.compiles("load") == []
+    assert compiled.attributes["torch.compile.cache.result"] == "miss"
+    assert 0.98 * took_s < seconds(compiled) < 1.02 * took_s
+
+    warm, took_s = stopwatch(start, tmp_path, "warm")
+    assert "Compiling model again due to a load failure" in warm.log
+    (loaded,) = warm.compiles("load")
+    (compiled,) = warm.compiles()
+    assert loaded.attributes["torch.compile.outcome"] == "failed"
+    assert loaded.attributes["error.type"] == "AttributeError"
+    row = totals(tmp_path / "state" / "warm").total
+    assert (row.compiles, row.loads, row.failed) == (1, 0, 1)
+    assert 0.98 * took_s < row.wall_s < 1.02 * took_s
+
+
+def artefact(directory):
+    (found,) = (directory / "cache").rglob("rank_0_0/model")
+    return found
+
+
+@pytest.fixture
+def stored(warm, scratch, tmp_path):
+    """What the first start stored, for a test that damages or slowly loads it."""
+    shutil.copytree(scratch / "cache", tmp_path / "cache")
+    return tmp_path
+
+
+def test_an_artefact_that_is_damaged_is_a_failed_load_and_is_compiled_again(start, stored):
+    file = artefact(stored)
+    file.write_bytes(file.read_bytes()[:1000])
+    again = start("llama", stored)
+    assert again.code == 0, again.log
+    (loaded,) = again.compiles("load")
+    assert loaded.attributes["torch.compile.outcome"] == "failed"
+    assert loaded.attributes["error.type"]
+    assert loaded.status == 2
+    assert len(again.compiles()) == 1
+    row = totals(stored / "state").total
+    assert (row.compiles, row.loads, row.failed) == (1, 0, 1)
+    assert row.failed_s == pytest.approx(seconds(loaded))
+
+
+def test_a_load_that_is_killed_is_told(models, stored):
+    begun = killed_in_the_middle(models, stored, SLOW_LOAD="100")
+    assert begun == ["backbone"]
 
 
 def test_stock_torch_compile_is_recorded_too(start, tmp_path):
@@ -195,17 +247,18 @@ def test_a_compile_that_fails_is_an_error_and_vllms_exception_is_its_own(start, 
     assert failed.startup.attributes["compilespan.startup.outcome"] == "failed"
 
 
-def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start, models, tmp_path):
+def killed_in_the_middle(models, directory, **env):
+    """Kill a start while something is in progress; returns the names of what its journal tells."""
     process = subprocess.Popen(
         [PYTHON, HERE / "start.py", models / "llama"],
-        env=environment(tmp_path, OTEL_TRACES_EXPORTER="none"),
-        cwd=tmp_path,
+        env=environment(directory, OTEL_TRACES_EXPORTER="none", **env),
+        cwd=directory,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     deadline = time.monotonic() + 200
-    state = StateDirectory(tmp_path / "state")
+    state = StateDirectory(directory / "state")
     while not any(each.in_progress for each in state.processes()):
         assert time.monotonic() < deadline
         assert process.poll() is None
@@ -213,6 +266,12 @@ def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start
     time.sleep(2)
     os.killpg(process.pid, signal.SIGKILL)  # its own session: the engine and the worker too
     process.wait()
+    found = StateDirectory(directory / "state").processes()
+    return [begun.name for each in found for begun in each.interrupted]
+
+
+def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start, models, tmp_path):
+    assert killed_in_the_middle(models, tmp_path) == ["backbone"]
     following = start("llama", tmp_path, {"compilation_config": {"mode": 0}})
     assert following.code == 0, following.log
     assert following.received.named("torch.compile") == []  # mode NONE
@@ -222,8 +281,6 @@ def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start
         if span.attributes["compilespan.startup.outcome"] == "died"
     ]
     assert died.status == 2
-    told = [each.interrupted for each in StateDirectory(tmp_path / "state").processes()]
-    assert [begun.name for interrupted in told for begun in interrupted] == ["backbone"]
 
 
 def test_with_nothing_configured_nothing_happens(tmp_path):

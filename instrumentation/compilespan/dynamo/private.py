@@ -160,6 +160,11 @@ VLLM_PIECE = Private(
 VLLM_COUNTER = Private(
     "vllm.compilation.counter", "compilation_counter", "cache results of vLLM's backend"
 )
+VLLM_LOAD = Private(
+    "vllm.compilation.decorators",
+    "_try_load_aot_compiled_fn",
+    "vLLM's loads of artefacts before something happens in them",
+)
 VLLM_STORES = Private(
     "vllm.envs", "use_aot_compile", "cache results where vLLM's backend does not compile"
 )

@@ -2,8 +2,8 @@
 
 The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its ``is_encoder``,
 ``tag`` and ``announce_start``), bound by name in ``vllm.compilation.decorators``;
-``use_aot_compile``; and ``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and
-``compile_range``).
+``_try_load_aot_compiled_fn`` there (its ``aot_compilation_path``); ``use_aot_compile``; and
+``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``compile_range``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import functools
 import importlib.metadata
 import inspect
 import logging
+from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 TESTED = "0.32"
 
+_artefact: ContextVar[str | None] = ContextVar("compilespan_vllm_artefact", default=None)
+"""The path of the artefact that is looked for."""
+
 _logger = logging.getLogger("compilespan")
 
 Args = tuple[Any, ...]
@@ -48,6 +53,7 @@ class Monitors:
         Patches().apply(
             {private.VLLM_MONITOR: self._monitor},
             {private.VLLM_MONITOR_BOUND: self._monitor},
+            {private.VLLM_LOAD: self._load},
             {private.VLLM_PIECE: self._piece},
         )
 
@@ -56,6 +62,16 @@ class Monitors:
         with contained("take over a monitor of vLLM"):
             return around(theirs, _unit(wrapped, args, kwargs))
         return theirs
+
+    def _load(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
+        path = None
+        with contained("read the arguments of a load of vLLM"):
+            path = _bound(wrapped, args, kwargs).get("aot_compilation_path")
+        token = _artefact.set(path)
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            _artefact.reset(token)
 
     def _piece(self, wrapped: Callable[..., Any], manager: Any, args: Args, kwargs: Kwargs) -> Any:
         given: dict[str, Any] = {}
@@ -84,14 +100,16 @@ def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
     given = _bound(wrapped, args, kwargs)
     component = stated(is_encoder=bool(given.get("is_encoder")))
     name = semconv.name(given.get("tag") or "torch.compile")
-    # The probe for an AOT artefact: vLLM opens it before every first compile, and a missing file
-    # leaves it as an exception. Older versions do not say which of the two it is.
+    # Else vLLM looks for an AOT artefact: before every first compile, and a missing file leaves the
+    # block as an exception. Older versions do not say which of the two it is.
     if "announce_start" not in given:
         _say_version()
         return Unit(name, "explicit", kind=None, stated=component, tentative=True)
     if given["announce_start"]:
         return Unit(name, "explicit", kind=None, stated=component, is_stored=_stores())
-    return Unit(name, "aot_load", kind="load", stated=component, tentative=True)
+    path = _artefact.get()
+    is_there = path is not None and Path(path).exists()
+    return Unit(name, "aot_load", kind="load", stated=component, tentative=not is_there)
 
 
 def _stores() -> bool:

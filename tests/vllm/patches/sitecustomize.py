@@ -53,6 +53,26 @@ if os.environ.get("STOPWATCH"):
         wrapt.wrap_function_wrapper(module, "TorchCompileWithNoGuardsWrapper.aot_compile", timed)
 
 
+if os.environ.get("SLOW_LOAD"):
+
+    @wrapt.when_imported("vllm.compilation.decorators")
+    def _load_slowly(module):
+        # Long enough to be killed in the middle of it.
+        wrapt.wrap_function_wrapper(
+            module,
+            "_verify_source_unchanged",
+            lambda *_: time.sleep(float(os.environ["SLOW_LOAD"])),
+        )
+
+
+if os.environ.get("NO_ENDPOINT_PLUGINS"):
+
+    @wrapt.when_imported("vllm.entrypoints.launchers.app")
+    def _attach_nothing(module):
+        # As versions before 0.32, which have --middleware only.
+        module.attach_endpoint_plugins = lambda *_: None
+
+
 @wrapt.when_imported("vllm.v1.worker.cpu_model_runner")
 def _compile_in_stock_mode(module):
     # The CPU runner leaves out the end of the GPU runner's load_model, which is stock mode.
