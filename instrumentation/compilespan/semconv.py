@@ -17,7 +17,7 @@ SCOPE: Final = "compilespan"
 """Instrumentation scope of everything that is emitted."""
 __version__ = "0.1.0"
 
-Kind = Literal["compile", "load", "capture", "empty"]
+Kind = Literal["compile", "load", "capture", "kernel", "empty"]
 Trigger = Literal[
     "dynamo",
     "lazy_backward",
@@ -27,6 +27,8 @@ Trigger = Literal[
     "cache_load",
     "aot_load",
     "cudagraph",
+    "kernel",
+    "autotune",
     "explicit",
 ]
 Component = Literal["encoder", "language_model", "other"]

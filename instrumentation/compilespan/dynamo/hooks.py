@@ -10,6 +10,7 @@ import wrapt
 from compilespan.dynamo import private
 from compilespan.dynamo.calls import Calls
 from compilespan.dynamo.graphs import GraphWatch
+from compilespan.dynamo.kernels import Kernels
 from compilespan.dynamo.owners import OwnerMemory
 from compilespan.dynamo.patches import Group, Patches
 from compilespan.dynamo.windows import Windows
@@ -35,6 +36,7 @@ class DynamoHooks:
         self.graphs = GraphWatch()
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
+        self._kernels = Kernels(lambda: self._patches.is_active)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -59,6 +61,7 @@ class DynamoHooks:
             {private.AOTI_LOAD: self._calls.load_aoti},
             {private.AOT_LIBRARY: self._calls.load_library},
             {private.PRECOMPILED: self._calls.install_precompiled},
+            *self._kernels.groups,
         )
 
     def install(self) -> None:
@@ -69,6 +72,8 @@ class DynamoHooks:
     def uninstall(self) -> None:
         """Put every patched object back."""
         self._patches.restore()
+        with contained("give Triton's listener back"):
+            self._kernels.release()
 
     def _skip_own_code(self, _: Any) -> None:
         """Keep Dynamo from compiling the one wrapper that runs inside compiled code."""

@@ -148,6 +148,17 @@ FRAME = Private(
     "torch._dynamo.convert_frame", "_compile", "names, code and backends of compiled frames"
 )
 
+_KERNELS = "kernels that Triton builds outside a compile"
+TRITON_COMPILE = Private("triton.compiler", "compile", _KERNELS)
+TRITON_COMPILE_BOUND = Private("triton", "compile", _KERNELS)
+TRITON_KNOBS = Private("triton.knobs", "compilation", "whether a kernel came from Triton's cache")
+_TUNED = "kernels that are tuned at their first launch"
+TRITON_PRUNE = Private("triton.runtime.autotuner", "Autotuner.prune_configs", _TUNED)
+TRITON_BENCH = Private("triton.runtime.autotuner", "Autotuner._bench", _TUNED)
+INDUCTOR_TUNE = Private(
+    "torch._inductor.runtime.triton_heuristics", "CachingAutotuner.autotune_to_one_config", _TUNED
+)
+
 VLLM_MONITOR = Private(
     "vllm.compilation.monitor", "monitor_torch_compile", "vLLM's own compile monitors"
 )

@@ -30,12 +30,14 @@ class TotalsRow:
         wall_s: Union of all intervals (failed ones and loads too): seconds that one waited.
         failed_s: Seconds in records that failed.
         load_s: Seconds in loads of artefacts.
+        kernel_s: Seconds in which kernels were built or tuned outside a compile.
         longest_s: The longest single compile.
         compiles: Compiles that did not fail, skipped ones included.
         skipped: How many of these Dynamo gave back to eager.
         failed: Records that failed.
         loads: Loads of artefacts.
         captures: Cudagraph recordings.
+        kernels: Kernels that were built or tuned outside a compile.
         recompiles: Compiles of a frame that its owner had compiled before.
         graphs: Graphs handed to a backend.
         cache_hits: Graphs from a cache.
@@ -47,12 +49,14 @@ class TotalsRow:
     wall_s: float = 0.0
     failed_s: float = 0.0
     load_s: float = 0.0
+    kernel_s: float = 0.0
     longest_s: float = 0.0
     compiles: int = 0
     skipped: int = 0
     failed: int = 0
     loads: int = 0
     captures: int = 0
+    kernels: int = 0
     recompiles: int = 0
     graphs: int = 0
     cache_hits: int = 0
@@ -80,7 +84,7 @@ class CompileTotals:
 class _Row:
     """A row while it grows: integers in nanoseconds, so that sums are exact."""
 
-    _SUMS_NS = ("compile_s", "failed_s", "load_s")
+    _SUMS_NS = ("compile_s", "failed_s", "load_s", "kernel_s")
     _COUNTS = tuple(
         field.name for field in dataclasses.fields(TotalsRow) if not field.name.endswith("_s")
     )
@@ -107,6 +111,9 @@ class _Row:
             sums["load_s"] += record.duration_ns
         elif record.kind == "capture":
             sums["captures"] += 1
+        elif record.kind == "kernel":
+            sums["kernels"] += 1
+            sums["kernel_s"] += record.duration_ns
         sums["recompiles"] += record.is_recompile
         for column in ("graphs", "cache_hits", "cache_misses", "cache_bypasses"):
             sums[column] += getattr(record, column)

@@ -19,7 +19,7 @@ from compilespan.ledger.records import CompileEvent
 from compilespan.monitor.cleaning import cleaned
 from compilespan.monitor.report import Report
 from compilespan.monitor.surroundings import Adopter, Place, resolve
-from compilespan.monitor.tally import Tally
+from compilespan.monitor.tally import KERNEL_TRIGGERS, MAX_KERNELS, Tally
 from compilespan.process import epoch_ns
 from compilespan.telemetry.exceptions import exception_type
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.monitor.unit import Unit
-    from compilespan.semconv import Component, Kind, Outcome
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome
 
 State = Literal["new", "open", "adopted", "tentative", "closed"]
 """``new`` becomes one of the next three when it is opened; each of them becomes ``closed``."""
@@ -91,6 +91,12 @@ class Monitor:
         elif self.is_open:  # in a forked child nobody gives the lock back
             with self._lock:
                 self._tally.compile_id(compile_id)
+
+    def note_cache(self, result: CacheResult) -> None:
+        """Note where a kernel came from; one inside a compile is no part of its cache results."""
+        if self.is_open:
+            with self._lock:
+                self._tally.kernel_cache = result
 
     def rename(self, unit: Unit) -> None:
         """Correct what it was begun as: only what was loaded knows its name."""
@@ -202,6 +208,9 @@ class Monitor:
             return
         with self._lock:
             if not self.is_open:
+                return
+            is_kernel = attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS
+            if is_kernel and self._tally.kernels >= MAX_KERNELS:
                 return
             if name == semconv.EVENT_GRAPH:
                 attributes.setdefault(semconv.GRAPH_INDEX, self._tally.graphs)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_GRAPH_BREAKS = 64
 MAX_COMPILE_IDS = 256
+MAX_KERNELS = 32
+"""Kernels of one compile that are told as events."""
+KERNEL_TRIGGERS: frozenset[object] = frozenset({"kernel", "autotune"})
 _CACHE_RESULTS: tuple[CacheResult, ...] = ("hit", "miss", "bypass")
 
 
@@ -31,6 +34,9 @@ class Tally:
     def __init__(self) -> None:
         self.graphs = 0
         self.graph_break_count = 0
+        self.kernels = 0
+        self.kernel_cache: CacheResult | None = None
+        """Whether a kernel came from its cache; it is no graph."""
         self.skip_reason: str | None = None
         """Why Dynamo gave the frame back."""
         self.events: list[CompileEvent] = []
@@ -70,6 +76,8 @@ class Tally:
             )
         elif event.name == semconv.EVENT_CUDAGRAPH:
             self._kinds.add("capture")
+        elif attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS:
+            self.kernels += 1
 
     def compile_id(self, compile_id: str | None) -> None:
         """Note one of Dynamo's compile ids."""
@@ -97,12 +105,12 @@ class Tally:
         seen = [result for result in _CACHE_RESULTS if self._cache[result]]
         if len(seen) > 1:
             return "mixed"
-        return seen[0] if seen else None
+        return seen[0] if seen else self.kernel_cache
 
     @property
     def kind(self) -> Kind:
         """What an explicit block was, from what was seen in it."""
-        kinds: tuple[Kind, ...] = ("compile", "load", "capture")
+        kinds: tuple[Kind, ...] = ("compile", "load", "capture", "kernel")
         return next((kind for kind in kinds if kind in self._kinds), "empty")
 
     @property

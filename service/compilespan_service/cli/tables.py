@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 _COMMON = ("seconds", "compiles", "graphs", "cache hits", "recompiles")
-_ONLY_WHERE_THERE_ARE_ANY = ("loads", "captures", "skipped", "failed")
+_ONLY_WHERE_THERE_ARE_ANY = ("loads", "captures", "kernels", "skipped", "failed")
 
 
 def cost_table(totals: CompileTotals) -> Table:
@@ -89,7 +89,7 @@ def _row(
     table.add_row(
         escape(name),
         *more,
-        duration(row.compile_s + row.load_s),
+        duration(row.compile_s + row.load_s + row.kernel_s),
         str(row.compiles),
         str(row.graphs),
         str(row.cache_hits),

@@ -6,8 +6,9 @@ from typing import Any
 
 _AT = "2026-03-02T10:40:00Z"
 _NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("compile_s", "wall_s", "failed_s", "load_s", "longest_s"), 0.0),
-    **dict.fromkeys(("compiles", "skipped", "failed", "loads", "captures", "recompiles"), 0),
+    **dict.fromkeys(("compile_s", "wall_s", "failed_s", "load_s", "kernel_s", "longest_s"), 0.0),
+    **dict.fromkeys(("compiles", "skipped", "failed", "loads", "captures", "kernels"), 0),
+    "recompiles": 0,
     **dict.fromkeys(("graphs", "cache_hits", "cache_misses", "cache_bypasses"), 0),
 }
 
