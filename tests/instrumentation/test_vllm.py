@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 import threading
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,6 +19,7 @@ from compilespan.journal.writer import open_journal
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 from compilespan.vllm import activation, monitors
+from compilespan.vllm.captures import Captures
 from compilespan.vllm.engine import Engine
 from compilespan.vllm.ray import RayActors
 from compilespan.vllm.server import Server
@@ -81,6 +83,42 @@ def test_a_load_of_what_is_there_is_in_progress_from_its_begin(tmp_path, is_ther
     watch = monitors.Monitors(GraphWatch())
     watch._load(_try_load_aot_compiled_fn, None, (None, str(path)), {})
     assert [begun.name for begun in seen] == ["backbone"] * is_there
+
+
+class Mode(enum.Enum):
+    NONE = 0
+    FULL = 1
+
+
+class VisionTower:
+    """Stands for a model; its runner needs a GPU."""
+
+
+@pytest.mark.parametrize("is_encoder", [False, True])
+def test_the_cudagraphs_of_a_model_are_one_capture(is_encoder):
+    runner = SimpleNamespace(
+        compilation_config=SimpleNamespace(cudagraph_mode=Mode.FULL), model=VisionTower()
+    )
+    captures = Captures()
+    wrapper = captures._encoder if is_encoder else captures._model
+    assert wrapper(lambda: 12, runner, (), {}) == 12
+    (record,) = get_ledger().records()
+    assert (record.name, record.kind, record.trigger) == (
+        "VisionTower cudagraphs",
+        "capture",
+        "cudagraph",
+    )
+    assert record.is_encoder is is_encoder
+    assert get_ledger().totals().total.captures == 1
+    with pytest.raises(ZeroDivisionError):
+        wrapper(lambda: 1 / 0, runner, (), {})
+    assert get_ledger().records()[1].outcome == "failed"
+
+
+def test_where_no_cudagraphs_are_wanted_there_is_no_capture():
+    runner = SimpleNamespace(compilation_config=SimpleNamespace(cudagraph_mode=Mode.NONE))
+    assert Captures()._model(lambda: 0, runner, (), {}) == 0
+    assert get_ledger().records() == ()
 
 
 class Began:

@@ -179,6 +179,14 @@ VLLM_LOAD = Private(
 VLLM_STORES = Private(
     "vllm.envs", "use_aot_compile", "cache results where vLLM's backend does not compile"
 )
+_CAPTURES = "cudagraphs that vLLM captures"
+VLLM_CAPTURE = Private("vllm.v1.worker.gpu_model_runner", "GPUModelRunner.capture_model", _CAPTURES)
+VLLM_CAPTURE_V2 = Private(
+    "vllm.v1.worker.gpu.model_runner", "GPUModelRunner.capture_model", _CAPTURES
+)
+VLLM_CAPTURE_ENCODER = Private(
+    "vllm.v1.worker.mm_encoder_model_runner", "MMEncoderModelRunner.capture_model", _CAPTURES
+)
 _READY = "when a vLLM worker is ready"
 VLLM_GPU_READY = Private("vllm.v1.worker.gpu_worker", "Worker.compile_or_warm_up_model", _READY)
 VLLM_CPU_READY = Private("vllm.v1.worker.cpu_worker", "CPUWorker.compile_or_warm_up_model", _READY)

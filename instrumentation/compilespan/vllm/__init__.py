@@ -5,8 +5,8 @@ process that it starts. Without an OTLP endpoint, a state directory or our middl
 happens: no SDK is imported, nothing is patched.
 
 `activation` decides whether and as what a process takes part, `monitors` takes over vLLM's own
-monitor, `pieces` its per-graph compiles, `engine` says when it is ready, `server` gives its HTTP
-server our endpoints.
+monitor and its per-graph compiles, `captures` its cudagraphs; `engine` says when it is ready,
+`server` gives its HTTP server our endpoints, `ray` tells its actors what this process was told.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Process:
         from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415
         from compilespan.telemetry.startup import Startup  # noqa: PLC0415
         from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
+        from compilespan.vllm.captures import Captures  # noqa: PLC0415
         from compilespan.vllm.engine import Engine  # noqa: PLC0415
         from compilespan.vllm.monitors import Monitors  # noqa: PLC0415
         from compilespan.vllm.ray import RayActors  # noqa: PLC0415
@@ -82,6 +83,7 @@ class Process:
             startup.begin(deferred=True)
             startup.hand_down()
         Monitors(instrumentor.graphs).install()
+        Captures().install()
         Engine(startup).install()
         RayActors().install()
         if make_endpoints is not None:
