@@ -19,7 +19,7 @@ import torch
 
 from compilespan import WarmupTarget, get_ledger, monitor_torch_compile, warm
 from compilespan.journal import locks
-from compilespan.journal.directory import StateDirectory, temporary_directory
+from compilespan.journal.directory import StateDirectory, discard, temporary_directory
 from compilespan.journal.files import prune
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
@@ -553,3 +553,63 @@ def test_a_link_to_a_directory_stays(temporary, tmp_path):
     (tmp_path / "compilespan-abc").symlink_to(directory)
     temporary_directory()
     assert (directory / JOURNAL_NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("instance", "with_children", "stays"),
+    [
+        ("test-instance", False, True),
+        ("test-instance", True, False),
+        ("another", False, True),
+        ("another", True, True),
+    ],
+)
+def test_a_directory_is_discarded_unless_somebody_else_writes_there(
+    temporary, instance, with_children, stays
+):
+    """A worker that is about to end with its server is nobody else; a sidecar is."""
+    directory = temporary_directory()
+    code = (
+        "import sys; from compilespan.journal.writer import open_journal; "
+        f"open_journal({str(directory)!r}).flush(); print(1, flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "COMPILESPAN_INSTANCE_ID": instance},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    writer.stdout.readline()
+    discard(directory, with_children=with_children)
+    assert directory.exists() is stays
+    writer.communicate(timeout=20)
+
+
+def test_a_directory_that_the_operator_named_is_not_discarded(temporary, tmp_path):
+    (tmp_path / "mine").mkdir()
+    discard(tmp_path / "mine", with_children=True)
+    assert (tmp_path / "mine").exists()
+
+
+ENDS = """
+import sys
+from compilespan.journal.writer import open_journal
+open_journal({directory!r}).flush()
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("pass", "exit"),
+        ("sys.exit(3)", "exit"),
+        ("raise RuntimeError('no')", "failed"),
+        ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    pass", "exit"),
+    ],
+)
+def test_an_exception_that_nobody_caught_is_no_exit(tmp_path, end, reason):
+    code = ENDS.format(directory=str(tmp_path), end=end)
+    subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL, timeout=60, check=False)
+    (process,) = StateDirectory(tmp_path).processes()
+    assert process.exit_reason == reason

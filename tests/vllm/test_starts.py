@@ -266,8 +266,9 @@ def killed_in_the_middle(models, directory, **env):
     time.sleep(2)
     os.killpg(process.pid, signal.SIGKILL)  # its own session: the engine and the worker too
     process.wait()
-    found = StateDirectory(directory / "state").processes()
-    return [begun.name for each in found for begun in each.interrupted]
+    while any(each.is_running for each in state.processes()):  # a kernel takes its time for them
+        time.sleep(0.2)
+    return [begun.name for each in state.processes() for begun in each.interrupted]
 
 
 def test_a_start_that_is_killed_is_told_by_the_next_which_compiles_nothing(start, models, tmp_path):

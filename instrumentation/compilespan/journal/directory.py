@@ -41,10 +41,18 @@ def temporary_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix=_PREFIX))
 
 
-def discard(directory: Path) -> None:
-    """Remove a temporary directory when the last process of the instance ends."""
+def discard(directory: Path, *, with_children: bool = False) -> None:
+    """Remove a temporary directory when the last process that writes there ends.
+
+    Args:
+        directory: A state directory; one that an operator named stays.
+        with_children: Whether other processes of this instance end with this one.
+    """
     ours = directory.name == _PREFIX + instance_id() and directory.parent == _base()
-    written = (is_written(path, first_line(path)) for path in journals(directory))
+    ending = set(journals(directory, instance_id())) if with_children else set()
+    written = (
+        is_written(path, first_line(path)) for path in journals(directory) if path not in ending
+    )
     if ours and not any(written):
         shutil.rmtree(directory, ignore_errors=True)
 

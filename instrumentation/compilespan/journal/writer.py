@@ -15,6 +15,7 @@ import io
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -85,7 +86,7 @@ class Journal:
         """Write what is queued and that this process ends, and why. Bounded by ``timeout_s``."""
         if self._is_closed:
             return
-        reason = reason or self.end_reason
+        reason = reason or ("failed" if _was_ended_by_an_error() else self.end_reason)
         self.note("exit", {"reason": reason, "time_ns": now_ns()})
         with contained("sum the journal up"):
             self.note(LINE_TYPE, Summary.of_ledger(self._ledger, reason).line())
@@ -186,6 +187,11 @@ class Journal:
         except OSError as error:
             self._ledger.followers.note_dropped("journal")
             self._complain(error)
+
+
+def _was_ended_by_an_error() -> bool:
+    """Whether the interpreter has printed an exception that nobody caught."""
+    return getattr(sys, "last_value", None) is not None
 
 
 def open_journal(directory: Path | str | None = None) -> Journal | None:

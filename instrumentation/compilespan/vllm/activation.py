@@ -94,7 +94,7 @@ def _discard(directory: Path, pid: int) -> None:
     from compilespan.journal.directory import discard  # noqa: PLC0415  # see above
 
     if os.getpid() == pid:  # a forked child that ends by itself has this call, too
-        discard(directory)
+        discard(directory, with_children=True)
 
 
 def _private_telemetry() -> Telemetry:

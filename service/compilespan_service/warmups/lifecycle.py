@@ -61,6 +61,8 @@ class Lifecycle:
     @property
     def is_started(self) -> bool:
         """Whether ``/startupz`` says yes."""
+        if self._policy.is_guest:  # who answers has started
+            return True
         if self.state is ProcessState.LOADING:
             return False
         return self.state is not ProcessState.COLD or self._policy.warmup == "on-request"
@@ -69,7 +71,7 @@ class Lifecycle:
     def is_ready(self) -> bool:
         """Whether ``/readyz`` says yes."""
         if self._policy.is_guest:
-            return self.state not in (ProcessState.LOADING, ProcessState.DRAINING)
+            return self.state is not ProcessState.DRAINING
         if self.state is ProcessState.COLD:
             return self._policy.ready_when == "loaded"
         if self.state is ProcessState.NOT_WARM:
