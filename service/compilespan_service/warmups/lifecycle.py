@@ -55,7 +55,7 @@ class Lifecycle:
                 return
             self.state, self.detail = state, detail
             ready = self.is_ready
-        if ready:
+        if ready and not self._policy.is_guest:  # a guest's server says itself when it is ready
             get_ledger().mark_ready()
 
     @property
