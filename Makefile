@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+SGLANG := .sglang
 LOWEST := .venv-lowest
 PORT ?= 8000
 # The demo's own compile cache and journals: the second start is warm, and knows of the first.
@@ -17,9 +18,11 @@ demo: $(VENV)/demo
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest
 
-# Real vLLM, its CPU build, in an environment of its own: 4 GB, and some minutes.
-test-vllm: $(VENV)/ready $(VLLM)/ready
-	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm
+# Real vLLM, its CPU build, in an environment of its own: 4 GB, and some minutes. Of SGLang, which has
+# no such build, its own compile files.
+test-vllm: $(VENV)/ready $(VLLM)/ready $(SGLANG)/ready
+	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python COMPILESPAN_SGLANG=$(CURDIR)/$(SGLANG) \
+	$(BIN)/python -m pytest tests/sglang tests/vllm
 
 # The lowest versions that are declared, in an environment of its own: 5 GB where torch brings CUDA.
 test-lowest:
@@ -27,6 +30,10 @@ test-lowest:
 
 $(VLLM)/ready: tests/vllm/install.sh tests/vllm/versions pyproject.toml
 	PYTHON=$(PYTHON) tests/vllm/install.sh $(VLLM)
+	touch $@
+
+$(SGLANG)/ready: tests/sglang/fetch.sh tests/sglang/versions
+	PYTHON=$(PYTHON) tests/sglang/fetch.sh $(SGLANG)
 	touch $@
 
 lint: $(VENV)/ready
@@ -42,7 +49,7 @@ wheel: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(LOWEST) $(DEMO) dist
+	rm -rf $(VENV) $(VLLM) $(SGLANG) $(LOWEST) $(DEMO) dist
 
 # One environment: the demo's part of it, and on top what tests and checks need.
 $(VENV)/demo: pyproject.toml constraints.txt

@@ -58,7 +58,7 @@ FLOORS = {
         ["monitor", "journal"],
         ["dynamo", "sdk"],
         ["instrumentor", "warmup"],
-        ["vllm", "__init__"],
+        ["servers", "__init__"],
         ["bootstrap"],
     ],
     "compilespan_service": [

@@ -11,23 +11,25 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import compilespan.vllm
+import compilespan.servers.vllm
 from compilespan import get_ledger, monitor_torch_compile, semconv
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.journal.directory import StateDirectory
 from compilespan.journal.writer import open_journal
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
-from compilespan.vllm import activation, monitors
-from compilespan.vllm.captures import Captures
-from compilespan.vllm.engine import Engine
-from compilespan.vllm.ray import RayActors
-from compilespan.vllm.server import Server
+from compilespan.servers import activation
+from compilespan.servers.starting import Starting
+from compilespan.servers.vllm import monitors
+from compilespan.servers.vllm.captures import Captures
+from compilespan.servers.vllm.engine import Engine
+from compilespan.servers.vllm.ray import RayActors
+from compilespan.servers.vllm.server import Server
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(compilespan.vllm, "_installed", False)
+    monkeypatch.setattr(compilespan.servers.vllm, "_installed", False)
     monkeypatch.setattr(sys, "argv", ["vllm", "serve"])
 
 
@@ -57,7 +59,7 @@ def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, cap
         raise RuntimeError("ours")
 
     monkeypatch.setattr(activation, "is_configured", broken)
-    compilespan.vllm.install()
+    compilespan.servers.vllm.install()
     assert "this vLLM process is not instrumented" in caplog.text
 
 
@@ -133,8 +135,8 @@ class Began:
 
 @pytest.fixture
 def engine(monkeypatch):
-    monkeypatch.setattr("compilespan.vllm.engine._report", lambda: None)
-    return Engine(None)
+    monkeypatch.setattr("compilespan.servers.starting._report", lambda: None)
+    return Engine(Starting(None))
 
 
 def test_a_process_with_a_client_is_ready_and_has_a_journal(engine, monkeypatch, tmp_path):
@@ -161,7 +163,7 @@ def test_the_start_of_several_servers_is_over_when_their_engines_are_ready(engin
 @pytest.mark.parametrize("within", [False, True])
 def test_an_engine_that_does_not_start_ends_the_start_as_failed(monkeypatch, within):
     """Whether it is the launch that fails, or an API server beside it."""
-    monkeypatch.setattr("compilespan.vllm.engine._flush", lambda: None)
+    monkeypatch.setattr("compilespan.servers.starting._flush", lambda: None)
     startup = Began()
 
     @contextmanager
@@ -171,7 +173,7 @@ def test_an_engine_that_does_not_start_ends_the_start_as_failed(monkeypatch, wit
             raise RuntimeError("no memory")
 
     def launch():
-        with Engine(startup)._launched(launch_core_engines, None, (), {}):
+        with Engine(Starting(startup))._launched(launch_core_engines, None, (), {}):
             if within:
                 raise RuntimeError("no memory")
 
@@ -194,10 +196,10 @@ def test_a_server_whose_engine_died_did_not_just_exit(engine, tmp_path, failed, 
 def test_a_start_that_failed_did_not_just_exit_unless_the_next_one_goes_well(
     engine, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("compilespan.vllm.engine._flush", lambda: None)
+    monkeypatch.setattr("compilespan.servers.starting._flush", lambda: None)
     journal = open_journal(tmp_path)
     with pytest.raises(ZeroDivisionError):
-        Engine(Began())._started(lambda: 1 / 0, None, (), {})
+        Engine(Starting(Began()))._started(lambda: 1 / 0, None, (), {})
     assert journal.end_reason == "failed"
     engine._started(lambda: None, None, (), {})
     assert journal.end_reason == "exit"
@@ -205,9 +207,9 @@ def test_a_start_that_failed_did_not_just_exit_unless_the_next_one_goes_well(
 
 def test_one_block_of_a_start_in_another_ends_it_once(monkeypatch):
     reported = []
-    monkeypatch.setattr("compilespan.vllm.engine._report", lambda: reported.append(1))
+    monkeypatch.setattr("compilespan.servers.starting._report", lambda: reported.append(1))
     monkeypatch.setattr("atexit.register", lambda _: None)
-    engine = Engine(Began())
+    engine = Engine(Starting(Began()))
     engine._started(lambda: engine._started(lambda: None, None, (), {}), None, (), {})
     for thread in threading.enumerate():
         if thread.name == "compilespan-start":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import threading
 from argparse import Namespace
@@ -19,9 +20,10 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from compilespan import get_ledger, vllm
+from compilespan import get_ledger
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.active import CompileBegun
+from compilespan.servers import vllm
 from compilespan_service.reading.exposition import Exposition
 from compilespan_service.vllm import CompileRoutes
 from compilespan_service.vllm.endpoints import Endpoints, api_keys
@@ -403,21 +405,25 @@ def with_middleware():
 
 
 def test_the_middleware_answers_our_paths(on, journal):
-    client = TestClient(with_middleware())
-    assert client.get("/metrics").json() == "theirs"
-    assert client.get("/nothing").status_code == 404
-    assert client.get("/totals").status_code == 401
-    assert client.get("/totals", headers={"Authorization": "Bearer k"}).status_code == 200
-    assert client.get("/totalsfoo").status_code == 404
+    with TestClient(with_middleware()) as client:
+        assert client.get("/readyz").status_code == 200
+        gc.collect()
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/metrics").json() == "theirs"
+        assert client.get("/nothing").status_code == 404
+        assert client.get("/totals").status_code == 401
+        assert client.get("/totals", headers={"Authorization": "Bearer k"}).status_code == 200
+        assert client.get("/totalsfoo").status_code == 404
+    assert "compilespan-jobs" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_without_the_plugin_the_middleware_says_what_is_off(journal):
-    client = TestClient(with_middleware())
-    response = client.get("/totals")
+    with TestClient(with_middleware()) as client:
+        response = client.get("/totals")
+        assert client.get("/livez").status_code == 200
     assert response.status_code == 503
     assert response.json()["type"] == "urn:compilespan:problem:plugin-off"
     assert "VLLM_PLUGINS" in response.json()["detail"]
-    assert client.get("/livez").status_code == 200
 
 
 def test_the_middleware_hands_on_what_the_plugin_answers(on, journal):

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.system
 PROGRAM = """
 import multiprocessing
 import torch
-import compilespan.vllm
+import compilespan.servers.vllm
 from compilespan import get_ledger, monitor_torch_compile
 
-compilespan.vllm.install()
+compilespan.servers.vllm.install()
 
 def compile_as(name):
     with monitor_torch_compile(name, kind="compile"):

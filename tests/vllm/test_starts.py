@@ -308,11 +308,13 @@ print(json.dumps({
         [PYTHON, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=200
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert "compilespan.vllm" in found["compilespan"]  # vLLM did load it
+    assert "compilespan.servers.vllm" in found["compilespan"]  # vLLM did load it
     # The library's base and nothing else: no SDK, no hook.
-    assert not {"compilespan.sdk", "compilespan.vllm.monitors", "compilespan.vllm.engine"} & set(
-        found["compilespan"]
-    )
+    assert not {
+        "compilespan.sdk",
+        "compilespan.servers.vllm.monitors",
+        "compilespan.servers.vllm.engine",
+    } & set(found["compilespan"])
     assert (found["hooked"], found["monitor"]) == ("function", "function")
     assert found["environment"] == []
     assert found["plugins"] is None

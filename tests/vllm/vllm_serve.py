@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ class Serving:
 
     def __init__(self, model, directory, *options, receiver=None, uds=None, tls=None, **env):
         self.directory = directory
+        self._uds = uds
         port = free_port()
         self._log = directory / "log"
         self.env = environment(directory, receiver, **env)
@@ -67,8 +69,11 @@ class Serving:
 
     def _is_up(self):
         try:
+            if self._uds:  # httpcore leaves one open that is refused
+                with socket.socket(socket.AF_UNIX) as tried:
+                    tried.connect(self._uds)
             return self.client.get("/health").status_code == 200
-        except httpx.TransportError:
+        except (OSError, httpx.TransportError):
             return False
 
     def get(self, path, key=None):

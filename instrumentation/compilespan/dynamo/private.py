@@ -209,6 +209,17 @@ VLLM_ENDPOINTS = Private(
 _RAY = "what Ray's actors are told"
 VLLM_RAY_ENGINES = Private("vllm.v1.engine.utils", "get_env_vars_to_copy", _RAY)
 VLLM_RAY_WORKERS = Private("vllm.v1.executor.ray_executor", "get_env_vars_to_copy", _RAY)
+SGLANG_PIECE = Private(
+    "sglang.srt.compilation.backend", "CompilerManager.compile", "graphs of SGLang's backend"
+)
+SGLANG_READY = Private(
+    "sglang.srt.managers.scheduler",
+    "Scheduler.init_startup_timing_summary",
+    "when a scheduler of SGLang is ready, and how it started",
+)
+SGLANG_LAUNCH = Private(
+    "sglang.srt.entrypoints.engine", "Engine._launch_subprocesses", "when SGLang's engine is ready"
+)
 
 REGISTER = tuple(value for value in list(vars().values()) if isinstance(value, Private))
 """All of them."""

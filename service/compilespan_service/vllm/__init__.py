@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from compilespan import vllm
+from compilespan.servers import vllm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.routing import Match
 
-from compilespan import vllm
 from compilespan.faults import contained
+from compilespan.servers import vllm
 from compilespan_service.door.problems import ProblemError
 from compilespan_service.vllm.endpoints import Endpoints
 from compilespan_service.vllm.plan import Served
@@ -34,6 +34,7 @@ class CompileRoutes:
         self._lock = asyncio.Lock()
         self._is_made = False
         self._ours: FastAPI | None = None
+        self._life: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -50,11 +51,16 @@ class CompileRoutes:
             if not self._is_made:
                 self._is_made = True
                 with contained("make endpoints for vLLM's server"):
-                    self._ours = await _made(theirs)
+                    ours = _made(theirs)
+                    if ours is not None:
+                        begun = asyncio.Event()
+                        self._life = asyncio.create_task(_live(ours, begun))
+                        await begun.wait()
+                    self._ours = ours
             return self._ours
 
 
-async def _made(theirs: FastAPI) -> FastAPI | None:
+def _made(theirs: FastAPI) -> FastAPI | None:
     """Return an app of our own beside theirs; nothing where the plugin attached its endpoints."""
     plugins = getattr(theirs.state, "endpoint_plugins", ())
     if any(isinstance(each, Endpoints) for each in plugins):
@@ -66,9 +72,17 @@ async def _made(theirs: FastAPI) -> FastAPI | None:
     if args is not None:
         config = getattr(theirs.state, "vllm_config", None)
         endpoints.know(theirs, args, Served.of(args, config, ()))
-    # Theirs has begun; this one is as old as the process.
-    await ours.router.lifespan_context(ours).__aenter__()
     return ours
+
+
+async def _live(ours: FastAPI, begun: asyncio.Event) -> None:
+    """Run what ours runs until the server's loop ends; the lifespan of theirs has begun before."""
+    try:
+        async with ours.router.lifespan_context(ours):
+            begun.set()
+            await asyncio.Event().wait()
+    finally:
+        begun.set()
 
 
 def _has(ours: FastAPI, scope: Any) -> bool:

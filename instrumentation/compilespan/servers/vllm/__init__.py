@@ -1,12 +1,12 @@
-"""vLLM, instrumented without touching it: the one door to its private parts.
+"""The door to vLLM: the only place that knows its private parts.
 
 Installed beside vLLM this is found by its plugin mechanism (``vllm.general_plugins``) in every
 process that it starts. Without an OTLP endpoint, a state directory or our middleware nothing
 happens: no SDK is imported, nothing is patched.
 
-`activation` decides whether and as what a process takes part, `monitors` takes over vLLM's own
-monitor and its per-graph compiles, `captures` its cudagraphs; `engine` says when it is ready,
-`server` gives its HTTP server our endpoints, `ray` tells its actors what this process was told.
+`monitors` takes over vLLM's own monitor and its per-graph compiles, `captures` its cudagraphs;
+`engine` says when it is ready, `server` gives its HTTP server our endpoints, `ray` tells its actors
+what this process was told.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compilespan.vllm.server import MakeEndpoints
+    from compilespan.servers.vllm.server import MakeEndpoints
 
 _logger = logging.getLogger("compilespan")
 _installed = False
@@ -33,13 +33,13 @@ def install(make_endpoints: MakeEndpoints | None = None) -> None:
         return
     _installed = True
     try:
-        from compilespan.vllm.activation import is_configured  # noqa: PLC0415  # nothing else yet
+        from compilespan.servers.activation import is_configured  # noqa: PLC0415  # nothing else yet
 
         if not is_configured():
             return
-        from compilespan.vllm.activation import Process  # noqa: PLC0415
+        from compilespan.servers.vllm.hooks import install_hooks  # noqa: PLC0415
 
-        Process().take_part(make_endpoints)
+        install_hooks(make_endpoints)
         _takes_part = True
     except Exception:
         _logger.warning("compilespan: this vLLM process is not instrumented", exc_info=True)

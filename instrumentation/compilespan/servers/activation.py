@@ -1,0 +1,114 @@
+"""Whether and as what a process of a server takes part: the first opens the start, others join."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compilespan.dynamo.graphs import GraphWatch
+    from compilespan.servers.starting import Starting
+    from compilespan.telemetry.telemetry import Telemetry
+
+_ENDPOINTS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+)
+_WANTED = ("compilespan_service.vllm", "--otlp-traces-endpoint")
+"""Arguments of a server that ask for our endpoints, or for traces of its own."""
+_FIRST = "COMPILESPAN_FIRST_PID"
+
+
+def is_configured() -> bool:
+    """Whether anybody would see what is recorded: an endpoint, a state directory, a middleware."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return bool(os.environ.get("COMPILESPAN_STATE_DIR")) or _is_asked_for()
+    configured = ("COMPILESPAN_STATE_DIR", "OTEL_TRACES_EXPORTER", *_ENDPOINTS)
+    return any(os.environ.get(name) for name in configured) or _is_asked_for()
+
+
+def _is_asked_for() -> bool:
+    return any(wanted in argument for argument in sys.argv for wanted in _WANTED)
+
+
+def take_part(server: str) -> tuple[GraphWatch, Starting]:
+    """Instrument torch in this process; in the first one of a start open its span.
+
+    Args:
+        server: Its name: ``service.name``, where the operator gives none.
+
+    Returns:
+        The graphs that are being compiled, and what is told when the server is ready.
+    """
+    from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415  # and below:
+    from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415  # where nothing is
+    from compilespan.servers.starting import Starting  # noqa: PLC0415  # configured, nothing is
+    from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415  # imported
+    from compilespan.telemetry.startup import Startup  # noqa: PLC0415
+    from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
+
+    # All that the first one starts find its mark in the environment.
+    is_first = not os.environ.get(_FIRST)
+    os.environ.setdefault(_FIRST, str(os.getpid()))
+    instrumentor = TorchCompileInstrumentor()
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.instrument(skip_dep_check=True)
+    use_telemetry(functools.partial(_private_telemetry, server))
+    ledger = get_ledger()
+    # What compiles before the engine is ready is the server's profiling and warmup runs.
+    ledger.readiness.before = "warmup"
+    ledger.before_first_compile(flush_each_compile)
+    startup: Startup | None = None
+    if is_first:
+        _open_journal()
+        startup = Startup()
+        startup.begin(deferred=True)
+        startup.hand_down()
+    return instrumentor.graphs, Starting(startup)
+
+
+def _open_journal() -> None:
+    from compilespan.journal.directory import temporary_directory  # noqa: PLC0415  # see above
+    from compilespan.journal.writer import open_journal  # noqa: PLC0415
+
+    if not os.environ.get("COMPILESPAN_STATE_DIR"):
+        directory = temporary_directory()
+        os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
+        # Before the journal is opened: it is closed first.
+        atexit.register(_discard, directory, os.getpid())
+    open_journal()
+
+
+def _discard(directory: Path, pid: int) -> None:
+    from compilespan.journal.directory import discard  # noqa: PLC0415  # see above
+
+    if os.getpid() == pid:  # a forked child that ends by itself has this call, too
+        discard(directory, with_children=True)
+
+
+def _private_telemetry(server: str) -> Telemetry:
+    """Make providers of our own, after the fork, when the first compile needs them.
+
+    The global ones are the server's: vLLM sets them itself, and OpenTelemetry refuses a second set.
+    """
+    from compilespan.instrumentor import event_channel  # noqa: PLC0415
+    from compilespan.telemetry.telemetry import Telemetry  # noqa: PLC0415
+
+    try:
+        from compilespan.sdk import configure  # noqa: PLC0415
+    except ImportError:  # without the SDK there are journals all the same
+        return Telemetry()
+    providers = configure(server, set_global=False)
+    return Telemetry(
+        providers.tracer_provider,
+        providers.meter_provider,
+        providers.logger_provider,
+        event_channel(None),
+    )

@@ -1,0 +1,80 @@
+"""When a server is ready: the span of its start ends, and what was in its way is reported."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from compilespan.faults import contained
+from compilespan.journal.writer import open_journal
+from compilespan.ledger.ledger import get_ledger, mark_ready
+from compilespan.telemetry.telemetry import active_telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from compilespan.telemetry.startup import Startup
+
+_FLUSH_S = 3.0
+
+
+class Starting:
+    """Declares a process ready, and ends the ``startup`` span in the first one."""
+
+    def __init__(self, startup: Startup | None) -> None:
+        """Take the start, where this process opened it."""
+        self._startup = startup
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Take a block at whose end the engines have started."""
+        try:
+            yield
+        except BaseException as error:
+            startup, self._startup = self._startup, None
+            if startup is not None:
+                with contained("end the span of the start"):
+                    ends_as("failed")
+                    startup.end("failed", f"{type(error).__name__}: {error}")
+                _flush()
+            raise
+        with contained("note that the engines are ready"):
+            open_journal()  # others read there that this process is ready
+            ends_as("exit")  # also where an earlier engine failed
+            mark_ready()
+        startup, self._startup = self._startup, None  # one such block may be in another
+        if startup is not None:
+            # Only now, after the children were started: a thread that imports or exports while the
+            # process forks leaves them locks that nobody gives back.
+            threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
+            atexit.register(_flush)  # a program that ends at once
+
+
+def ends_as(reason: str) -> None:
+    """Let the journal say this when the process ends by itself."""
+    if (journal := get_ledger().journal) is not None:
+        journal.end_reason = reason
+
+
+def _report() -> None:
+    """Export the start, and report earlier ones that died."""
+    _flush()
+    with contained("report starts that died"):
+        _report_deaths()
+    _flush()
+
+
+def _flush() -> None:
+    with contained("flush"):
+        active_telemetry().flush(_FLUSH_S)
+
+
+def _report_deaths() -> None:
+    if (journal := get_ledger().journal) is None or "opentelemetry.sdk" not in sys.modules:
+        return
+    from compilespan.sdk.deaths import report_deaths  # noqa: PLC0415  # needs the SDK
+
+    report_deaths(journal.directory)
