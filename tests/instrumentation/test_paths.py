@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -40,6 +42,9 @@ def test_a_load_of_an_ahead_of_time_compiled_function_has_its_name(instrumented,
 
     compiled = torch.compile(double, fullgraph=True, backend="aot_eager").aot_compile(((X,), {}))
     compiled.save_compiled_function(str(tmp_path / "f.bin"))
+    (record,) = get_ledger().records()
+    assert len(record.compile_ids) == 1  # Dynamo's, as in its logs
+    assert re.fullmatch(r"\d+/\d+", record.compile_ids[0])
     get_ledger().renew()
     with open(tmp_path / "f.bin", "rb") as file:  # noqa: PTH123
         loaded = torch.compiler.load_compiled_function(file)

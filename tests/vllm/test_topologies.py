@@ -100,17 +100,17 @@ def test_two_tensor_parallel_ranks_by_a_socket_and_the_middleware_of_older_versi
 ):
     socket = str(tmp_path / "s")
     options = (
-        *("--tensor-parallel-size", "2", "--api-key", KEY),
+        *("--tensor-parallel-size", "2", "--api-key", KEY, *NOT_COMPILED),
         *("--middleware", "compilespan_service.vllm.CompileRoutes"),
     )
     env = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "NO_ENDPOINT_PLUGINS": "1"}
     with Serving(models / "qwen", tmp_path, *options, uds=socket, **env) as serving:
         assert [serving.get(probe).status_code for probe in PROBES] == [200] * 3
         assert serving.get("/totals").status_code == 401
-        totals = serving.get("/totals", KEY).json()
-        assert totals["by_name"]["backbone"]["compiles"] == 2
-        assert len(totals["by_process"]) == 2
-        assert totals["total"]["wall_s"] < totals["total"]["compile_s"]
         assert {item["state"] for item in serving.warm(KEY)} == {"warm"}
+        totals = serving.get("/totals", KEY).json()
+        assert totals["scope"]["processes"] == 3  # the server and two workers
+        # Only the first rank samples, and compiles what that needs.
+        assert totals["total"]["compiles"] >= 1
         assert "vllm:" in serving.get("/metrics").text
         assert serving.get("/totalsfoo").status_code == 404

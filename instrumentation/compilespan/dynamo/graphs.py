@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
+from compilespan.dynamo import private
 from compilespan.faults import contained
 from compilespan.monitor.surroundings import current_adopter
 
@@ -68,6 +69,13 @@ class Graph:
         return {**self._attributes, semconv.CACHE_RESULT: result, **self._noted}
 
 
+def _note_compile_id() -> None:
+    """Note Dynamo's id of what compiles; ahead of time it is known no earlier than its graph."""
+    monitor, current = current_adopter(), private.COMPILE_CONTEXT.found()
+    if monitor is not None and current is not None and (compile_id := current()) is not None:
+        monitor.note_compile_id(str(compile_id))
+
+
 class GraphWatch(threading.local):
     """The graphs that are being compiled in this thread, innermost last."""
 
@@ -85,6 +93,7 @@ class GraphWatch(threading.local):
     def begin(self, module: Any) -> Graph | None:
         """A graph is handed over; lookups from now on are its own. ``None`` if that failed."""
         with contained("begin a graph"):
+            _note_compile_id()
             graph = Graph(module)
             self._open.append(graph)
             return graph

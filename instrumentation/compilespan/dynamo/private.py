@@ -140,6 +140,9 @@ GUARD_HOOK = Private(
 SKIP_CODE = Private(
     "torch._dynamo.eval_frame", "skip_code", "calls of artefacts inside compiled code"
 )
+COMPILE_CONTEXT = Private(
+    "torch._guards", "CompileContext.current_compile_id", "ids of ahead-of-time compiles"
+)
 CALL_IMPL = Private("torch.nn.modules.module", "Module._call_impl", "enclosing modules")
 _GIVEN_BACK = "that a frame was skipped and did not fail"
 UNSUPPORTED = Private("torch._dynamo.exc", "Unsupported", _GIVEN_BACK)

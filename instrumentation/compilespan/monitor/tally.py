@@ -81,8 +81,9 @@ class Tally:
 
     def compile_id(self, compile_id: str | None) -> None:
         """Note one of Dynamo's compile ids."""
-        if compile_id and len(self._compile_ids) < MAX_COMPILE_IDS:
-            self._compile_ids.append(compile_id)
+        ids = self._compile_ids
+        if compile_id and compile_id not in ids and len(ids) < MAX_COMPILE_IDS:
+            ids.append(compile_id)
 
     def adopted(
         self,
