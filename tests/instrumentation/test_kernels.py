@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -94,6 +98,30 @@ def test_what_comes_from_tritons_cache_says_so():
 def test_it_is_told_once_by_whichever_name_it_is_built(compile_it):
     compile_it(source(128))
     assert [record.name for record in records()] == ["add"]
+
+
+IMPORTED_LATER = """
+from compilespan import TorchCompileInstrumentor, get_ledger
+TorchCompileInstrumentor().instrument(skip_dep_check=True)
+import triton
+from test_kernels import build
+build(32)
+(record,) = get_ledger().records()
+print(record.name, record.cache_result, [event.name for event in record.events])
+"""
+
+
+def test_triton_that_is_imported_later_is_wrapped_once(tmp_path):
+    """One of its names is then bound to what was wrapped by the other."""
+    env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED_LATER],
+        env={**env, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "add miss []\n", done.stderr
 
 
 def test_inside_a_compile_it_is_a_part_of_that():

@@ -179,6 +179,7 @@ def test_its_metrics_are_among_theirs(journal):
         shown = client.get("/metrics")
     assert shown.text.startswith("theirs 1\n# HELP")
     assert shown.headers["content-type"].startswith("text/plain")
+    assert int(shown.headers["content-length"]) == len(shown.content)
     assert list(text_string_to_metric_families(shown.text))
 
 
@@ -433,4 +434,4 @@ def test_the_middleware_hands_on_what_the_plugin_answers(on, journal):
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/totals").status_code == 200
         threads = [each.name for each in threading.enumerate()]
-        assert threads.count("compilespan-worker") <= 1
+        assert threads.count("compilespan-jobs") == 1
