@@ -7,6 +7,7 @@ import base64
 import gc
 import json
 import threading
+import time
 from argparse import Namespace
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -433,5 +434,6 @@ def test_the_middleware_hands_on_what_the_plugin_answers(on, journal):
     with TestClient(theirs.app, base_url="http://127.0.0.1") as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/totals").status_code == 200
+        time.sleep(0.3)  # a second one would have begun to load
         threads = [each.name for each in threading.enumerate()]
         assert threads.count("compilespan-jobs") == 1

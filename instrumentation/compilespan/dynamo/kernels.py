@@ -58,7 +58,7 @@ class Kernels:
             knobs.listener = knobs.listener.previous
 
     def _build(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        if _building.get() is not None or not self._is_active():  # one name is bound to the other
+        if not self._is_active():
             return wrapped(*args, **kwargs)
         window: Window | None = None
         with contained("name a kernel that is built"):
