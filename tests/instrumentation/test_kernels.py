@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import torch
+from opentelemetry import trace
 
 from compilespan import (
     TorchCompileInstrumentor,
@@ -20,12 +23,15 @@ from compilespan import (
     warm,
 )
 from compilespan.dynamo.kernels import Kernels
+from compilespan.monitor.monitor import Monitor
 
 triton = pytest.importorskip("triton", reason="builds kernels with Triton")
 from triton import language as tl  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource, CompilationError  # noqa: E402
+from triton.runtime._async_compile import AsyncCompileMode  # noqa: E402
 from triton.runtime.autotuner import Autotuner, Config  # noqa: E402
+from triton.runtime.errors import PTXASError  # noqa: E402
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -135,14 +141,29 @@ def test_inside_a_compile_it_is_a_part_of_that():
 
 
 def test_a_thousand_kernels_of_a_compile_do_not_take_the_place_of_its_graphs():
-    unit = Kernels(lambda: True)
+    kernels = Kernels()
     with monitor_torch_compile("model", kind="compile") as monitor:
         for _ in range(1000):
-            unit._build(lambda _: None, None, (source(32),), {})
+            kernels._build(lambda _: None, None, (source(32),), {})
         monitor.add_event("torch.compile.graph")
     (record,) = records()
     assert len(record.events) == 33
     assert record.graphs == 1
+    assert get_ledger().followers.dropped == {"events": 968}
+
+
+class VisionTransformer(torch.nn.Module):
+    def forward(self, x):
+        return x + 1
+
+
+def test_a_kernel_does_not_change_what_a_block_is_of():
+    tower = torch.compile(VisionTransformer(), backend="eager")
+    with monitor_torch_compile("block"):
+        tower(torch.ones(3))
+        build(32)
+    (record,) = records()
+    assert record.component == "encoder"
 
 
 def test_a_block_in_which_only_kernels_were_built_is_one():
@@ -184,18 +205,48 @@ def test_a_kernel_that_cannot_be_built_failed_and_tritons_error_is_its_own():
     (record,) = records()
     assert (record.name, record.outcome) == ("wrong", "failed")
     assert "CompilationError" in record.error_type
-    assert get_ledger().totals().total.failed == 1
+    row = get_ledger().totals().total  # SPEC: compiles and loads alone fail
+    assert (row.failed, row.kernels) == (0, 1)
 
 
-def test_an_item_whose_verify_pass_builds_a_kernel_is_not_warm():
-    """A new block size at each call: each of them has a kernel of its own."""
-    sizes = iter(2**n for n in range(4, 12))
+@pytest.mark.parametrize("in_pool", [False, True])
+@pytest.mark.parametrize("builds", [False, True])
+def test_an_item_whose_verify_pass_builds_a_kernel_is_not_warm(builds, in_pool):
+    """Compiled code that fits, and at the call of the verify pass a kernel that is new."""
+    compiled = torch.compile(lambda x: x + 1, backend="eager")
+    calls = []
 
     def run(_):
-        build(next(sizes))
+        calls.append(compiled(torch.ones(3)))
+        if builds and len(calls) == 3:
+            if in_pool:
+                with ThreadPoolExecutor() as pool, AsyncCompileMode(pool) as mode:
+                    mode.submit("key", lambda: build(512), lambda _: None, lambda _: None)
+            else:
+                build(512)
 
     (item,) = warm([WarmupTarget("model", run, [{"n": 1}])]).items
-    assert item.state != "warm"
+    assert len(calls) == 3
+    assert item.state == ("unstable" if builds else "warm")
+
+
+def test_a_kernel_that_cannot_be_built_does_not_make_compiled_code_graphless():
+    compiled = torch.compile(lambda x: x + 1, backend="eager")
+
+    def run(_):
+        compiled(torch.ones(3))
+        with suppress(CompilationError):
+            build(32, wrong)
+
+    compiled(torch.ones(3))
+    (item,) = warm([WarmupTarget("model", run, [{"n": 1}])]).items
+    assert "no graph" not in (item.error or "")
+    assert item.state == "unstable"  # it tries to build it again and again
+
+
+def test_a_kernels_cache_is_not_that_of_an_items_graphs():
+    (item,) = warm([WarmupTarget("model", lambda _: build(32), [{"n": 1}])]).items
+    assert item.cache_result is None
 
 
 def test_the_listener_of_the_program_goes_on_being_called(instrumented):
@@ -229,6 +280,9 @@ def test_after_uninstrument_nothing_is_recorded(instrumented):
     build(128)
     assert len(records()) == 1
     assert type(triton.compile).__name__ == "function"
+    instrumented.instrument(skip_dep_check=True)
+    kept(source(256), target=TARGET)
+    assert len(records()) == 2
 
 
 def test_a_fault_of_ours_costs_no_kernel(monkeypatch):
@@ -240,7 +294,7 @@ def test_a_fault_of_ours_costs_no_kernel(monkeypatch):
 # Autotuning
 
 
-def tuner(tried, *, fails_at=None):
+def tuner(tried, *, fails_at=None, on_try=None, kind=Autotuner, config=Config):
     """A real autotuner whose kernel is built for the target instead of launched."""
 
     class Built:
@@ -252,15 +306,17 @@ def tuner(tried, *, fails_at=None):
             tried.append(block)
             if fails_at == block:
                 raise ValueError("no memory")
+            if on_try and block in on_try:
+                on_try[block](block)
             return build(block)
 
-    configs = [Config({"block": 2**n}) for n in range(5, 8)]
+    configs = [config({"block": 2**n}) for n in range(5, 8)]
 
     def bench(call, quantiles):
         call()
         return [1.0, 1.0, 1.0]
 
-    return Autotuner(Built(), add.arg_names, configs, ["n"], None, None, do_bench=bench)
+    return kind(Built(), add.arg_names, configs, ["n"], None, None, do_bench=bench)
 
 
 def test_a_kernel_that_is_tuned_is_one_record_with_all_that_was_built_for_it():
@@ -292,10 +348,125 @@ def test_tuning_that_an_exception_ends_leaves_nothing_open():
     assert len(records()) == 2  # nothing adopts it
 
 
-def test_what_inductor_tunes_at_the_first_launch_is_a_record():
-    """Its launcher needs a GPU: only the wrapper is called here."""
-    kernels = Kernels(lambda: True)
-    launcher = SimpleNamespace(fn=add)
-    assert kernels._tune(lambda: "tuned", launcher, (), {}) == "tuned"
+def test_a_configuration_that_cannot_be_built_makes_no_failure_of_the_tuning():
+    def fails(_):
+        raise PTXASError("no such instruction")
+
+    tuned = tuner([], on_try={64: fails})
+    tuned.run(None, None, 100)
+    assert tuned.best_config.kwargs["block"] != 64
+    record = records()[0]
+    assert (record.trigger, record.outcome, record.error_type) == ("autotune", "ok", None)
+    assert get_ledger().totals().total.failed == 0
+
+
+def test_two_threads_tune_one_kernel_for_two_keys():
+    """Each in a record of its own, and what a thread builds afterwards is its own, too."""
+    barrier = threading.Barrier(2)
+    tuned = tuner([], on_try={32: lambda _: barrier.wait(10)})
+
+    def launch(key):
+        tuned.run(None, None, key)
+        build(16)
+
+    threads = [threading.Thread(target=launch, args=(key,)) for key in (100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert get_ledger().active.now() == ()
+    by_thread = {each.thread_id: [] for each in records()}
+    for each in records():
+        by_thread[each.thread_id].append(each.trigger)
+    assert sorted(by_thread.values()) == [["autotune", "kernel", "kernel"]] * 2
+
+
+class Stopped(Exception):
+    """An error between two tries, as a signal handler raises it."""
+
+
+@pytest.mark.parametrize("where", ["between two tries", "early stop", "uninstrument"])
+def test_tuning_that_does_not_come_to_its_last_try_leaves_nothing_open(where, instrumented):
+    class Stopping(Config):
+        def __hash__(self):
+            if where == "between two tries" and self.kwargs["block"] == 64:
+                raise Stopped
+            return id(self)
+
+        __eq__ = object.__eq__
+
+    class Early(Autotuner):
+        def run(self, *args, **kwargs):
+            self.nargs = {}
+            configs = self.prune_configs(kwargs)
+            self._bench(*args, config=configs[0])
+
+    on_try = {64: lambda _: instrumented.uninstrument()} if where == "uninstrument" else {}
+    kind = Early if where == "early stop" else Autotuner
+    tuned = tuner([], on_try=on_try, kind=kind, config=Stopping)
+    with suppress(Stopped):
+        tuned.run(None, None, 100)
+    assert get_ledger().active.now() == ()
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    if not instrumented.is_instrumented_by_opentelemetry:
+        instrumented.instrument(skip_dep_check=True)
+    before = len(records())
+    build(16)
+    assert len(records()) == before + 1  # nothing adopts it
+
+
+def test_a_fault_of_ours_while_tuning_is_nobody_elses(monkeypatch):
+    monkeypatch.setattr(Monitor, "open", lambda _: 1 / 0)
+    tuned = tuner([])
+    tuned.run(None, None, 100)
+    assert tuned.best_config
+
+
+def test_what_inductor_tunes_at_the_first_launch_is_a_record(monkeypatch):
+    """Its launchers need a GPU: what it finds out of them is put in their place."""
+    import torch._inductor.runtime.triton_heuristics as heuristics
+
+    launcher = object()
+    caching = object.__new__(heuristics.CachingAutotuner)
+    caching.fn = add
+    caching.benchmark_all_configs = lambda *_, **__: (build(16), {launcher: 1.0})[1]
+    with suppress(AttributeError):  # what it does with the launcher
+        caching.autotune_to_one_config()
     (record,) = records()
     assert (record.name, record.kind, record.trigger) == ("add", "kernel", "autotune")
+
+
+IN_A_WORKER = """
+from concurrent.futures import Future
+import os
+from torch._inductor.compile_worker.subproc_pool import SubprocPool
+from inductor_job import job
+pool = SubprocPool(1)
+print(pool.submit(job).result(60))
+pool.shutdown()
+"""
+
+
+def test_what_inductors_pool_builds_is_a_part_of_the_compile_that_waits_for_it(tmp_path):
+    """The workers import torch, and whatever instruments each process instruments them."""
+    (tmp_path / "inductor_job.py").write_text(
+        "import sys\n"
+        "def job():\n"
+        "    from compilespan import TorchCompileInstrumentor, get_ledger\n"
+        "    TorchCompileInstrumentor().instrument(skip_dep_check=True)\n"
+        "    from test_kernels import build\n"
+        "    build(32)\n"
+        "    return len(get_ledger().records())\n"
+    )
+    (tmp_path / "main.py").write_text(IN_A_WORKER)
+    env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
+    path = [str(tmp_path), str(Path(__file__).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "main.py")],
+        env={**env, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "0\n", done.stderr

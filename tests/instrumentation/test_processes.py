@@ -510,11 +510,13 @@ def temporary(monkeypatch, tmp_path):
     return left
 
 
-JOURNAL_NAME = "20260101T000000-abc-1.jsonl"
+DRAWN = "0123456789abcdef"
+JOURNAL_NAME = f"20260101T000000-{DRAWN}-1.jsonl"
+OTHER_NAME = "20260101T000000-fedcba9876543210-1.jsonl"
 
 
 def test_the_directory_of_a_start_that_was_killed_is_removed_a_day_later(temporary):
-    directory = temporary("compilespan-abc", JOURNAL_NAME)
+    directory = temporary(f"compilespan-{DRAWN}", JOURNAL_NAME)
     temporary_directory()
     assert not directory.exists()
 
@@ -522,10 +524,13 @@ def test_the_directory_of_a_start_that_was_killed_is_removed_a_day_later(tempora
 @pytest.mark.parametrize(
     ("name", "files", "days"),
     [
-        ("compilespan-abc", [JOURNAL_NAME], 0.5),
-        ("compilespan-abc", [JOURNAL_NAME, "notes.txt"], 2),
-        ("compilespan-abc", ["notes.txt"], 2),
-        ("other-abc", [JOURNAL_NAME], 2),
+        (f"compilespan-{DRAWN}", [JOURNAL_NAME], 0.5),
+        (f"compilespan-{DRAWN}", [JOURNAL_NAME, "notes.txt"], 2),
+        (f"compilespan-{DRAWN}", ["notes.txt"], 2),
+        (f"other-{DRAWN}", [JOURNAL_NAME], 2),
+        ("compilespan-history", ["20260101T000000-history-1.jsonl"], 2),
+        (f"compilespan-{DRAWN}", [JOURNAL_NAME, OTHER_NAME], 2),
+        (f"compilespan-{DRAWN}", [], 2),
     ],
 )
 def test_what_is_young_or_not_ours_stays(temporary, name, files, days):
@@ -534,8 +539,9 @@ def test_what_is_young_or_not_ours_stays(temporary, name, files, days):
     assert {each.name for each in directory.iterdir()} == set(files)
 
 
-def test_a_directory_that_is_written_stays(temporary):
-    directory = temporary("compilespan-abc")
+def test_a_directory_that_is_written_stays(temporary, monkeypatch):
+    monkeypatch.setattr("compilespan.journal.writer.instance_id", lambda: DRAWN)
+    directory = temporary(f"compilespan-{DRAWN}")
     journal = open_journal(directory)
     monitor = monitor_torch_compile("a", kind="compile")
     with monitor:
@@ -550,7 +556,7 @@ def test_a_directory_that_is_written_stays(temporary):
 
 def test_a_link_to_a_directory_stays(temporary, tmp_path):
     directory = temporary("elsewhere", JOURNAL_NAME)
-    (tmp_path / "compilespan-abc").symlink_to(directory)
+    (tmp_path / f"compilespan-{DRAWN}").symlink_to(directory)
     temporary_directory()
     assert (directory / JOURNAL_NAME).exists()
 

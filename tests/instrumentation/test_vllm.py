@@ -44,6 +44,8 @@ def fresh(monkeypatch):
         ({}, ["--middleware", "compilespan_service.vllm.CompileRoutes"], True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, [], False),
         ({"COMPILESPAN_INSTANCE_ID": "of-a-parent"}, [], False),
+        ({"OTEL_TRACES_EXPORTER": "console"}, [], True),
+        ({"OTEL_TRACES_EXPORTER": "none"}, [], False),
     ],
 )
 def test_it_takes_part_where_somebody_would_see_it(monkeypatch, environment, arguments, configured):

@@ -29,7 +29,9 @@ from compilespan_service.reading.exposition import Exposition
 from compilespan_service.vllm import CompileRoutes
 from compilespan_service.vllm.endpoints import Endpoints, api_keys
 from compilespan_service.vllm.exposed import _with_ours
-from compilespan_service.vllm.plan import IMAGE_SIZES, PROMPT_LENGTHS, REQUESTS, Served, requests
+from compilespan_service.vllm.free import REQUESTS
+from compilespan_service.vllm.images import IMAGE_SIZES
+from compilespan_service.vllm.plan import PROMPT_LENGTHS, Served, requests
 from compilespan_service.vllm.transport import AppTransport
 from serving import wait_until
 from support import record
@@ -39,7 +41,7 @@ ARGUMENTS = {"model": "tiny", "served_model_name": None, "api_key": None}
 
 def config(**parallel):
     return SimpleNamespace(
-        model_config=SimpleNamespace(max_model_len=100),
+        model_config=SimpleNamespace(max_model_len=100, max_logprobs=20),
         scheduler_config=SimpleNamespace(max_num_seqs=8),
         parallel_config=SimpleNamespace(
             **{"data_parallel_size": 1, "data_parallel_external_lb": False, **parallel}
@@ -110,11 +112,14 @@ def test_a_warmup_asks_the_app_itself_with_its_key(journal):
     with TestClient(theirs.app) as client:
         assert client.get("/totals").status_code == 401
         assert client.post("/warmup").status_code == 401
+        assert "torch_compile" not in client.get("/metrics").text
+        with_key = {"Authorization": "Bearer k1"}
+        assert "torch_compile" in client.get("/metrics", headers=with_key).text
         for key in ("k1", "k2"):
             with_key = {"Authorization": f"Bearer {key}"}
             assert client.get("/totals", headers=with_key).status_code == 200
         job = warmed(client, authorization="Bearer k2")
-    assert {item["state"] for item in job["items"]} == {"unverified"}  # nothing compiles here
+    assert {item["state"] for item in job["items"]} == {"eager"}  # nothing compiles here
     assert len(theirs.asked) >= 2 * len(job["items"])
 
 
@@ -124,7 +129,7 @@ def test_our_token_goes_before_vllms_keys(journal, monkeypatch):
     with TestClient(theirs.app) as client:
         assert client.get("/totals", headers={"Authorization": "Bearer k3y"}).status_code == 401
         job = warmed(client, authorization="Bearer 0urs")
-    assert {item["state"] for item in job["items"]} == {"unverified"}
+    assert {item["state"] for item in job["items"]} == {"eager"}
     assert theirs.asked
 
 
@@ -171,7 +176,7 @@ def test_the_probes_say_that_it_serves(journal):
 
 
 def test_its_metrics_are_among_theirs(journal):
-    with TestClient(Theirs().app) as client:
+    with TestClient(Theirs().app, base_url="http://127.0.0.1") as client:
         ledger = get_ledger()
         key = ledger.prepare()
         ledger.begin(CompileBegun(key, "a", "other", 1, 1))
@@ -198,7 +203,7 @@ def test_what_ours_cannot_be_added_to_stays_as_it_is(theirs):
 
 def test_a_fault_in_our_metrics_leaves_theirs(journal, monkeypatch):
     monkeypatch.setattr(Exposition, "text", lambda _: 1 / 0)
-    with TestClient(Theirs().app) as client:
+    with TestClient(Theirs().app, base_url="http://127.0.0.1") as client:
         assert client.get("/metrics").text == "theirs 1\n"
 
 
@@ -213,7 +218,7 @@ def test_it_works_below_a_root_path(journal):
     with TestClient(theirs.app, root_path="/llm") as client:
         assert client.get("/llm/livez").status_code == 200
         job = warmed(client, authorization="Bearer k")
-    assert {item["state"] for item in job["items"]} == {"unverified"}
+    assert {item["state"] for item in job["items"]} == {"eager"}
 
 
 def test_a_fault_of_ours_is_not_theirs(monkeypatch, caplog):
@@ -225,6 +230,44 @@ def test_a_fault_of_ours_is_not_theirs(monkeypatch, caplog):
 
 
 # The requests
+
+
+def test_our_metrics_are_not_for_who_calls_the_server_by_another_name(journal):
+    with TestClient(Theirs().app, base_url="http://127.0.0.1") as client:
+        other = {"Host": "evil.example"}
+        assert client.get("/totals", headers=other).status_code == 403
+        assert client.get("/metrics", headers=other).text == "theirs 1\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WEB_CONCURRENCY", "2"),
+        ("COMPILESPAN_PROCESSES", "2"),
+        ("COMPILESPAN_ON_WARMUP_FAILURE", "exit"),
+        ("COMPILESPAN_ON_HANG", "exit"),
+    ],
+)
+def test_what_is_said_of_a_server_of_our_own_is_not_said_of_theirs(
+    journal, monkeypatch, variable, value
+):
+    ended = []
+    monkeypatch.setattr("compilespan_service.signals.os.kill", lambda *_: ended.append(1))
+    monkeypatch.setenv(variable, value)
+    with TestClient(Theirs(keys=["k"]).app) as client:
+        assert client.get("/readyz").status_code == 200
+        warmed(client, authorization="Bearer k")
+        assert client.get("/readyz").status_code == 200
+    assert ended == []
+
+
+def test_a_server_starts_where_no_temporary_directory_can_be_made(monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("compilespan_service.state.temporary_directory", full)
+    with TestClient(Theirs().app, base_url="http://127.0.0.1") as client:
+        assert client.get("/totals").status_code == 200
 
 
 def plan(served, monkeypatch, **env):
@@ -284,16 +327,16 @@ def test_structured_output_where_it_is_installed_and_there_is_a_tokenizer(monkey
     ],
 )
 def test_pooling_models_are_asked_by_their_own_endpoint(task, path, monkeypatch):
-    found = plan(Served("m", (task,)), monkeypatch)
+    found = plan(Served("m", task), monkeypatch)
     assert {each["path"] for each in found} == {path}
     assert [len(each["json"]["input"]) for each in found] == [16, 128, 16]
     assert all(each["json"].get("task") == (task if path == "/pooling" else None) for each in found)
 
 
 def test_what_has_no_requests_of_ours_is_warmed_by_free_ones(monkeypatch):
-    assert plan(Served("m", ("transcription",)), monkeypatch) == []
+    assert plan(Served("m", None), monkeypatch) == []
     one = '[{"path": "/v1/x", "json": {"a": 1}}]'
-    (found,) = plan(Served("m", ("transcription",)), monkeypatch, REQUESTS=one)
+    (found,) = plan(Served("m", None), monkeypatch, REQUESTS=one)
     assert found["json"] == {"model": "m", "a": 1}
     assert found["shape"] == {"path": "/v1/x", "request": 1}
 
@@ -314,6 +357,15 @@ def test_free_requests_may_be_in_a_file(monkeypatch, tmp_path):
         ("REQUESTS", "[5]"),
         ("REQUESTS", '[{"path": "/x"}]'),
         ("REQUESTS", '[{"json": "text"}]'),
+        ("REQUESTS", '[{"json": {}, "shape": "big"}]'),
+        ("REQUESTS", '[{"json": {}, "shape": {"a": [1]}}]'),
+        ("REQUESTS", '[{"json": {}, "headers": ["a"]}]'),
+        ("REQUESTS", '[{"json": {}, "headers": {"a": 1}}]'),
+        ("REQUESTS", '[{"json": {}, "concurrent": 0}]'),
+        ("REQUESTS", '[{"json": {}, "concurrent": 1000000}]'),
+        ("REQUESTS", '[{"json": {}, "concurrent": true}]'),
+        ("REQUESTS", '[{"json": {}, "path": "v1/x"}]'),
+        ("REQUESTS", '[{"json": {}, "method": 5}]'),
         ("PROMPT_LENGTHS", "16,many"),
         ("PROMPT_LENGTHS", "-5"),
         ("IMAGE_SIZES", "224"),
@@ -322,8 +374,10 @@ def test_free_requests_may_be_in_a_file(monkeypatch, tmp_path):
     ],
 )
 def test_what_cannot_be_read_is_logged_and_left_out(variable, value, monkeypatch, caplog):
-    plan(Served("m"), monkeypatch, **{variable: value})
+    as_usual = plan(Served("m"), monkeypatch)
+    found = plan(Served("m"), monkeypatch, **{variable: value})
     assert f"COMPILESPAN_VLLM_{variable}" in caplog.text
+    assert variable == "PROMPT_LENGTHS" or len(found) == len(as_usual)
 
 
 def test_each_engine_of_a_balanced_server_is_warmed(monkeypatch):
@@ -336,17 +390,54 @@ def test_each_engine_of_a_balanced_server_is_warmed(monkeypatch):
     assert Served.of(args, config(data_parallel_size=2), ()).ranks == 2
     external = config(data_parallel_size=2, data_parallel_external_lb=True)
     assert Served.of(args, external, ()).ranks == 1
+    local = {"data_parallel_size_local": 2, "local_engines_only": True}
+    assert Served.of(args, config(data_parallel_size=4, **local), ()).ranks == 2
+
+
+def test_a_pooling_server_balances_itself_so_that_no_engine_is_named(monkeypatch):
+    found = plan(Served("m", "embed", ranks=2), monkeypatch)
+    assert not any("headers" in each or "data_parallel_rank" in each["shape"] for each in found)
+    assert [each["concurrent"] for each in found if "concurrent" in each] == [8]
 
 
 def test_what_is_served_is_read_off_arguments_and_configuration():
     args = Namespace(**{**ARGUMENTS, "served_model_name": ["a", "b"]}, skip_tokenizer_init=True)
     served = Served.of(args, config(), ("embed",))
-    assert served == Served("a", ("embed",), 100, 8, 1, has_tokenizer=False)
+    assert served == Served("a", "embed", 100, 8, 20, 1, has_tokenizer=False)
     assert Served.of(Namespace(model="m"), None, ()) == Served("m")
+
+
+def test_a_pooling_model_is_asked_for_the_task_that_vllm_has_chosen():
+    """The others of its tasks have no endpoint then: it answers 501."""
+    both = ("embed", "token_embed")
+    chosen = config()
+    chosen.model_config.get_pooling_task = lambda tasks: tasks[1]
+    args = Namespace(**ARGUMENTS)
+    assert Served.of(args, chosen, both).task == "token_embed"
+    assert Served.of(args, chosen, ("generate", *both)).task == "generate"
+    assert Served.of(args, config(), both).task == "embed"  # a version that has no such choice
+    chosen.model_config.get_pooling_task = lambda _: "embed&token_classify"
+    assert Served.of(args, chosen, both).task == "embed&token_classify"
+
+
+def test_for_what_there_are_no_requests_none_are_sent(monkeypatch):
+    assert plan(Served("m", "embed&token_classify"), monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "has_tokenizer", "asked"),
+    [(-1, True, 5), (20, True, 5), (2, True, 2), (0, True, None), (20, False, None)],
+)
+def test_no_more_logprobs_are_asked_for_than_vllm_gives(allowed, has_tokenizer, asked, monkeypatch):
+    served = Served("m", max_logprobs=allowed, has_tokenizer=has_tokenizer)
+    found = [each["json"].get("logprobs") for each in plan(served, monkeypatch)]
+    assert [each for each in found if each is not None] == ([] if asked is None else [asked])
 
 
 def test_the_picture_is_a_png_of_its_size(monkeypatch):
     found = plan(Served("m"), monkeypatch, PROMPT_LENGTHS="", IMAGE_SIZES="30x20")
+    again = plan(Served("m"), monkeypatch, PROMPT_LENGTHS="", IMAGE_SIZES="30x20")
+    assert again[0]["json"] != found[0]["json"]  # no cache knows it
     content = found[0]["json"]["messages"][0]["content"]
     png = base64.b64decode(content[0]["image_url"]["url"].partition(",")[2])
     assert png.startswith(b"\x89PNG")

@@ -119,6 +119,49 @@ def test_the_start_is_over_when_the_engine_has_launched(sglang, configured, monk
     assert get_ledger().journal.end_reason == ("failed" if fails else "exit")
 
 
+def test_on_a_further_node_the_start_is_over_before_the_launch_returns(
+    sglang, configured, monkeypatch
+):
+    """There it waits, in the launch, until the server ends."""
+    seen = []
+
+    def _wait_for_scheduler_ready(readers, processes):
+        return ["ready"]
+
+    class Engine:
+        @classmethod
+        def _launch_subprocesses(cls, server_args):
+            module._wait_for_scheduler_ready([], [])
+            seen.append(get_ledger().readiness.ready)
+
+    module = stand_in(
+        monkeypatch,
+        "sglang.srt.entrypoints.engine",
+        Engine=Engine,
+        _wait_for_scheduler_ready=_wait_for_scheduler_ready,
+    )
+    loaded(monkeypatch)
+    module.Engine._launch_subprocesses("arguments")
+    assert seen[0] is not None
+
+
+def test_a_scheduler_that_compiles_nothing_has_a_journal(sglang, configured, monkeypatch):
+    class Scheduler:
+        startup_time = None
+
+        def init_startup_timing_summary(self):
+            pass
+
+    module = stand_in(monkeypatch, "sglang.srt.managers.scheduler", Scheduler=Scheduler)
+    monkeypatch.setenv("COMPILESPAN_FIRST_PID", "1")  # it is not the first
+    loaded(monkeypatch)
+    assert get_ledger().journal is None
+    module.Scheduler().init_startup_timing_summary()
+    assert get_ledger().journal.flush()
+    (process,) = StateDirectory(configured).processes()
+    assert process.ready_after_s is not None
+
+
 def test_without_anything_configured_nothing_happens(sglang, monkeypatch, caplog):
     monkeypatch.setattr(compilespan.servers.sglang, "_installed", False)
     for name in ("COMPILESPAN_STATE_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"):

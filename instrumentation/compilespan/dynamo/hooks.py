@@ -36,7 +36,7 @@ class DynamoHooks:
         self.graphs = GraphWatch()
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
-        self._kernels = Kernels(lambda: self._patches.is_active)
+        self._kernels = Kernels()
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -67,13 +67,14 @@ class DynamoHooks:
     def install(self) -> None:
         """Patch what is imported now, and the rest when it is imported."""
         self._patches.apply(*self.groups)
+        self._kernels.begin()
         wrapt.register_post_import_hook(self._skip_own_code, private.SKIP_CODE.module)
 
     def uninstall(self) -> None:
         """Put every patched object back."""
         self._patches.restore()
         with contained("give Triton's listener back"):
-            self._kernels.release()
+            self._kernels.end()
 
     def _skip_own_code(self, _: Any) -> None:
         """Keep Dynamo from compiling the one wrapper that runs inside compiled code."""

@@ -9,16 +9,22 @@ it, and whoever has it goes on being called.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
+import threading
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry import trace
 
 from compilespan import semconv
 from compilespan.dynamo import private
 from compilespan.faults import contained
+from compilespan.monitor.monitor import Monitor
+from compilespan.monitor.surroundings import Surroundings
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from compilespan.dynamo.patches import Group
-    from compilespan.monitor.monitor import Monitor
     from compilespan.semconv import Trigger
 
 _building: ContextVar[Monitor | None] = ContextVar("compilespan_kernel", default=None)
@@ -36,10 +41,11 @@ _building: ContextVar[Monitor | None] = ContextVar("compilespan_kernel", default
 class Kernels:
     """The wrappers around what builds and tunes kernels."""
 
-    def __init__(self, is_active: Callable[[], bool]) -> None:
-        """Take who says whether the patches are wanted: a kernel keeps the wrapper it has bound."""
-        self._is_active = is_active
-        self._tunings: WeakKeyDictionary[Any, _Tuning] = WeakKeyDictionary()
+    is_recording: ClassVar[bool] = False
+    """Of all: a kernel keeps the compiler that it has seen first, our wrapper and all."""
+
+    def __init__(self) -> None:
+        self._tunings = _Tunings()
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -47,78 +53,140 @@ class Kernels:
         return (
             {private.TRITON_COMPILE: self._build},
             {private.TRITON_COMPILE_BOUND: self._build},
+            {private.TRITON_SUBMIT: self._submit},
             {private.TRITON_PRUNE: self._pruned, private.TRITON_BENCH: self._bench},
             {private.INDUCTOR_TUNE: self._tune},
         )
 
-    def release(self) -> None:
-        """Give the listener's slot back."""
+    def begin(self) -> None:
+        """Record from now on, but not in a worker of inductor's, for which a compile waits."""
+        Kernels.is_recording = not _is_inductors_worker()
+
+    def end(self) -> None:
+        """Record no more, and give the listener's slot back."""
+        Kernels.is_recording = False
         knobs = private.TRITON_KNOBS.found()
         if knobs is not None and isinstance(knobs.listener, _Listener):
             knobs.listener = knobs.listener.previous
 
     def _build(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        if not self._is_active():
-            return wrapped(*args, **kwargs)
-        window: Window | None = None
-        with contained("name a kernel that is built"):
-            window = Window(_unit(args[0] if args else kwargs.get("src"), "kernel"))
+        window = _window(args[0] if args else kwargs.get("src"), "kernel")
         if window is None:
             return wrapped(*args, **kwargs)
         with window as monitor, _listening(monitor):
             return wrapped(*args, **kwargs)
 
+    def _submit(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        """Let what is built in a pool of Triton's be built in the surroundings of its launch."""
+        if Kernels.is_recording and len(args) > 1 and callable(args[1]):
+            key, build, *rest = args
+            args = (key, functools.partial(copy_context().run, build), *rest)
+        return wrapped(*args, **kwargs)
+
+    def _tune(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
+        window = _window(tuner, "autotune")
+        if window is None:
+            return wrapped(*args, **kwargs)
+        with window:
+            result = wrapped(*args, **kwargs)
+            # It came to a result, whatever became of single configurations.
+            window.close(outcome="ok")
+            return result
+
     def _pruned(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
         """Know how many configurations are about to be tried."""
         configs = wrapped(*args, **kwargs)
         with contained("begin to tune a kernel"):
-            if self._is_active():
-                self._tunings[tuner] = _Tuning(_unit(tuner, "autotune"), len(configs))
+            if Kernels.is_recording and type(configs) is list:
+                return self._tunings.begin(tuner, configs)
         return configs
 
     def _bench(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
-        tuning = self._tunings.get(tuner)
+        tuning = self._tunings.of(tuner)
         if tuning is None:
             return wrapped(*args, **kwargs)
         with tuning.one():
             return wrapped(*args, **kwargs)
 
-    def _tune(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
-        window: Window | None = None
-        with contained("name a kernel that is tuned"):
-            if self._is_active():
-                window = Window(_unit(tuner, "autotune"))
-        if window is None:
-            return wrapped(*args, **kwargs)
-        with window:
-            return wrapped(*args, **kwargs)
+
+class _Tunings(threading.local):
+    """What is being tuned in this thread, by the id of what tunes it."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, _Tuning] = {}
+
+    def begin(self, tuner: Any, configs: list[Any]) -> list[Any]:
+        """Return the configurations, as a list that ends the tuning when nobody keeps it."""
+        tuning = _Tuning(_unit(tuner, "autotune"), len(configs))
+        self._open[id(tuner)] = tuning
+        return _Configs(configs, tuning)
+
+    def of(self, tuner: Any) -> _Tuning | None:
+        """Return what is being tuned, if it has not come to its end."""
+        tuning = self._open.get(id(tuner))
+        if tuning is not None and tuning.is_over:
+            del self._open[id(tuner)]
+            return None
+        return tuning
+
+
+class _Configs(list[Any]):
+    """The configurations of a kernel that are tried; the frame that tries them keeps them.
+
+    So an exception between two tries, and whoever stops early, end the tuning, too.
+    """
+
+    def __init__(self, configs: list[Any], tuning: _Tuning) -> None:
+        super().__init__(configs)
+        self._tuning = tuning
+
+    def __del__(self) -> None:
+        self._tuning.close()
 
 
 class _Tuning:
     """Tries configurations of one kernel, one after another: one record for all of them."""
 
     def __init__(self, unit: Unit, count: int) -> None:
-        self._unit = unit
         self._left = count
-        self._window: Window | None = None
+        self._monitor = Monitor(unit)
+        self._surroundings = Surroundings(adopter=self._monitor)
+        self._is_open = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to try."""
+        return self._left <= 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Surround one try; the first opens the window, the last or an exception closes it."""
-        if self._window is None and self._left > 0:
-            self._window = Window(self._unit)
-            self._window.__enter__()
+        """Surround one try; between two of them nothing is changed in the context."""
+        with contained("begin to try a configuration of a kernel"):
+            if not self._is_open:
+                self._is_open = True
+                self._monitor.open()
         self._left -= 1
-        error: BaseException | None = None
         try:
-            yield
-        except BaseException as raised:
-            error = raised
+            with (
+                self._surroundings.again(),
+                trace.use_span(
+                    self._monitor.span, record_exception=False, set_status_on_exception=False
+                ),
+            ):
+                yield
+        except BaseException as error:
+            self._left = 0
+            self.close(error)
             raise
-        finally:
-            if self._window is not None and (error is not None or self._left <= 0):
-                window, self._window, self._left = self._window, None, 0
-                window.close(error=error)
+        if self._left <= 0:
+            self.close()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End it, once; that single configurations cannot be built is no failure."""
+        self._left = 0
+        if self._is_open:
+            self._is_open = False
+            self._monitor.close("ok" if error is None else "failed", error)
 
 
 class _Listener:
@@ -149,6 +217,13 @@ def _listening(monitor: Monitor) -> Iterator[None]:
         _building.reset(token)
 
 
+def _window(source: Any, trigger: Trigger) -> Window | None:
+    if Kernels.is_recording:
+        with contained("name a kernel"):
+            return Window(_unit(source, trigger))
+    return None
+
+
 def _unit(source: Any, trigger: Trigger) -> Unit:
     """Return what is known of a kernel: of its source, a file of an IR, or what tunes it."""
     code = getattr(_function(source), "__code__", None)
@@ -156,15 +231,18 @@ def _unit(source: Any, trigger: Trigger) -> Unit:
         name = Path(source).name if isinstance(source, str) else getattr(source, "name", None)
         return Unit(semconv.name(name or "kernel"), trigger, kind="kernel")
     module = getattr(_function(source), "__module__", None)
+    file = semconv.text(code.co_filename)
     return Unit(
         semconv.name(code.co_name),
         trigger,
         kind="kernel",
-        file=code.co_filename,
+        file=file,
         line=code.co_firstlineno,
         attributes={
-            semconv.CODE_FUNCTION_NAME: f"{module}.{code.co_name}" if module else code.co_name,
-            semconv.CODE_FILE_PATH: code.co_filename,
+            semconv.CODE_FUNCTION_NAME: semconv.text(
+                f"{module}.{code.co_name}" if module else code.co_name
+            ),
+            semconv.CODE_FILE_PATH: file,
             semconv.CODE_LINE_NUMBER: code.co_firstlineno,
         },
     )
@@ -177,3 +255,9 @@ def _function(source: Any) -> Any:
             break
         source = getattr(source, "fn", None)
     return source
+
+
+def _is_inductors_worker() -> bool:
+    main = sys.modules.get("__main__")
+    file = str(getattr(main, "__file__", ""))
+    return Path(file).parts[-3:] == ("_inductor", "compile_worker", "__main__.py")

@@ -154,6 +154,9 @@ FRAME = Private(
 _KERNELS = "kernels that Triton builds outside a compile"
 TRITON_COMPILE = Private("triton.compiler", "compile", _KERNELS)
 TRITON_COMPILE_BOUND = Private("triton", "compile", _KERNELS)
+TRITON_SUBMIT = Private(
+    "triton.runtime._async_compile", "AsyncCompileMode.submit", "what kernels of a pool belong to"
+)
 TRITON_KNOBS = Private("triton.knobs", "compilation", "whether a kernel came from Triton's cache")
 _TUNED = "kernels that are tuned at their first launch"
 TRITON_PRUNE = Private("triton.runtime.autotuner", "Autotuner.prune_configs", _TUNED)
@@ -220,9 +223,9 @@ SGLANG_READY = Private(
     "Scheduler.init_startup_timing_summary",
     "when a scheduler of SGLang is ready, and how it started",
 )
-SGLANG_LAUNCH = Private(
-    "sglang.srt.entrypoints.engine", "Engine._launch_subprocesses", "when SGLang's engine is ready"
-)
+_LAUNCHED = "when SGLang's engine is ready"
+SGLANG_LAUNCH = Private("sglang.srt.entrypoints.engine", "Engine._launch_subprocesses", _LAUNCHED)
+SGLANG_WAIT = Private("sglang.srt.entrypoints.engine", "_wait_for_scheduler_ready", _LAUNCHED)
 
 REGISTER = tuple(value for value in list(vars().values()) if isinstance(value, Private))
 """All of them."""

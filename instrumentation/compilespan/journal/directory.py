@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -19,6 +20,8 @@ from compilespan.process import instance_id
 
 _PREFIX = "compilespan-"
 _ABANDONED_S = 24 * 3600.0
+_DRAWN = re.compile("[0-9a-f]{16}")
+"""An instance id that was drawn by `instance_id`."""
 
 _logger = logging.getLogger("compilespan")
 
@@ -58,14 +61,21 @@ def discard(directory: Path, *, with_children: bool = False) -> None:
 
 
 def _discard_abandoned() -> None:
-    """Remove those of this user whose processes could not do it themselves, a day later."""
+    """Remove those of this user whose processes could not do it themselves, a day later.
+
+    Nothing but what `temporary_directory` made for an instance that nobody named: an operator may
+    have called his own state directory alike.
+    """
     for directory in _base().glob(_PREFIX + "*"):
+        instance = directory.name.removeprefix(_PREFIX)
+        if not _DRAWN.fullmatch(instance):
+            continue
         found = directory.lstat()
         is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == _user_id(found)
         if not is_ours or time.time() - found.st_mtime < _ABANDONED_S:
             continue
         files = sorted(directory.iterdir())
-        if files == journals(directory) and not _is_used(files):
+        if files and files == journals(directory, instance) and not _is_used(files):
             shutil.rmtree(directory, ignore_errors=True)
 
 

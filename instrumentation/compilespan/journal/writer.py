@@ -190,8 +190,8 @@ class Journal:
 
 
 def _was_ended_by_an_error() -> bool:
-    """Whether the interpreter has printed an exception that nobody caught."""
-    return getattr(sys, "last_value", None) is not None
+    """Whether the interpreter has printed an exception that nobody caught, and not at a prompt."""
+    return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
 
 
 def open_journal(directory: Path | str | None = None) -> Journal | None:

@@ -37,7 +37,7 @@ class TotalsRow:
         failed: Records that failed.
         loads: Loads of artefacts.
         captures: Cudagraph recordings.
-        kernels: Kernels that were built or tuned outside a compile.
+        kernels: Kernels that were built or tuned outside a compile, or could not be.
         recompiles: Compiles of a frame that its owner had compiled before.
         graphs: Graphs handed to a backend.
         cache_hits: Graphs from a cache.
@@ -98,7 +98,10 @@ class _Row:
         sums = self._sums
         if record.kind != "empty":
             self._wall.add(record.start_ns, record.end_ns)
-        if record.outcome == "failed":
+        if record.kind == "kernel":
+            sums["kernels"] += 1
+            sums["kernel_s"] += record.duration_ns
+        elif record.outcome == "failed":
             sums["failed"] += 1
             sums["failed_s"] += record.duration_ns
         elif record.kind == "compile":
@@ -111,9 +114,6 @@ class _Row:
             sums["load_s"] += record.duration_ns
         elif record.kind == "capture":
             sums["captures"] += 1
-        elif record.kind == "kernel":
-            sums["kernels"] += 1
-            sums["kernel_s"] += record.duration_ns
         sums["recompiles"] += record.is_recompile
         for column in ("graphs", "cache_hits", "cache_misses", "cache_bypasses"):
             sums[column] += getattr(record, column)

@@ -211,6 +211,7 @@ class Monitor:
                 return
             is_kernel = attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS
             if is_kernel and self._tally.kernels >= MAX_KERNELS:
+                self._report.note_dropped()
                 return
             if name == semconv.EVENT_GRAPH:
                 attributes.setdefault(semconv.GRAPH_INDEX, self._tally.graphs)
@@ -232,7 +233,8 @@ class Monitor:
         outer = self._place.adopter
         if state == "adopted" and outer is not None:
             kind = self.unit.kind or self._tally.kind
-            component = None if kind == "empty" and self.stated is None else self.component
+            says_nothing = kind in ("empty", "kernel") and self.stated is None
+            component = None if says_nothing else self.component
             if outer.adopt(kind, outcome, error_type=error_type, component=component):
                 if kind != "empty" and self._place.listener is not None:
                     self._place.listener.adopted()

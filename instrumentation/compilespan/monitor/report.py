@@ -97,6 +97,10 @@ class Report:
         if event.name == semconv.EVENT_GRAPH:
             self._ledger.active.progress(self._key, graphs)
 
+    def note_dropped(self) -> None:
+        """Count an event that is not told (rule 6)."""
+        self._ledger.followers.note_dropped("events")
+
     def end(self, record: CompileRecord, graph_breaks: int, error: BaseException | None) -> None:
         """Report the record, the same to every output."""
         try:

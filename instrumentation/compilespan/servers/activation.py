@@ -30,7 +30,9 @@ def is_configured() -> bool:
     """Whether anybody would see what is recorded: an endpoint, a state directory, a middleware."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return bool(os.environ.get("COMPILESPAN_STATE_DIR")) or _is_asked_for()
-    configured = ("COMPILESPAN_STATE_DIR", "OTEL_TRACES_EXPORTER", *_ENDPOINTS)
+    if os.environ.get("OTEL_TRACES_EXPORTER", "none").strip().lower() not in ("", "none"):
+        return True
+    configured = ("COMPILESPAN_STATE_DIR", *_ENDPOINTS)
     return any(os.environ.get(name) for name in configured) or _is_asked_for()
 
 

@@ -101,7 +101,7 @@ class WarmupItem:
         if record.kind == "compile" and record.outcome != "failed":
             self.compile_s += record.duration_s
             self.compiles += 1
-        if record.cache_result is not None:
+        if record.cache_result is not None and record.kind != "kernel":
             same = self.cache_result in (None, record.cache_result)
             self.cache_result = record.cache_result if same else "mixed"
 

@@ -26,6 +26,7 @@ from compilespan.warmup.call import Ran, call, call_watched, load
 from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of, plan
 from compilespan.warmup.progress import Progress
 from compilespan.warmup.wording import (
+    NOTHING_COMPILED,
     NOTHING_ELSEWHERE,
     cannot_see,
     misfit,
@@ -211,6 +212,8 @@ class Warmup:
             self._progress.settle(item, "unstable", why)
         elif elsewhere is not None and elsewhere.has_compiled():
             self._progress.settle(item, "warm")
+        elif elsewhere is not None and elsewhere.is_of_this_instance:
+            self._progress.settle(item, "eager", NOTHING_COMPILED)
         elif elsewhere is not None:
             self._progress.settle(item, "unverified", NOTHING_ELSEWHERE)
         elif ran.misses:

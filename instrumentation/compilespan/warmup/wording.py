@@ -19,6 +19,9 @@ NEVER_COMPILED = (
     "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off, and "
     "a model that has a thread of its own needs the target's executor"
 )
+NOTHING_COMPILED = (
+    "no process of this server compiled or loaded a model, so nothing of it is compiled"
+)
 NOTHING_ELSEWHERE = (
     "no other process of the state directory was seen to compile or load a model: instrument that "
     "server, and give both the same COMPILESPAN_STATE_DIR"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
     from starlette.types import ASGIApp
 
+    from compilespan_service.door.security import Guard
     from compilespan_service.reading.exposition import Exposition
 
 _logger = logging.getLogger("compilespan")
@@ -58,13 +59,13 @@ class Endpoints:
         """
         with contained("attach endpoints to vLLM's server"):
             try:
-                router, exposition = self.router(app.state.args, app)
+                router, exposition, guard = self.router(app.state.args, app)
             except TokenError as error:
                 _logger.warning("compilespan: vLLM's server goes without our endpoints: %s", error)
                 return
             self._app = app
             app.include_router(router)
-            add_metrics(app, exposition)
+            add_metrics(app, exposition, guard)
 
     async def init_state(self, engine_client: Any, _: State, args: Namespace) -> None:
         """Know what the server serves; its render server has no engine."""
@@ -85,9 +86,16 @@ class Endpoints:
 
     def router(
         self, args: Namespace | None, app: FastAPI
-    ) -> tuple[APIRouter, Callable[[], Exposition]]:
+    ) -> tuple[APIRouter, Callable[[], Exposition], Guard]:
         """Return the endpoints that the app has not, behind our own token, else vLLM's keys."""
-        settings = Settings(warmup="on-request", ready_when="loaded")
+        # What of the environment is about a server's own life is not this one's.
+        settings = Settings(
+            warmup="on-request",
+            ready_when="loaded",
+            on_warmup_failure="not-ready",
+            on_hang="keep",
+            processes=1,
+        )
         tokens = configured_tokens(settings.token, settings.token_file)
         guard = guard_of_a_guest(
             tokens or tuple(map(digest, api_keys(args))), settings.allowed_hosts
@@ -98,7 +106,7 @@ class Endpoints:
         router, readings = service_router(
             runner, settings, guard, is_taken=lambda route: _answers(taken, route)
         )
-        return router, readings.exposition
+        return router, readings.exposition, guard
 
 
 def api_keys(args: Namespace | None) -> list[str]:

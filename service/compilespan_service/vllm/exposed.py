@@ -12,20 +12,25 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from compilespan.faults import contained
+from compilespan_service.door.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
 
+    from compilespan_service.door.security import Guard
     from compilespan_service.reading.exposition import Exposition
 
 _PATH = "/metrics"
 _TEXT = "text/plain"
 
 
-def add_metrics(app: FastAPI, exposition: Callable[[], Exposition]) -> None:
-    """Replace the app's route, if it has one; ours waits for nothing."""
+def add_metrics(app: FastAPI, exposition: Callable[[], Exposition], guard: Guard) -> None:
+    """Replace the app's route, if it has one; ours waits for nothing.
+
+    Whom the guard does not admit gets what vLLM shows to everybody.
+    """
     theirs = next((each for each in app.router.routes if _shows_metrics(each)), None)
     if not isinstance(theirs, APIRoute):
         return
@@ -33,6 +38,10 @@ def add_metrics(app: FastAPI, exposition: Callable[[], Exposition]) -> None:
 
     async def metrics(request: Request) -> Response:
         response = await answer(request)
+        try:
+            await guard.admit(request)
+        except ProblemError:
+            return response
         with contained("show metrics on vLLM's server"):
             return _with_ours(response, exposition().text())
         return response

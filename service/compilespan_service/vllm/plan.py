@@ -6,16 +6,15 @@ the first client that asks for ``logprobs`` would wait for them.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import importlib.util
-import io
-import json
-import logging
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from compilespan.faults import contained
+from compilespan_service.vllm.free import free_requests, left_out
+from compilespan_service.vllm.images import image_requests
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -24,18 +23,17 @@ if TYPE_CHECKING:
     from compilespan.warmup.plan import JsonScalar
 
 PROMPT_LENGTHS = "COMPILESPAN_VLLM_PROMPT_LENGTHS"
-IMAGE_SIZES = "COMPILESPAN_VLLM_IMAGE_SIZES"
-REQUESTS = "COMPILESPAN_VLLM_REQUESTS"
 RANK_HEADER = "X-data-parallel-rank"
+_RANKED = ("/v1/completions", "/v1/chat/completions")
 _DEFAULT_LENGTHS = "16,128"
 _NEW_TOKENS = 4
 _CONCURRENT = 4
+_LOGPROBS = 5
 _TOKEN = 1
 _SAMPLINGS: Mapping[str, Mapping[str, Any]] = {
     "greedy": {"temperature": 0},
     "top_p": {"temperature": 0.7, "top_p": 0.9, "top_k": 20},
     "penalties": {"presence_penalty": 0.5, "frequency_penalty": 0.5, "repetition_penalty": 1.1},
-    "logprobs": {"logprobs": 5},
     "n": {"n": 2, "temperature": 0.7},
 }
 _NOTHING: Mapping[str, Any] = {}
@@ -47,8 +45,6 @@ _POOLING = {
     "token_classify": "/pooling",
 }
 
-_logger = logging.getLogger("compilespan")
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Served:
@@ -56,17 +52,20 @@ class Served:
 
     Attributes:
         model: The name that requests have to give.
-        tasks: What the model can do, in vLLM's words.
+        task: What it is asked for: ``generate``, or the one pooling task that vLLM has chosen;
+            ``None`` where that is nothing for which there are requests.
         max_tokens: Of a prompt and its completion together; ``None`` if it is not known.
         max_requests: That it runs at once.
+        max_logprobs: That a request may ask for; -1 for any number.
         ranks: Data-parallel engines among which it chooses for each request.
         has_tokenizer: Whether it can read and write text.
     """
 
     model: str
-    tasks: Sequence[str] = ("generate",)
+    task: str | None = "generate"
     max_tokens: int | None = None
     max_requests: int = _CONCURRENT
+    max_logprobs: int = _LOGPROBS
     ranks: int = 1
     has_tokenizer: bool = True
 
@@ -74,16 +73,37 @@ class Served:
     def of(cls, args: Namespace, config: Any, tasks: Sequence[str]) -> Served:
         """Read vLLM's arguments, and its configuration where the engine is known."""
         names = getattr(args, "served_model_name", None) or [args.model]
-        parallel = getattr(config, "parallel_config", None)
-        is_balanced = not getattr(parallel, "data_parallel_external_lb", False)
+        model = getattr(config, "model_config", None)
+        scheduler = getattr(config, "scheduler_config", None)
         return cls(
             names if isinstance(names, str) else names[0],
-            tasks or ("generate",),
-            getattr(getattr(config, "model_config", None), "max_model_len", None),
-            getattr(getattr(config, "scheduler_config", None), "max_num_seqs", _CONCURRENT),
-            getattr(parallel, "data_parallel_size", 1) if is_balanced else 1,
+            _task(model, tasks),
+            getattr(model, "max_model_len", None),
+            getattr(scheduler, "max_num_seqs", _CONCURRENT),
+            getattr(model, "max_logprobs", _LOGPROBS),
+            _ranks(getattr(config, "parallel_config", None)),
             not getattr(args, "skip_tokenizer_init", False),
         )
+
+
+def _task(model: Any, tasks: Sequence[str]) -> str | None:
+    if "generate" in tasks or not tasks:
+        return "generate"
+    choose = getattr(model, "get_pooling_task", None)
+    if choose is not None:  # others of its tasks have no endpoint then
+        with contained("ask vLLM for its pooling task"):
+            chosen: str | None = choose(tuple(tasks))
+            return chosen
+    return next((task for task in _POOLING if task in tasks), None)
+
+
+def _ranks(parallel: Any) -> int:
+    """Return how many engines this server may name in a request."""
+    if getattr(parallel, "data_parallel_external_lb", False):
+        return 1
+    if getattr(parallel, "local_engines_only", False):  # a balancer chooses among the servers
+        return int(getattr(parallel, "data_parallel_size_local", 1))
+    return int(getattr(parallel, "data_parallel_size", 1))
 
 
 def requests(served: Served) -> list[dict[str, Any]]:
@@ -94,18 +114,24 @@ def requests(served: Served) -> list[dict[str, Any]]:
     ``COMPILESPAN_VLLM_REQUESTS`` requests of any kind: a JSON list, or the path of a file with one.
     What cannot be read there is logged, and left out.
     """
-    named = [*_default(served), *_with_images(served), *_free(served)]
-    if served.ranks == 1:
-        return named
+    named = [*_default(served), *image_requests(served.model), *free_requests(served.model)]
     return [
-        {
-            **request,
-            "headers": {**request.get("headers", {}), RANK_HEADER: str(rank)},
-            "shape": {**request["shape"], "data_parallel_rank": rank},
-        }
+        each
         for rank in range(served.ranks)
         for request in named
+        if (each := _at(rank, request, served.ranks)) is not None
     ]
+
+
+def _at(rank: int, request: dict[str, Any], ranks: int) -> dict[str, Any] | None:
+    """Return a request for one engine; only what generates may name it."""
+    if ranks == 1 or not request["path"].startswith(_RANKED):
+        return request if rank == 0 else None
+    return {
+        **request,
+        "headers": {**request.get("headers", {}), RANK_HEADER: str(rank)},
+        "shape": {**request["shape"], "data_parallel_rank": rank},
+    }
 
 
 def _default(served: Served) -> Iterator[dict[str, Any]]:
@@ -113,21 +139,29 @@ def _default(served: Served) -> Iterator[dict[str, Any]]:
     if not lengths:
         return
     short = lengths[0]
-    if "generate" in served.tasks:
+    if served.task == "generate":
         for length in lengths:
             yield _completion(served, length, {})
-        for name, sampling in _SAMPLINGS.items():
+        for name, sampling in _samplings(served).items():
             yield _completion(served, short, sampling, {"sampling": name})
         if served.has_tokenizer and any(map(importlib.util.find_spec, _GRAMMARS)):
             choice = {"structured_outputs": {"choice": ["yes", "no"]}}
             yield _completion(served, short, choice, {"output": "structured"})
         together = _completion(served, short, {}, {"concurrent": _concurrent(served)})
         yield {**together, "concurrent": _concurrent(served)}
-    elif (task := next((task for task in _POOLING if task in served.tasks), None)) is not None:
+    elif served.task in _POOLING:
         for length in lengths:
-            yield _pooling(served, task, length)
-        together = _pooling(served, task, short, {"concurrent": _concurrent(served)})
+            yield _pooling(served, served.task, length)
+        together = _pooling(served, served.task, short, {"concurrent": _concurrent(served)})
         yield {**together, "concurrent": _concurrent(served)}
+
+
+def _samplings(served: Served) -> dict[str, Mapping[str, Any]]:
+    """Return what vLLM takes of the ways to sample."""
+    logprobs = _LOGPROBS if served.max_logprobs < 0 else min(_LOGPROBS, served.max_logprobs)
+    if logprobs and served.has_tokenizer:
+        return {**_SAMPLINGS, "logprobs": {"logprobs": logprobs}}
+    return dict(_SAMPLINGS)
 
 
 def _lengths(served: Served) -> Iterator[int]:
@@ -148,11 +182,12 @@ def _numbers(name: str, text: str) -> Iterator[int]:
         if word.isdecimal():
             yield int(word)
         else:
-            _left_out(name, f"{word!r} is no number of tokens, e.g. 16,128")
+            left_out(name, f"{word!r} is no number of tokens, e.g. 16,128")
 
 
 def _concurrent(served: Served) -> int:
-    return max(1, min(_CONCURRENT, served.max_requests))
+    pooled = served.ranks if served.task in _POOLING else 1  # vLLM balances these itself
+    return max(1, min(_CONCURRENT, served.max_requests)) * pooled
 
 
 def _completion(
@@ -190,57 +225,3 @@ def _pooling(
         return {**given, "cache_salt": secrets.token_hex(8)}
 
     return {"path": path, "json": body, "shape": {"prompt_tokens": length, **more}}
-
-
-def _with_images(served: Served) -> Iterator[dict[str, Any]]:
-    for size in filter(None, map(str.strip, os.environ.get(IMAGE_SIZES, "").split(","))):
-        width, _, height = size.partition("x")
-        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            _left_out(IMAGE_SIZES, f"{size!r} is no size in pixels, e.g. 224x224")
-            continue
-        image = {"url": _picture(int(width), int(height))}
-        content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": "What?"}]
-        yield {
-            "path": "/v1/chat/completions",
-            "json": {
-                "model": served.model,
-                "max_tokens": 1,
-                "messages": [{"role": "user", "content": content}],
-            },
-            "shape": {"image_width": int(width), "image_height": int(height)},
-        }
-
-
-def _picture(width: int, height: int) -> str:
-    """Return a grey PNG of this size as a data URL."""
-    from PIL import Image  # noqa: PLC0415  # vLLM has it, and nobody else needs it
-
-    png = io.BytesIO()
-    Image.new("L", (width, height), 128).save(png, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-
-
-def _free(served: Served) -> Iterator[dict[str, Any]]:
-    text = os.environ.get(REQUESTS, "").strip()
-    if not text:
-        return
-    try:
-        found = json.loads(text if text[0] in "[{" else Path(text).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        _left_out(REQUESTS, f"it is neither JSON nor a file of it: {error}")
-        return
-    for number, request in enumerate(found if isinstance(found, list) else [found], 1):
-        if not isinstance(request, dict) or not isinstance(request.get("json"), dict):
-            _left_out(REQUESTS, f"request {number} is no object with path and json")
-            continue
-        path = str(request.get("path", "/v1/completions"))
-        yield {
-            **request,
-            "path": path,
-            "json": {"model": served.model, **request["json"]},
-            "shape": request.get("shape") or {"path": path, "request": number},
-        }
-
-
-def _left_out(name: str, why: str) -> None:
-    _logger.error("compilespan: %s: %s; a warmup goes without it", name, why)

@@ -3,8 +3,8 @@
 The names that this rests on, read in SGLang 0.5.23, whose compile files were run against stubs:
 ``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``runtime_shape``);
 ``Scheduler.init_startup_timing_summary``, the last step of a scheduler's start, and the
-``startup_time`` that it makes; and ``Engine._launch_subprocesses``, which returns when every
-scheduler has said that it is ready.
+``startup_time`` that it makes; ``_wait_for_scheduler_ready``, which returns when every scheduler of
+the node has said so; and ``Engine._launch_subprocesses`` around it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from compilespan import semconv
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
+from compilespan.journal.writer import open_journal
 from compilespan.ledger.entries import Part
 from compilespan.ledger.ledger import get_ledger, mark_ready
 from compilespan.servers.activation import take_part
@@ -51,6 +52,8 @@ class Hooks:
             {private.SGLANG_PIECE: self._piece},
             {private.SGLANG_READY: self._ready},
             {private.SGLANG_LAUNCH: self._launched},
+            # On all nodes but the first the launch returns when the server ends.
+            {private.SGLANG_WAIT: self._launched},
         )
 
     def _piece(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
@@ -73,6 +76,7 @@ class Hooks:
     def _ready(self, wrapped: Callable[..., Any], scheduler: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
         with contained("note that a scheduler of SGLang is ready"):
+            open_journal()  # also where it has compiled nothing
             for name, seconds in _parts(getattr(scheduler, "startup_time", None)):
                 get_ledger().note_part(Part(name, seconds))
             mark_ready()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
+from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import mark_ready
 from compilespan.servers.starting import ends_as
 
@@ -50,6 +51,7 @@ class Engine:
     def _ready(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
         with contained("note that a vLLM worker is ready"):
+            open_journal()  # also where it has compiled nothing
             mark_ready()
         return result
 
