@@ -252,6 +252,16 @@ def test_a_recompile_while_serving_is_told_with_what_the_warmup_missed(open_page
         expect(page.locator("#serving-count")).to_have_text("1 recompile")
 
 
+def test_kernels_that_are_built_while_serving_are_counted(open_page):
+    with Server("eager_targets:builds_kernels") as server:
+        page = open_page(server)
+        place = page.locator("#serving-count")
+        expect(place).to_have_text("0 recompiles, 2 kernels", timeout=30_000)
+        row = server.client.get("/totals").json()["by_phase"]["serving"]
+        assert (row["kernels"], row["compiles"]) == (2, 0)
+        shot(page, "kernels")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_it_is_readable(open_page, hold, scheme, viewport):

@@ -44,8 +44,10 @@ export function showNumbers(totals) {
     : row.graphs ? "no cache" : "–", row.cache_hits);
   set("wall", duration(row.wall_s), row.wall_s);
   const serving = totals.by_phase.serving;
-  set("serving-count", count(serving ? serving.recompiles : 0, "recompile", "recompiles"),
-    serving ? serving.compile_s : 0);
+  const built = (kernels) => (kernels ? count(kernels, "kernel", "kernels") : "");
+  set("serving-count", [count(serving ? serving.recompiles : 0, "recompile", "recompiles"),
+    built(serving ? serving.kernels : 0)].filter(Boolean).join(", "),
+    serving ? serving.compile_s + serving.kernel_s : 0);
   const sum = COMPONENTS.reduce((seconds, each) => seconds + totals[each].compile_s, 0);
   COMPONENTS.forEach((each, index) => {
     byId("share").children[index].style.width
@@ -54,7 +56,7 @@ export function showNumbers(totals) {
   const text = sum
     ? shown.map((each) => `${Math.round((totals[each].compile_s / sum) * 100)} % ${worded(each)}`)
       .join(", ")
-    : "nothing was compiled yet";
+    : built(row.kernels) || "nothing was compiled yet";
   byId("share").setAttribute("aria-label", text);
   byId("share-text").textContent = text;
 }
