@@ -45,8 +45,9 @@ export function showNumbers(totals) {
   set("wall", duration(row.wall_s), row.wall_s);
   const serving = totals.by_phase.serving;
   const built = (kernels) => (kernels ? count(kernels, "kernel", "kernels") : "");
-  set("serving-count", [count(serving ? serving.recompiles : 0, "recompile", "recompiles"),
-    built(serving ? serving.kernels : 0)].filter(Boolean).join(", "),
+  const again = (recompiles) => count(recompiles, "recompile", "recompiles");
+  set("serving-count", !serving ? again(0) : !serving.recompiles && built(serving.kernels)
+    || [again(serving.recompiles), built(serving.kernels)].filter(Boolean).join(", "),
     serving ? serving.compile_s + serving.kernel_s : 0);
   const sum = COMPONENTS.reduce((seconds, each) => seconds + totals[each].compile_s, 0);
   COMPONENTS.forEach((each, index) => {
