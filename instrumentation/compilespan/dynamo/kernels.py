@@ -12,19 +12,15 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import threading
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opentelemetry import trace
-
 from compilespan import semconv
 from compilespan.dynamo import private
+from compilespan.dynamo.tuning import Tunings
 from compilespan.faults import contained
-from compilespan.monitor.monitor import Monitor
-from compilespan.monitor.surroundings import Surroundings
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from compilespan.dynamo.patches import Group
+    from compilespan.monitor.monitor import Monitor
     from compilespan.semconv import Trigger
 
 _building: ContextVar[Monitor | None] = ContextVar("compilespan_kernel", default=None)
@@ -45,7 +42,7 @@ class Kernels:
     """Of all: a kernel keeps the compiler that it has seen first, our wrapper and all."""
 
     def __init__(self) -> None:
-        self._tunings = _Tunings()
+        self._tunings = Tunings()
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -98,7 +95,7 @@ class Kernels:
         configs = wrapped(*args, **kwargs)
         with contained("begin to tune a kernel"):
             if Kernels.is_recording and type(configs) is list:
-                return self._tunings.begin(tuner, configs)
+                return self._tunings.begin(tuner, configs, _unit(tuner, "autotune"))
         return configs
 
     def _bench(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
@@ -107,86 +104,6 @@ class Kernels:
             return wrapped(*args, **kwargs)
         with tuning.one():
             return wrapped(*args, **kwargs)
-
-
-class _Tunings(threading.local):
-    """What is being tuned in this thread, by the id of what tunes it."""
-
-    def __init__(self) -> None:
-        self._open: dict[int, _Tuning] = {}
-
-    def begin(self, tuner: Any, configs: list[Any]) -> list[Any]:
-        """Return the configurations, as a list that ends the tuning when nobody keeps it."""
-        tuning = _Tuning(_unit(tuner, "autotune"), len(configs))
-        self._open[id(tuner)] = tuning
-        return _Configs(configs, tuning)
-
-    def of(self, tuner: Any) -> _Tuning | None:
-        """Return what is being tuned, if it has not come to its end."""
-        tuning = self._open.get(id(tuner))
-        if tuning is not None and tuning.is_over:
-            del self._open[id(tuner)]
-            return None
-        return tuning
-
-
-class _Configs(list[Any]):
-    """The configurations of a kernel that are tried; the frame that tries them keeps them.
-
-    So an exception between two tries, and whoever stops early, end the tuning, too.
-    """
-
-    def __init__(self, configs: list[Any], tuning: _Tuning) -> None:
-        super().__init__(configs)
-        self._tuning = tuning
-
-    def __del__(self) -> None:
-        self._tuning.close()
-
-
-class _Tuning:
-    """Tries configurations of one kernel, one after another: one record for all of them."""
-
-    def __init__(self, unit: Unit, count: int) -> None:
-        self._left = count
-        self._monitor = Monitor(unit)
-        self._surroundings = Surroundings(adopter=self._monitor)
-        self._is_open = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left to try."""
-        return self._left <= 0
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Surround one try; between two of them nothing is changed in the context."""
-        with contained("begin to try a configuration of a kernel"):
-            if not self._is_open:
-                self._is_open = True
-                self._monitor.open()
-        self._left -= 1
-        try:
-            with (
-                self._surroundings.again(),
-                trace.use_span(
-                    self._monitor.span, record_exception=False, set_status_on_exception=False
-                ),
-            ):
-                yield
-        except BaseException as error:
-            self._left = 0
-            self.close(error)
-            raise
-        if self._left <= 0:
-            self.close()
-
-    def close(self, error: BaseException | None = None) -> None:
-        """End it, once; that single configurations cannot be built is no failure."""
-        self._left = 0
-        if self._is_open:
-            self._is_open = False
-            self._monitor.close("ok" if error is None else "failed", error)
 
 
 class _Listener:
