@@ -321,7 +321,7 @@ class OlderMonitor:
 
 
 def test_an_older_monitor_that_looks_in_vain_fails_no_compile(instrumented, caplog, monkeypatch):
-    monkeypatch.setattr(monitors.importlib.metadata, "version", lambda _: "0.31.9")
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(__version__="0.31.9"))
     exported = instrumented
     monitors._say_version.cache_clear()
     hooks, older = monitors.Monitors(GraphWatch()), OlderMonitor().__call__
@@ -336,6 +336,24 @@ def test_an_older_monitor_that_looks_in_vain_fails_no_compile(instrumented, capl
     assert (record.kind, record.is_encoder, record.trigger) == ("compile", True, "explicit")
     said = [each for each in caplog.messages if "tested with vLLM 0.32; this is 0.31.9" in each]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_older_monitor_is_a_load_where_vllm_looks_for_an_artefact(exported, tmp_path, is_there):
+    path = tmp_path / "model"
+    if is_there:
+        path.write_text("an artefact")
+    hooks, older = monitors.Monitors(GraphWatch()), OlderMonitor().__call__
+
+    def _try_load_aot_compiled_fn(model, aot_compilation_path):
+        with hooks._monitor(older, None, (object(),), {}):
+            if not is_there:
+                raise FileNotFoundError
+
+    with suppress(FileNotFoundError):
+        hooks._load(_try_load_aot_compiled_fn, None, (None, str(path)), {})
+    kinds = [(each.kind, each.trigger, each.outcome) for each in get_ledger().records()]
+    assert kinds == [("load", "aot_load", "ok")] * is_there
 
 
 @pytest.mark.parametrize(

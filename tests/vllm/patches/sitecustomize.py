@@ -69,7 +69,7 @@ if os.environ.get("NO_ENDPOINT_PLUGINS"):
 
     @wrapt.when_imported("vllm.entrypoints.launchers.app")
     def _attach_nothing(module):
-        # As versions before 0.32, which have --middleware only.
+        # As versions without endpoint plugins, which have --middleware only.
         module.attach_endpoint_plugins = lambda *_: None
 
 

@@ -9,9 +9,9 @@ The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import inspect
 import logging
+import sys
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,12 +102,20 @@ def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
     name = semconv.name(given.get("tag") or "torch.compile")
     # Else vLLM looks for an AOT artefact: before every first compile, and a missing file leaves the
     # block as an exception. Older versions do not say which of the two it is.
+    path = _artefact.get()
     if "announce_start" not in given:
         _say_version()
-        return Unit(name, "explicit", kind=None, stated=component, tentative=True)
-    if given["announce_start"]:
-        return Unit(name, "explicit", kind=None, stated=component, is_stored=_stores())
-    path = _artefact.get()
+    if path is None and given.get("announce_start", True):
+        # Where nothing says what is looked for, it may be a look.
+        unsaid = "announce_start" not in given and private.VLLM_LOAD.found() is None
+        return Unit(
+            name,
+            "explicit",
+            kind=None,
+            stated=component,
+            is_stored=_stores(),
+            tentative=unsaid,
+        )
     is_there = path is not None and Path(path).exists()
     return Unit(name, "aot_load", kind="load", stated=component, tentative=not is_there)
 
@@ -122,10 +130,10 @@ def _stores() -> bool:
 def _say_version() -> None:
     """Log once that this vLLM is not one that was tried."""
     _logger.warning(
-        "compilespan: tested with vLLM %s; this is %s, whose monitor tells less: a load of an "
-        "artefact may be shown as a compile",
+        "compilespan: tested with vLLM %s; this is %s, whose monitor tells less: what it compiles "
+        "has no names of its own",
         TESTED,
-        importlib.metadata.version("vllm"),
+        getattr(sys.modules.get("vllm"), "__version__", "another version"),
     )
 
 
