@@ -113,7 +113,10 @@ def test_the_page_is_there_and_vllms_own_paths_are_its_own(serving):
 
 
 def test_its_metrics_are_on_vllms_own_route(serving):
-    text = serving.get("/metrics").text
+    theirs = serving.get("/metrics").text
+    assert "vllm:" in theirs
+    assert "torch_compile" not in theirs  # ours want the token
+    text = serving.get("/metrics", TOKEN).text
     assert "vllm:" in text
     assert 'torch_compile_duration_seconds_count{is_encoder="false"' in text
     assert "compilespan_ready" in text

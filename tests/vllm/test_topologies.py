@@ -60,7 +60,8 @@ def test_two_servers_on_one_port_with_tls_keys_and_a_root_path(models, served_be
             assert totals["scope"]["processes"] == 4  # the launcher, two servers, a worker
             assert totals["by_name"]["backbone"]["loads"] == 1
             assert totals["ready_after_s"] > 0
-            metrics = serving.get("/metrics").text
+            assert "torch_compile" not in serving.get("/metrics").text
+            metrics = serving.get("/metrics", KEY).text
             assert "vllm:" in metrics
             assert 'torch_compile_name="backbone"' in metrics
         assert {item["state"] for item in serving.warm(KEY)} == {"warm"}
