@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from compilespan_service.warmups.http_target import HttpTarget
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.types import ASGIApp
-
-from compilespan_service.warmups.http_target import HttpTarget
 
 _URL = "http://localhost"
 

@@ -9,11 +9,9 @@ the node has said so; and ``Engine._launch_subprocesses`` around it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from compilespan import semconv
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
@@ -21,11 +19,10 @@ from compilespan.journal.writer import open_journal
 from compilespan.ledger.entries import Part
 from compilespan.ledger.ledger import get_ledger, mark_ready
 from compilespan.servers.activation import take_part
+from compilespan.servers.pieces import attributes, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from opentelemetry.util.types import AttributeValue
 
     from compilespan.dynamo.graphs import GraphWatch
     from compilespan.servers.starting import Starting
@@ -59,9 +56,7 @@ class Hooks:
     def _piece(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         given: dict[str, Any] = {}
         with contained("read the arguments of a graph of SGLang"):
-            bound = inspect.signature(wrapped).bind(*args, **kwargs)
-            bound.apply_defaults()
-            given = bound.arguments
+            given = bound(wrapped, args, kwargs)
         if not given:
             return wrapped(*args, **kwargs)
         return self._graphs.around_piece(
@@ -69,7 +64,7 @@ class Hooks:
             args,
             kwargs,
             given.get("graph"),
-            _attributes(given),
+            attributes(given, (given.get("runtime_shape"), given.get("runtime_shape"))),
             lambda torchs: torchs or "bypass",  # SGLang stores handles that it does not load yet
         )
 
@@ -85,17 +80,6 @@ class Hooks:
     def _launched(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         with self._starting.block():
             return wrapped(*args, **kwargs)
-
-
-def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {}
-    if isinstance(count := given.get("num_graphs"), int):
-        attributes[semconv.GRAPH_COUNT] = count
-    if isinstance(index := given.get("graph_index"), int):
-        attributes[semconv.GRAPH_INDEX] = index
-    if isinstance(size := given.get("runtime_shape"), int):
-        attributes[semconv.RANGE] = f"{size}-{size}"
-    return attributes
 
 
 def _parts(startup_time: Any) -> list[tuple[str, float]]:

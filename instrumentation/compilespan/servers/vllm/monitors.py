@@ -9,7 +9,6 @@ The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import sys
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import around
+from compilespan.servers.pieces import attributes, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class Monitors:
     def _load(self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs) -> Any:
         path = None
         with contained("read the arguments of a load of vLLM"):
-            path = _bound(wrapped, args, kwargs).get("aot_compilation_path")
+            path = bound(wrapped, args, kwargs).get("aot_compilation_path")
         token = _artefact.set(path)
         try:
             return wrapped(*args, **kwargs)
@@ -76,7 +76,7 @@ class Monitors:
     def _piece(self, wrapped: Callable[..., Any], manager: Any, args: Args, kwargs: Kwargs) -> Any:
         given: dict[str, Any] = {}
         with contained("read the arguments of a graph of vLLM"):
-            given = _bound(wrapped, args, kwargs)
+            given = bound(wrapped, args, kwargs)
             before = _counts(manager)
         if not given:
             return wrapped(*args, **kwargs)
@@ -90,31 +90,24 @@ class Monitors:
         )
 
 
-def _bound(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> dict[str, Any]:
-    bound = inspect.signature(wrapped).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.arguments
-
-
 def _unit(wrapped: Callable[..., Any], args: Args, kwargs: Kwargs) -> Unit:
-    given = _bound(wrapped, args, kwargs)
+    given = bound(wrapped, args, kwargs)
     component = stated(is_encoder=bool(given.get("is_encoder")))
     name = semconv.name(given.get("tag") or "torch.compile")
-    # Else vLLM looks for an AOT artefact: before every first compile, and a missing file leaves the
-    # block as an exception. Older versions do not say which of the two it is.
-    path = _artefact.get()
-    if "announce_start" not in given:
+    is_older = "announce_start" not in given
+    if is_older:
         _say_version()
+    # Before every first compile vLLM looks for an AOT artefact; a missing file leaves the block as
+    # an exception. Older versions say only by `_load` which of the two it is.
+    path = _artefact.get()
     if path is None and given.get("announce_start", True):
-        # Where nothing says what is looked for, it may be a look.
-        unsaid = "announce_start" not in given and private.VLLM_LOAD.found() is None
         return Unit(
             name,
             "explicit",
             kind=None,
             stated=component,
             is_stored=_stores(),
-            tentative=unsaid,
+            tentative=is_older and private.VLLM_LOAD.found() is None,
         )
     is_there = path is not None and Path(path).exists()
     return Unit(name, "aot_load", kind="load", stated=component, tentative=not is_there)
@@ -138,16 +131,8 @@ def _say_version() -> None:
 
 
 def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
-    compile_range = given.get("compile_range")
-    attributes: dict[str, AttributeValue] = {}
-    if isinstance(count := given.get("num_graphs"), int):
-        attributes[semconv.GRAPH_COUNT] = count
-    if isinstance(index := given.get("graph_index"), int):
-        attributes[semconv.GRAPH_INDEX] = index
-    start, end = getattr(compile_range, "start", None), getattr(compile_range, "end", None)
-    if start is not None and end is not None:
-        attributes[semconv.RANGE] = f"{start}-{end}"
-    return attributes
+    sizes = given.get("compile_range")
+    return attributes(given, (getattr(sizes, "start", None), getattr(sizes, "end", None)))
 
 
 def _counts(manager: Any) -> tuple[int, int]:
