@@ -29,7 +29,7 @@ from compilespan.servers.vllm.server import Server
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(compilespan.servers.vllm, "_installed", False)
+    monkeypatch.setattr(activation, "_entered", {})
     monkeypatch.setattr(sys, "argv", ["vllm", "serve"])
 
 
@@ -63,6 +63,7 @@ def test_a_fault_of_ours_keeps_no_process_of_vllm_from_starting(monkeypatch, cap
     monkeypatch.setattr(activation, "is_configured", broken)
     compilespan.servers.vllm.install()
     assert "this vLLM process is not instrumented" in caplog.text
+    assert not compilespan.servers.vllm.takes_part()
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -12,15 +12,15 @@ import pytest
 import torch
 from stand_ins import stand_in
 
-import compilespan.servers.sglang
 from compilespan import get_ledger, semconv
 from compilespan.journal.directory import StateDirectory
+from compilespan.servers import activation
 
 
 @pytest.fixture
 def configured(monkeypatch, tmp_path):
     """A process of SGLang for which a state directory is set."""
-    monkeypatch.setattr(compilespan.servers.sglang, "_installed", False)
+    monkeypatch.setattr(activation, "_entered", {})
     monkeypatch.setattr("compilespan.servers.starting._report", lambda: None)
     monkeypatch.delenv("COMPILESPAN_FIRST_PID", raising=False)
     monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path))
@@ -163,7 +163,7 @@ def test_a_scheduler_that_compiles_nothing_has_a_journal(sglang, configured, mon
 
 
 def test_without_anything_configured_nothing_happens(sglang, monkeypatch, caplog):
-    monkeypatch.setattr(compilespan.servers.sglang, "_installed", False)
+    monkeypatch.setattr(activation, "_entered", {})
     for name in ("COMPILESPAN_STATE_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "argv", ["sglang"])

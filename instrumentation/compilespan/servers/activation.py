@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from compilespan.dynamo.graphs import GraphWatch
@@ -24,6 +26,33 @@ _ENDPOINTS = (
 _WANTED = ("compilespan_service.vllm", "--otlp-traces-endpoint")
 """Arguments of a server that ask for our endpoints, or for traces of its own."""
 _FIRST = "COMPILESPAN_FIRST_PID"
+
+_logger = logging.getLogger("compilespan")
+_entered: dict[str, bool] = {}
+"""Servers whose plugin was called in this process, and whether it takes part."""
+
+
+def enter(server: str, install_hooks: Callable[[], object]) -> None:
+    """Let this process of a server take part, if anything is configured; once. Never raises.
+
+    Args:
+        server: Its name, for people.
+        install_hooks: Imports and patches what is needed.
+    """
+    if server in _entered:  # a forked worker has what its parent patched
+        return
+    _entered[server] = False
+    try:
+        if is_configured():
+            install_hooks()
+            _entered[server] = True
+    except Exception:
+        _logger.warning("compilespan: this %s process is not instrumented", server, exc_info=True)
+
+
+def takes_part(server: str) -> bool:
+    """Whether this process of a server was instrumented."""
+    return _entered.get(server, False)
 
 
 def is_configured() -> bool:

@@ -7,25 +7,15 @@ endpoints are those of ``compilespan serve`` with an ``HttpTarget``.
 
 from __future__ import annotations
 
-import logging
-
-_logger = logging.getLogger("compilespan")
-_installed = False
+from compilespan.servers import activation
 
 
 def install() -> None:
     """Instrument this process if anything is configured. Called by SGLang; never raises."""
-    global _installed  # noqa: PLW0603  # once: a forked worker has what its parent patched
-    if _installed:
-        return
-    _installed = True
-    try:
-        from compilespan.servers.activation import is_configured  # noqa: PLC0415  # nothing else yet
 
-        if not is_configured():
-            return
-        from compilespan.servers.sglang.hooks import install_hooks  # noqa: PLC0415
+    def install_hooks() -> None:
+        from compilespan.servers.sglang import hooks  # noqa: PLC0415  # only where it takes part
 
-        install_hooks()
-    except Exception:
-        _logger.warning("compilespan: this SGLang process is not instrumented", exc_info=True)
+        hooks.install_hooks()
+
+    activation.enter("SGLang", install_hooks)

@@ -11,15 +11,14 @@ what this process was told.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
+
+from compilespan.servers import activation
 
 if TYPE_CHECKING:
     from compilespan.servers.vllm.server import MakeEndpoints
 
-_logger = logging.getLogger("compilespan")
-_installed = False
-_takes_part = False
+_NAME = "vLLM"
 
 
 def install(make_endpoints: MakeEndpoints | None = None) -> None:
@@ -28,23 +27,15 @@ def install(make_endpoints: MakeEndpoints | None = None) -> None:
     Args:
         make_endpoints: Returns what vLLM's server is to attach, as its endpoint plugins are.
     """
-    global _installed, _takes_part  # noqa: PLW0603  # once: a forked worker has what its parent has
-    if _installed:
-        return
-    _installed = True
-    try:
-        from compilespan.servers.activation import is_configured  # noqa: PLC0415  # nothing else yet
 
-        if not is_configured():
-            return
-        from compilespan.servers.vllm.hooks import install_hooks  # noqa: PLC0415
+    def install_hooks() -> None:
+        from compilespan.servers.vllm import hooks  # noqa: PLC0415  # only where it takes part
 
-        install_hooks(make_endpoints)
-        _takes_part = True
-    except Exception:
-        _logger.warning("compilespan: this vLLM process is not instrumented", exc_info=True)
+        hooks.install_hooks(make_endpoints)
+
+    activation.enter(_NAME, install_hooks)
 
 
 def takes_part() -> bool:
     """Whether this process was instrumented."""
-    return _takes_part
+    return activation.takes_part(_NAME)
