@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import stages
 import starts
 import trouble
 from dashboard import SLOW_START, dashboard, link, values
@@ -39,6 +40,7 @@ def build() -> Json:
             ("", 4, stat_row()),
             ("Starts", 10, starts.starts()),
             ("", 8, starts.slowest_starts()),
+            ("What compiles spent their time on", 8, stages.stages()),
             ("Ranks and replicas", 9, starts.processes()),
             ("While serving", 9, trouble.serving()),
             ("Failed", 8, trouble.failed()),

@@ -102,6 +102,38 @@ def stat(
     )
 
 
+def gauged(expression: str, *, ref: str, legend: str) -> Json:
+    """Return a query for one bar of a gauge, or for one bar of each series."""
+    query = promql_now(expression, ref=ref)
+    return {**query, "format": "time_series", "legendFormat": legend}
+
+
+def bar_gauge(title: str, description: str, targets: list[Json], *, no_value: str) -> Json:
+    """Return seconds as bars below each other, with their names and numbers."""
+    return panel(
+        "bargauge",
+        title,
+        description,
+        targets,
+        unit="s",
+        no_value=no_value,
+        colour=_fixed("text"),
+        options={
+            "displayMode": "basic",
+            "legend": {**legend(), "showLegend": False},
+            "maxVizHeight": 40,
+            "minVizHeight": 16,
+            "minVizWidth": 8,
+            "namePlacement": "left",
+            "orientation": "horizontal",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "showUnfilled": False,
+            "sizing": "auto",
+            "valueMode": "text",
+        },
+    )
+
+
 def bars(
     title: str,
     description: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compile_time import UID
 from dashboard import SLOW_START, dashboard, link, to_trace, values
-from panels import Json, legend, panel, promql_now, table, traceql
+from panels import Json, bar_gauge, gauged, panel, table, traceql
 from queries import START, STARTUP, joined
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
@@ -42,35 +42,18 @@ def build() -> Json:
 
 def _phases() -> Json:
     phases = ("import", "load", "warmup", "total")
-    return panel(
-        "bargauge",
+    return bar_gauge(
         "Phases",
         "Importing, loading, the last warmup and the whole start; of several processes the "
         "slowest. `compilespan.startup.duration` by `compilespan.startup.phase`.",
         [_seconds_of(phase, ref) for phase, ref in zip(phases, "ABCD", strict=True)],
-        unit="s",
         no_value="Not ready yet",
-        colour={"mode": "fixed", "fixedColor": "text"},
-        options={
-            "displayMode": "basic",
-            "legend": {**legend(), "showLegend": False},
-            "maxVizHeight": 40,
-            "minVizHeight": 16,
-            "minVizWidth": 8,
-            "namePlacement": "left",
-            "orientation": "horizontal",
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "showUnfilled": False,
-            "sizing": "auto",
-            "valueMode": "text",
-        },
     )
 
 
 def _seconds_of(phase: str, ref: str) -> Json:
     labels = f'job=~"$service",compilespan_startup_phase="{phase}"'
-    query = promql_now(f"max({joined(STARTUP, labels, start='$start')})", ref=ref)
-    return {**query, "format": "time_series", "legendFormat": phase}
+    return gauged(f"max({joined(STARTUP, labels, start='$start')})", ref=ref, legend=phase)
 
 
 def _spans(title: str, description: str, query: str, no_value: str) -> Json:

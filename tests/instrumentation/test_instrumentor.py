@@ -133,7 +133,8 @@ def test_the_channel_of_the_environment_is_used(monkeypatch):
     monkeypatch.setenv("COMPILESPAN_EVENTS", "log")
     TorchCompileInstrumentor().instrument(**exported.providers)
     torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(3))
-    assert [log.event_name for log in exported.logs] == ["torch.compile.graph"]
+    told = [log.event_name for log in exported.logs if log.event_name != "torch.compile.stage"]
+    assert told == ["torch.compile.graph"]
     assert exported.compiles[0].events == ()
 
 

@@ -148,9 +148,10 @@ def test_a_thousand_kernels_of_a_compile_do_not_take_the_place_of_its_graphs():
             kernels._build(lambda _: None, None, (source(32),), {})
         monitor.add_event("torch.compile.graph")
     (record,) = records()
-    assert len(record.events) == 33
+    told = [event for event in record.events if event.name != "torch.compile.stage"]
+    assert len(told) == 33
     assert record.graphs == 1
-    assert get_ledger().followers.dropped == {"events": 968}
+    assert get_ledger().followers.dropped == {"events": 968, "stages": 1969}
 
 
 class VisionTransformer(torch.nn.Module):
@@ -426,17 +427,23 @@ def test_a_fault_of_ours_while_tuning_is_nobody_elses(monkeypatch):
 
 
 def test_what_inductor_tunes_at_the_first_launch_is_a_record(monkeypatch):
-    """Its launchers need a GPU: what it finds out of them is put in their place."""
+    """Launching needs a GPU: the kernel is built instead, by the real autotuner."""
     import torch._inductor.runtime.triton_heuristics as heuristics
 
-    launcher = object()
     caching = object.__new__(heuristics.CachingAutotuner)
     caching.fn = add
-    caching.benchmark_all_configs = lambda *_, **__: (build(16), {launcher: 1.0})[1]
+    caching.inductor_meta = {"kernel_name": "triton_poi_fused_add_0"}
+    caching.compile_id = caching.is_backward = None
+    caching.launchers = [object()]
+    caching.bench = lambda *_: build(16)
     with suppress(AttributeError):  # what it does with the launcher
         caching.autotune_to_one_config()
     (record,) = records()
-    assert (record.name, record.kind, record.trigger) == ("add", "kernel", "autotune")
+    assert (record.name, record.kind, record.trigger) == (
+        *("triton_poi_fused_add_0", "kernel", "autotune"),
+    )
+    assert [each.trigger for each in records()] == ["autotune"]
+    assert set(record.stages) == {"autotune", "kernels"}
 
 
 IN_A_WORKER = """

@@ -36,7 +36,7 @@ UPSTREAM = {
     "service.name": str,
     "service.instance.id": str,
 }
-TYPES = {"string": str, "int": int, "boolean": bool, "string[]": tuple}
+TYPES = {"string": str, "int": int, "double": float, "boolean": bool, "string[]": tuple}
 INSTRUMENTS = {
     "Histogram": "histogram",
     "Sum+": "counter",

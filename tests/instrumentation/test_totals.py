@@ -7,7 +7,8 @@ import random
 
 from compilespan.ledger.intervals import MAX_INTERVALS, IntervalUnion
 from compilespan.ledger.records import CompileRecord, GraphBreak
-from compilespan.ledger.totals import TotalsBuilder, TotalsRow
+from compilespan.ledger.rows import TotalsRow
+from compilespan.ledger.totals import TotalsBuilder
 from compilespan.semconv import bounded
 from support import RECORD, record
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import jsonschema
+import pytest
 
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.records import CompileEvent
@@ -96,9 +97,22 @@ def test_slices_of_one_track_do_not_overlap_in_a_real_trace(serve):
     response = client.get("/compiles/trace.json")
     document = response.json()
     jsonschema.validate(document, FORMAT)
-    slices = by_phase(document, "X")
+    slices = [each for each in by_phase(document, "X") if each["cat"] != "stage"]
     assert len(slices) == 3
     assert len(by_phase(document, "i")) == 5  # three graphs, two recompiles
     for before, after in itertools.pairwise(slices):
         assert before["tid"] == after["tid"]
         assert before["ts"] + before["dur"] <= after["ts"]
+    for compiled in slices:
+        end = compiled["ts"] + compiled["dur"]
+        inside = [
+            each
+            for each in by_phase(document, "X")
+            if each["cat"] == "stage" and compiled["ts"] <= each["ts"] < end
+        ]
+        assert {each["name"] for each in inside} == {"trace", "lower"}
+        assert {each["tid"] for each in inside} == {compiled["tid"]}
+        # They lie one behind another, and fill it.
+        for before, after in itertools.pairwise(inside):
+            assert before["ts"] + before["dur"] == pytest.approx(after["ts"], abs=1)
+        assert sum(each["dur"] for each in inside) == pytest.approx(compiled["dur"], abs=1)

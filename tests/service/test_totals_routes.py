@@ -30,6 +30,8 @@ COLUMNS = {
     "cache_hits",
     "cache_misses",
     "cache_bypasses",
+    "cpu_s",
+    "cpu_wait_s",
 }
 
 
@@ -51,8 +53,11 @@ def test_totals_have_the_rows_and_columns_of_the_contract(serve):
         "by_phase",
         "by_name",
         "by_process",
+        "by_stage",
         "in_progress",
     }
+    cost_s = totals["total"]["compile_s"] + totals["total"]["failed_s"]
+    assert sum(totals["by_stage"].values()) == pytest.approx(cost_s)
     rows = [totals["encoder"], totals["language_model"], totals["total"]]
     for key in ("by_phase", "by_name", "by_process"):
         rows += totals[key].values()

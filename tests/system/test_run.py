@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -105,6 +106,8 @@ def test_json_has_all_figures(two_models):
 def test_the_trace_has_a_slice_for_each_compile(two_models):
     _, _, figures, trace = two_models
     slices = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert {each["name"] for each in slices if each["cat"] == "stage"} >= {"trace", "lower"}
+    slices = [each for each in slices if each["cat"] != "stage"]
     assert [each["dur"] for each in slices] == [
         record["duration_ns"] / 1000 for record in figures["compiles"]
     ]
@@ -176,7 +179,8 @@ def test_a_program_that_dies_while_compiling_is_told(tmp_path):
     os.kill(pid, signal.SIGKILL)
     _, said = child.communicate(timeout=20)
     assert child.returncode == -signal.SIGKILL
-    assert f"Llama was still compiling when process {pid} died" in said
+    assert f"Llama was still compiling (lowering) when process {pid} died" in said
+    assert re.search(r"had \d+\.\d of \d+\.\d GB of memory", said)
 
 
 def test_sigterm_reaches_the_program_and_its_answer_is_ours(tmp_path):

@@ -13,6 +13,7 @@ from compilespan.dynamo.graphs import GraphWatch
 from compilespan.dynamo.kernels import Kernels
 from compilespan.dynamo.owners import OwnerMemory
 from compilespan.dynamo.patches import Group, Patches
+from compilespan.dynamo.stages import StageWatch
 from compilespan.dynamo.windows import Windows
 from compilespan.faults import contained
 
@@ -37,6 +38,7 @@ class DynamoHooks:
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
         self._kernels = Kernels()
+        self._stages = StageWatch()
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -53,6 +55,7 @@ class DynamoHooks:
             {private.EXPLANATION: self._explanation},
             {private.COMPILED_AUTOGRAD: self._captured_backward},
             {private.CACHE_LOOKUP: self._instant},
+            {private.STAGE_BEGIN: self._stages.begin, private.STAGE_END: self._stages.end},
             {private.STANDALONE: self._calls.standalone_compile},
             {private.LOAD_ARTIFACTS: self._calls.load_cache_artifacts},
             {private.POPULATE_CACHES: self._calls.load_cache_artifacts},

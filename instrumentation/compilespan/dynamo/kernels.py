@@ -52,7 +52,6 @@ class Kernels:
             {private.TRITON_COMPILE_BOUND: self._build},
             {private.TRITON_SUBMIT: self._submit},
             {private.TRITON_PRUNE: self._pruned, private.TRITON_BENCH: self._bench},
-            {private.INDUCTOR_TUNE: self._tune},
         )
 
     def begin(self) -> None:
@@ -67,7 +66,7 @@ class Kernels:
             knobs.listener = knobs.listener.previous
 
     def _build(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        window = _window(args[0] if args else kwargs.get("src"), "kernel")
+        window = _window(args[0] if args else kwargs.get("src"))
         if window is None:
             return wrapped(*args, **kwargs)
         with window as monitor, _listening(monitor):
@@ -79,16 +78,6 @@ class Kernels:
             key, build, *rest = args
             args = (key, functools.partial(copy_context().run, build), *rest)
         return wrapped(*args, **kwargs)
-
-    def _tune(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
-        window = _window(tuner, "autotune")
-        if window is None:
-            return wrapped(*args, **kwargs)
-        with window:
-            result = wrapped(*args, **kwargs)
-            # It came to a result, whatever became of single configurations.
-            window.close(outcome="ok")
-            return result
 
     def _pruned(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
         """Know how many configurations are about to be tried."""
@@ -134,10 +123,10 @@ def _listening(monitor: Monitor) -> Iterator[None]:
         _building.reset(token)
 
 
-def _window(source: Any, trigger: Trigger) -> Window | None:
+def _window(source: Any) -> Window | None:
     if Kernels.is_recording:
         with contained("name a kernel"):
-            return Window(_unit(source, trigger))
+            return Window(_unit(source, "kernel"))
     return None
 
 

@@ -92,6 +92,9 @@ EXPLANATION = Private(
 CACHE_LOOKUP = Private(
     "torch._dynamo.utils", "ChromiumEventLogger.log_instant_event", "cache results and keys"
 )
+_STAGES = "stages of compiles, and kernels that inductor tunes at their first launch"
+STAGE_BEGIN = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_start", _STAGES)
+STAGE_END = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_end", _STAGES)
 STANDALONE = Private(
     "torch._inductor.standalone_compile", "standalone_compile", "standalone compiles"
 )
@@ -161,9 +164,6 @@ TRITON_KNOBS = Private("triton.knobs", "compilation", "whether a kernel came fro
 _TUNED = "kernels that are tuned at their first launch"
 TRITON_PRUNE = Private("triton.runtime.autotuner", "Autotuner.prune_configs", _TUNED)
 TRITON_BENCH = Private("triton.runtime.autotuner", "Autotuner._bench", _TUNED)
-INDUCTOR_TUNE = Private(
-    "torch._inductor.runtime.triton_heuristics", "CachingAutotuner.autotune_to_one_config", _TUNED
-)
 
 VLLM_MONITOR = Private(
     "vllm.compilation.monitor", "monitor_torch_compile", "vLLM's own compile monitors"

@@ -131,7 +131,14 @@ def _attribute(value: Any) -> bool:
     return _scalar(value) or _list_of(_scalar)(value)
 
 
+def _stages(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _stage(stage) and _seconds(seconds) for stage, seconds in value.items()
+    )
+
+
 _component = _one_of(semconv.Component)
+_stage = _one_of(semconv.Stage)
 _EVENT = {"name": _name, "time_ns": _count, "attributes": _mapping_of(_attribute)}
 _BREAK = {
     **dict.fromkeys(("reason", "file", "hint", "link", "inner_file"), _reason),
@@ -158,6 +165,8 @@ _RECORD: Mapping[str, Check] = {
     "events": _list_of(_object(_EVENT)),
     "request": _optional(_name),
     "line": _optional(_count),
+    "stages": _stages,
+    **dict.fromkeys(("cpu_s", "cpu_wait_s"), _optional(_seconds)),
 }
 _PROCESS: Mapping[str, Check] = {
     "format": lambda value: value == FORMAT,
@@ -176,16 +185,19 @@ _BEGUN: Mapping[str, Check] = {
     "start_ns": _count,
     "elapsed_s": _seconds,
     "graphs": _count,
+    "stage": _optional(_stage),
 }
 _ROW: Mapping[str, Check] = {
     "sums": _mapping_of(_count),
     "longest_ns": _count,
     "wall_ns": _list_of(_count),
 }
+_MEMORY: Mapping[str, Check] = {"peak_bytes": _count, "limit_bytes": _optional(_count)}
 _LINES: Mapping[str, Mapping[str, Check]] = {
     "process": _PROCESS,
     "begin": {"key": _count, "name": _name, "component": _component, "start_ns": _count},
-    "progress": {"key": _count, "graphs": _count},
+    "progress": {"key": _count, "graphs": _count, "stage": _optional(_stage)},
+    "memory": _MEMORY,
     "end": {"key": _count, "record": _optional(_object(_RECORD))},
     "ready": {"time_ns": _count, "after_s": _seconds},
     "startup": {
@@ -203,5 +215,6 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "startup_phases": _list_of(_object(_PART)),
         "exit_reason": _optional(_name),
         "interrupted": _list_of(_object(_BEGUN)),
+        "memory": _optional(_object(_MEMORY)),
     },
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compilespan.journal.files import MAX_BYTES, JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
+from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, ProcessSnapshot
 from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.totals import TotalsBuilder
@@ -67,8 +68,9 @@ class ProcessJournal:
         """The same in order: ``phase``, ``seconds``, ``start_ns``."""
         self.dropped: dict[str, int] = {}
         self.added: set[str] = set()
-        """Types of the lines about its end: ``summary``, and ``reported`` by another."""
+        """Types of lines about its end: ``summary``, and ``reported`` by another."""
         self.exit_reason: str | None = None
+        self.memory: Memory | None = None
         self.is_complete = True
         """``False`` where lines were left out, by the writer's cap or as unreadable."""
         self.has_more = False
@@ -129,6 +131,7 @@ class ProcessJournal:
                 begun["start_ns"],
                 max(0.0, (self.seen_ns - begun["start_ns"]) / 1e9),
                 begun.get("graphs", 0),
+                begun.get("stage"),
             )
             for begun in self._begun.values()
         )
@@ -155,6 +158,7 @@ class ProcessJournal:
             tuple(self.startup_phases),
             dict(self.dropped),
             self.exit_reason,
+            self.memory,
         )
 
     def _line(self, line: bytes) -> None:
@@ -198,6 +202,7 @@ class ProcessJournal:
     def _progress(self, values: dict[str, Any]) -> None:
         if begun := self._begun.get(values["key"]):
             begun["graphs"] = values["graphs"]
+            begun["stage"] = values.get("stage")
 
     def _end(self, values: dict[str, Any]) -> None:
         self._begun.pop(values["key"], None)
@@ -222,26 +227,20 @@ class ProcessJournal:
         if len(self.startup_phases) < _MAX_PARTS:
             self.startup_phases.append(values)
 
-    def _job(self, values: dict[str, Any]) -> None:
-        self._on_job(values)
-
     def _dropped(self, values: dict[str, Any]) -> None:
         if values["signal"] in self.dropped or len(self.dropped) < _MAX_PARTS:
             self.dropped[values["signal"]] = values["count"]
 
+    def _memory(self, values: dict[str, Any]) -> None:
+        self.memory = Memory.of(values)
+
     def _exit(self, values: dict[str, Any]) -> None:
         self.exit_reason = values["reason"]
-
-    def _reported(self, _: dict[str, Any]) -> None:
-        self.added.add("reported")
-
-    def _summary(self, _: dict[str, Any]) -> None:
-        self.added.add("summary")
 
     def _truncated(self, _: dict[str, Any]) -> None:
         self.is_complete = False
 
-    _TAKE: ClassVar[dict[str, Callable[[ProcessJournal, dict[str, Any]], None]]] = {
+    _TAKE: ClassVar[dict[str, Callable[[ProcessJournal, dict[str, Any]], object]]] = {
         "process": _process,
         "begin": _begin,
         "progress": _progress,
@@ -249,10 +248,11 @@ class ProcessJournal:
         "ready": _ready,
         "startup": _startup,
         "startup_phase": _startup_phase,
-        "job": _job,
+        "job": lambda self, values: self._on_job(values),
         "dropped": _dropped,
+        "memory": _memory,
         "exit": _exit,
-        "reported": _reported,
-        "summary": _summary,
+        "reported": lambda self, _: self.added.add("reported"),
+        "summary": lambda self, _: self.added.add("summary"),
         "truncated": _truncated,
     }

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from compilespan.journal.memory import Memory
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import TotalsBuilder
-    from compilespan.semconv import Component
+    from compilespan.semconv import Component, Stage
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Begun:
         start_ns: Nanoseconds since the epoch.
         elapsed_s: Seconds until the process last gave a sign of life.
         graphs: Graphs that were through by then.
+        stage: What it was doing; ``None`` if it was in its first stage.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Begun:
     start_ns: int
     elapsed_s: float
     graphs: int
+    stage: Stage | None = None
 
     @property
     def is_encoder(self) -> bool:
@@ -56,6 +59,7 @@ class ProcessSnapshot:
         startup_phases: The same in order: ``phase``, ``seconds``, ``start_ns``.
         dropped: What it lost, by signal.
         exit_reason: Its last words; ``None`` where it has said none.
+        memory: What it and its children had at most while it compiled; ``None`` if unknown.
     """
 
     path: Path
@@ -71,6 +75,7 @@ class ProcessSnapshot:
     startup_phases: Sequence[Mapping[str, Any]]
     dropped: Mapping[str, int]
     exit_reason: str | None
+    memory: Memory | None
 
     @property
     def instance(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import FORMAT, LineError, parsed
+from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import device, identity, instance_id
@@ -43,6 +44,7 @@ class Summary:
         exit_reason: Its last words; ``None`` where it said none.
         is_running: Whether it lives.
         interrupted: What was compiling when it died.
+        memory: As in `ProcessSnapshot`.
     """
 
     process: Mapping[str, Any]
@@ -52,6 +54,7 @@ class Summary:
     exit_reason: str | None
     is_running: bool
     interrupted: Sequence[Begun]
+    memory: Memory | None = None
 
     @classmethod
     def of(cls, snapshot: ProcessSnapshot) -> Summary:
@@ -64,6 +67,7 @@ class Summary:
             snapshot.exit_reason,
             snapshot.is_running,
             snapshot.interrupted,
+            snapshot.memory,
         )
 
     @classmethod
@@ -109,6 +113,7 @@ class Summary:
             "startup_phases": list(self.startup_phases),
             "exit_reason": self.exit_reason,
             "interrupted": [dataclasses.asdict(begun) for begun in self.interrupted],
+            "memory": self.memory._asdict() if self.memory is not None else None,
         }
 
     @classmethod
@@ -123,7 +128,8 @@ class Summary:
             tuple(values["startup_phases"]),
             values["exit_reason"],
             False,
-            tuple(Begun(*(begun[name] for name in fields)) for begun in values["interrupted"]),
+            tuple(Begun(*map(begun.get, fields)) for begun in values["interrupted"]),
+            Memory.of(values["memory"]) if values.get("memory") is not None else None,
         )
 
 

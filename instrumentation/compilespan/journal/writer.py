@@ -24,6 +24,7 @@ from compilespan.faults import contained
 from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, private, prune
 from compilespan.journal.lines import MAX_LINE_BYTES
 from compilespan.journal.locks import lock, touch
+from compilespan.journal.memory import Memory, limit_bytes, resident_bytes
 from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Part, Ready
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan.ledger.subscription import Subscription
+    from compilespan.semconv import Stage
 
 STATE_DIR = "COMPILESPAN_STATE_DIR"
 BEAT_S = 1.0
 GATHER_S = 0.05
 """While something compiles, lines are written this much later than they are made."""
+_NEWS_OF_MEMORY = 1.02
+"""A peak is written when it is so many times the last one."""
 
 _logger = logging.getLogger("compilespan")
 
@@ -62,7 +66,8 @@ class Journal:
         self.path = directory / str(name)
         self._ledger = ledger
         self._file: io.FileIO | None = None
-        self._graphs: dict[int, int] = {}
+        self._progress: dict[int, tuple[int, Stage | None]] = {}
+        self._peak_bytes = 0
         self._dropped: dict[str, int] = {}
         self._is_closed = self._is_full = False
         self._has_complained = False
@@ -127,7 +132,7 @@ class Journal:
 
     def _entry(self, entry: Entry | tuple[str, Mapping[str, Any]]) -> None:
         if isinstance(entry, CompileBegun):
-            self._graphs[entry.key] = entry.graphs
+            self._progress[entry.key] = (entry.graphs, entry.stage)
             self._write(
                 "begin",
                 {
@@ -138,7 +143,7 @@ class Journal:
                 },
             )
         elif isinstance(entry, Ended):
-            self._graphs.pop(entry.key, None)
+            self._progress.pop(entry.key, None)
             record = entry.record.to_json() if entry.record is not None else None
             self._write("end", {"key": entry.key, "record": record})
         elif isinstance(entry, Ready):
@@ -161,12 +166,21 @@ class Journal:
         active = self._ledger.active.now()
         for begun in active:
             # Not before its "begin" was written.
-            if begun.graphs != self._graphs.get(begun.key, begun.graphs):
-                self._graphs[begun.key] = begun.graphs
-                self._write("progress", {"key": begun.key, "graphs": begun.graphs})
+            now = (begun.graphs, begun.stage)
+            if now != self._progress.get(begun.key, now):
+                self._progress[begun.key] = now
+                progress = {"key": begun.key, "graphs": begun.graphs, "stage": begun.stage}
+                self._write("progress", progress)
         if active and self._file is not None:
+            self._note_memory()
             touch(self._file, self.path)
         return BEAT_S if active else None
+
+    def _note_memory(self) -> None:
+        resident = resident_bytes()
+        if resident > self._peak_bytes * _NEWS_OF_MEMORY:
+            self._peak_bytes = resident
+            self._write("memory", Memory(resident, limit_bytes())._asdict())
 
     def _write(self, line_type: str, values: Mapping[str, Any]) -> None:
         file = self._file

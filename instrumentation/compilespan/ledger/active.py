@@ -11,7 +11,7 @@ from compilespan.process import fork_safe_lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compilespan.semconv import Component
+    from compilespan.semconv import Component, Stage
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class CompileBegun:
         start_ns: Nanoseconds since the epoch.
         started_ns: The same moment as ``time.perf_counter_ns()``.
         graphs: Graphs that were compiled so far.
+        stage: What it is doing; ``None`` if it is in its first stage.
     """
 
     key: int
@@ -33,6 +34,7 @@ class CompileBegun:
     start_ns: int
     started_ns: int
     graphs: int = 0
+    stage: Stage | None = None
 
     @property
     def is_encoder(self) -> bool:
@@ -56,6 +58,7 @@ class ActiveCompiles:
         self._lock = fork_safe_lock()
         self._begun: dict[int, CompileBegun] = {}
         self._graphs: dict[int, int] = {}
+        self._stages: dict[int, Stage] = {}
         self._interrupts: dict[int, Callable[[], object]] = {}
 
     def __bool__(self) -> bool:
@@ -75,18 +78,29 @@ class ActiveCompiles:
             if key in self._begun:
                 self._graphs[key] = graphs
 
+    def enter_stage(self, key: int, stage: Stage) -> None:
+        """Note what one is doing."""
+        with self._lock:
+            if key in self._begun:
+                self._stages[key] = stage
+
     def end(self, key: int) -> bool:
         """Remove one; ``False`` if it had ended before."""
         with self._lock:
             self._interrupts.pop(key, None)
             self._graphs.pop(key, None)
+            self._stages.pop(key, None)
             return self._begun.pop(key, None) is not None
 
     def now(self) -> tuple[CompileBegun, ...]:
         """Return what is compiling, oldest first."""
         with self._lock:
             return tuple(
-                dataclasses.replace(begun, graphs=self._graphs.get(key, begun.graphs))
+                dataclasses.replace(
+                    begun,
+                    graphs=self._graphs.get(key, begun.graphs),
+                    stage=self._stages.get(key),
+                )
                 for key, begun in self._begun.items()
             )
 

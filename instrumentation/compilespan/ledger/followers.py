@@ -68,7 +68,7 @@ class Followers:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What was lost, by signal: ``events`` of spans, ``subscription``, ``journal`` entries."""
+        """What was lost, by signal: ``events``, ``stages``, ``subscription``, ``journal``."""
         with self._lock:
             return dict(self._dropped)
 

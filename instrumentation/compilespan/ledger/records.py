@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase, Trigger
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase, Stage, Trigger
 
 MAX_EVENTS = 256
 """Events kept per record; later ones are dropped. Spans follow the SDK's own limit."""
+MAX_STAGE_EVENTS = 32
+"""Beside them; the seconds of stages need no events."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ class CompileRecord:
         pid: Process that compiled.
         thread_id: Thread that compiled.
         recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
-        events: What happened inside, oldest first, at most 256.
+        events: What happened inside, oldest first: at most 256, and 32 changes of stage.
         request: Method and route of the request that waited for it, if its server says so.
         component: ``encoder``, ``language_model`` or ``other``.
         skip_reason: Why Dynamo gave the frame back; only if ``skipped``.
         file: Source file of the compiled frame, ``None`` if unknown.
         line: First line of the compiled frame.
+        stages: Seconds by stage; they sum to the duration (rule 3).
+        cpu_s: Seconds in which its thread ran on a CPU; ``None`` if unknown.
+        cpu_wait_s: Seconds in which its thread waited for a CPU; ``None`` if unknown.
     """
 
     name: str
@@ -120,16 +125,35 @@ class CompileRecord:
     skip_reason: str | None = None
     file: str | None = None
     line: int | None = None
+    stages: Mapping[Stage, float] = dataclasses.field(default_factory=dict)
+    cpu_s: float | None = None
+    cpu_wait_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a record that contradicts itself.
 
         Raises:
-            ValueError: ``is_encoder`` and ``component`` say different things.
+            ValueError: ``is_encoder`` and ``component`` say different things, or the stages do
+                not sum to the duration.
         """
         if self.is_encoder != (self.component == "encoder"):
             msg = f"is_encoder={self.is_encoder} contradicts component={self.component!r}"
             raise ValueError(msg)
+        if sum(self.stages_ns.values()) != self.duration_ns:
+            msg = f"stages {dict(self.stages)} do not sum to {self.duration_s} s"
+            raise ValueError(msg)
+
+    @property
+    def is_work(self) -> bool:
+        """Whether its seconds are in ``compile_s`` or ``failed_s``."""
+        return self.kind != "kernel" and (self.kind == "compile" or self.outcome == "failed")
+
+    @property
+    def stages_ns(self) -> dict[Stage, int]:
+        """Nanoseconds by stage; all ``other`` if none is known."""
+        if not self.stages:
+            return {"other": self.duration_ns}
+        return {stage: round(seconds * 1e9) for stage, seconds in self.stages.items()}
 
     @property
     def duration_s(self) -> float:

@@ -111,7 +111,7 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
     def _close(self, window: Window, error: BaseException | None) -> None:
         is_own = window.monitor.is_outermost
         window.close(error=error)
-        if is_own and self._message and window.monitor.ended_ns:
+        if is_own and self._message and window.monitor.clock.ended_ns:
             with contained("log the duration of a block"):
                 _logger.info("%s", _worded(self._message, window.monitor.duration_s))
 

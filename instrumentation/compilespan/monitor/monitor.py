@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.active import InterruptedCompile
-from compilespan.ledger.records import CompileEvent
 from compilespan.monitor.cleaning import cleaned
+from compilespan.monitor.clock import Clock
 from compilespan.monitor.report import Report
+from compilespan.monitor.stages import Stages, stage_of_unit
 from compilespan.monitor.surroundings import Adopter, Place, resolve
-from compilespan.monitor.tally import KERNEL_TRIGGERS, MAX_KERNELS, Tally
-from compilespan.process import epoch_ns
+from compilespan.monitor.tally import Tally
+from compilespan.process import epoch_ns, now_ns
 from compilespan.telemetry.exceptions import exception_type
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.monitor.unit import Unit
-    from compilespan.semconv import CacheResult, Component, Kind, Outcome
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome, Stage
 
 State = Literal["new", "open", "adopted", "tentative", "closed"]
 """``new`` becomes one of the next three when it is opened; each of them becomes ``closed``."""
@@ -42,20 +43,22 @@ class Monitor:
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self._state: State = "new"
-        self._pid, self._thread_id = os.getpid(), threading.get_ident()
+        self._pid = os.getpid()
         # Reentrant: a finalizer or a signal handler may compile, hence add events, meanwhile.
         self._lock = threading.RLock()
         self._tally = Tally()
         self._report = Report()
         self._place: Place = resolve()
-        self._started_ns = self.ended_ns = 0
+        self._stage = stage_of_unit(unit.trigger, unit.kind)
+        self.clock = Clock(Stages(self._stage or "other", self._lock, self._stage_begun))
 
     def open(self) -> None:
         """Start the clock, and report the compile or give it to the monitor around it."""
         outer, unit = self._place.adopter, self.unit
-        self._started_ns = time.perf_counter_ns()
+        self.clock.start(reads_cpu=outer is None)
         if outer is not None:
             self._state = "adopted"
+            outer.stages.adopt(f"unit {id(self)}", self._stage)
             outer.add_event(
                 semconv.EVENT_CUDAGRAPH if unit.kind == "capture" else semconv.EVENT_NESTED,
                 {semconv.NAME: unit.name, semconv.TRIGGER: unit.trigger},
@@ -140,7 +143,7 @@ class Monitor:
             state, self._state = self._state, "closed"
             if state in ("new", "closed"):
                 return
-            self.ended_ns = ended_ns
+            self.clock.ended_ns = ended_ns
             outcome = outcome or ("failed" if error is not None else self._tally.outcome)
             self._tally.skip_reason = skip_reason
         with contained(f"record the end of {self.unit.name!r}"):
@@ -178,14 +181,15 @@ class Monitor:
         return self._report.span
 
     @property
-    def duration_ns(self) -> int:
-        """Nanoseconds, once it is closed; the same number in every output."""
-        return self.ended_ns - self._started_ns
+    def duration_s(self) -> float:
+        """Seconds, once it is closed; the same number in every output."""
+        return self.clock.duration_ns / 1e9
 
     @property
-    def duration_s(self) -> float:
-        """The same in seconds."""
-        return self.duration_ns / 1e9
+    def stages(self) -> Stages:
+        """What divides the time of the outermost monitor."""
+        outer = self._open_adopter
+        return outer.stages if outer is not None else self.clock.stages
 
     @property
     def _open_adopter(self) -> Adopter | None:
@@ -194,14 +198,10 @@ class Monitor:
         return outer if outer is not None and outer.is_open else None
 
     def _begin_report(self) -> None:
-        self._report.begin(
-            self.unit,
-            self._place,
-            self.component,
-            started_ns=self._started_ns,
-            start_ns=epoch_ns(self._started_ns),
-            interrupt=lambda: self.close("failed", InterruptedCompile("the process ended")),
-        )
+        self._report.begin(self.unit, self._place, self.component, self.clock, self._interrupt)
+
+    def _interrupt(self) -> None:
+        self.close("failed", InterruptedCompile("the process ended"))
 
     def _add_event(self, name: str, attributes: dict[str, AttributeValue]) -> None:
         if not self.is_open:
@@ -209,16 +209,10 @@ class Monitor:
         with self._lock:
             if not self.is_open:
                 return
-            is_kernel = attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS
-            if is_kernel and self._tally.kernels >= MAX_KERNELS:
+            event = self._tally.event(name, now_ns(), attributes, is_stored=self.unit.is_stored)
+            if event is None:
                 self._report.note_dropped()
                 return
-            if name == semconv.EVENT_GRAPH:
-                attributes.setdefault(semconv.GRAPH_INDEX, self._tally.graphs)
-                if self.unit.is_stored and attributes.get(semconv.CACHE_RESULT) == "bypass":
-                    attributes[semconv.CACHE_RESULT] = "miss"
-            event = CompileEvent(semconv.name(name), epoch_ns(time.perf_counter_ns()), attributes)
-            self._tally.event(event)
             graphs = self._tally.graphs
             found = self._state == "tentative"
             if found:
@@ -228,10 +222,17 @@ class Monitor:
         if self._state == "open":  # the others have no outputs yet
             self._report.event(event, graphs)
 
+    def _stage_begun(self, stage: Stage, begun_ns: int) -> None:
+        with self._lock:
+            event = self._tally.stage(stage, epoch_ns(begun_ns))
+        if self._state == "open":
+            self._report.stage(stage, event)
+
     def _conclude(self, state: State, outcome: Outcome, error: BaseException | None) -> None:
         error_type = exception_type(error) if error is not None else None
         outer = self._place.adopter
         if state == "adopted" and outer is not None:
+            outer.stages.release(f"unit {id(self)}")
             kind = self.unit.kind or self._tally.kind
             says_nothing = kind in ("empty", "kernel") and self.stated is None
             component = None if says_nothing else self.component
@@ -240,7 +241,7 @@ class Monitor:
                     self._place.listener.adopted()
                 return
             # It outlived the block that adopted it: what lies before its end is the block's.
-            self._started_ns = min(max(self._started_ns, outer.ended_ns), self.ended_ns)
+            self.clock.start_later(outer.clock.ended_ns)
             self._begin_report()
         elif state == "tentative":
             if isinstance(error, FileNotFoundError):
@@ -252,9 +253,7 @@ class Monitor:
             self.component,
             outcome=outcome,
             error_type=error_type,
-            start_ns=epoch_ns(self._started_ns),
-            duration_ns=self.duration_ns,
-            thread_id=self._thread_id,
+            timing=self.clock.timing(),
             span=self.span.get_span_context(),
         )
         self._report.end(record, self._tally.graph_break_count, error)

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.ledger.records import CompileEvent, CompileRecord
+    from compilespan.monitor.clock import Clock
     from compilespan.monitor.surroundings import Place
     from compilespan.monitor.unit import Unit
-    from compilespan.semconv import Component
+    from compilespan.semconv import Component, Stage
 
 
 class Report:
@@ -46,9 +47,7 @@ class Report:
         unit: Unit,
         place: Place,
         component: Component,
-        *,
-        started_ns: int,
-        start_ns: int,
+        clock: Clock,
         interrupt: Callable[[], object],
     ) -> None:
         """Report that the compile began.
@@ -57,8 +56,7 @@ class Report:
             unit: What begins.
             place: What surrounds it.
             component: As known by now.
-            started_ns: When, as ``time.perf_counter_ns()``.
-            start_ns: The same moment in nanoseconds since the epoch.
+            clock: Of its monitor.
             interrupt: Closes its monitor when the process ends.
         """
         self._place = place
@@ -73,8 +71,10 @@ class Report:
         if unit.kind is not None:
             attributes[semconv.KIND] = unit.kind
         with contained("start the span of a compile"):
-            self.span = self._telemetry.start_span(unit.name, start_ns, attributes, place.parent)
-        begun = CompileBegun(self._key, unit.name, component, start_ns, started_ns)
+            self.span = self._telemetry.start_span(
+                unit.name, clock.start_ns, attributes, place.parent
+            )
+        begun = CompileBegun(self._key, unit.name, component, clock.start_ns, clock.started_ns)
         self._ledger.begin(begun, interrupt)
         if place.listener is not None:
             with contained("call a listener at the beginning of a compile"):
@@ -90,12 +90,29 @@ class Report:
     def event(self, event: CompileEvent, graphs: int) -> None:
         """Report something that happened inside; ``graphs`` were compiled by now."""
         with contained("add an event to the span of a compile"):
-            self._telemetry.add_event(self.span, event.name, event.attributes, event.time_ns)
+            self._telemetry.add_event(self.span, event)
         if self._place is not None and self._place.listener is not None:
             with contained("call a listener at an event of a compile"):
                 self._place.listener.happened(self._key, event)
         if event.name == semconv.EVENT_GRAPH:
             self._ledger.active.progress(self._key, graphs)
+
+    def stage(self, stage: Stage, event: CompileEvent | None) -> None:
+        """Report a stage that begins; its span has the event at the end, if there is room.
+
+        Args:
+            stage: What the compile does now.
+            event: ``None`` if there were enough of them.
+        """
+        self._ledger.active.enter_stage(self._key, stage)
+        if event is None:
+            self._ledger.followers.note_dropped("stages")
+            return
+        with contained("report a stage of a compile"):
+            self._telemetry.log_event(self.span, event)
+        if self._place is not None and self._place.listener is not None:
+            with contained("call a listener at a stage of a compile"):
+                self._place.listener.happened(self._key, event)
 
     def note_dropped(self) -> None:
         """Count an event that is not told (rule 6)."""

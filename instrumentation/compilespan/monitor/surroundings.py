@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from compilespan.ledger.active import CompileBegun
     from compilespan.ledger.records import CompileEvent, CompileRecord
+    from compilespan.monitor.clock import Clock
+    from compilespan.monitor.stages import Stages
     from compilespan.semconv import Component, Kind, Outcome, Phase
 
 
@@ -53,10 +55,14 @@ class Adopter(Protocol):
     """A monitor, as those see it that begin inside it.
 
     Attributes:
-        ended_ns: When it closed, as ``time.perf_counter_ns()``; 0 while it is open.
+        clock: Its own.
     """
 
-    ended_ns: int
+    clock: Clock
+
+    @property
+    def stages(self) -> Stages:
+        """The stages of the record that it belongs to."""
 
     @property
     def is_open(self) -> bool:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from compilespan import semconv
-from compilespan.ledger.records import MAX_EVENTS, CompileEvent, CompileRecord, GraphBreak
+from compilespan.ledger.records import (
+    MAX_EVENTS,
+    MAX_STAGE_EVENTS,
+    CompileEvent,
+    CompileRecord,
+    GraphBreak,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +22,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
+    from compilespan.monitor.clock import Timing
     from compilespan.monitor.surroundings import Place
     from compilespan.monitor.unit import Unit
-    from compilespan.semconv import CacheResult, Component, Kind, Outcome
+    from compilespan.semconv import CacheResult, Component, Kind, Outcome, Stage
 
 MAX_GRAPH_BREAKS = 64
 MAX_COMPILE_IDS = 256
@@ -39,7 +46,8 @@ class Tally:
         """Whether a kernel came from its cache; it is no graph."""
         self.skip_reason: str | None = None
         """Why Dynamo gave the frame back."""
-        self.events: list[CompileEvent] = []
+        self._events: list[CompileEvent] = []
+        self._stage_events: list[CompileEvent] = []
         self._graph_breaks: list[GraphBreak] = []
         self._compile_ids: list[str] = []
         self._is_recompile = False
@@ -51,10 +59,41 @@ class Tally:
         self._outcomes: set[Outcome] = set()
         self._components: set[Component] = set()
 
-    def event(self, event: CompileEvent) -> None:
-        """Keep an event, and count it by its name."""
-        if len(self.events) < MAX_EVENTS:
-            self.events.append(event)
+    def stage(self, stage: Stage, time_ns: int) -> CompileEvent | None:
+        """Return the event of a stage that begins; ``None`` if there are enough of them."""
+        if len(self._stage_events) >= MAX_STAGE_EVENTS:
+            return None
+        event = CompileEvent(semconv.EVENT_STAGE, time_ns, {semconv.STAGE: stage})
+        self._stage_events.append(event)
+        return event
+
+    def event(
+        self, name: str, time_ns: int, attributes: dict[str, AttributeValue], *, is_stored: bool
+    ) -> CompileEvent | None:
+        """Count what happened inside by its name, and return its event.
+
+        Args:
+            name: Of the event.
+            time_ns: When, in nanoseconds since the epoch.
+            attributes: Of the event; those of a graph are completed.
+            is_stored: Whether a bypass of torch's caches is stored by another.
+
+        Returns:
+            ``None`` if it is one kernel too many.
+        """
+        if attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS and self.kernels >= MAX_KERNELS:
+            return None
+        if name == semconv.EVENT_GRAPH:
+            attributes.setdefault(semconv.GRAPH_INDEX, self.graphs)
+            if is_stored and attributes.get(semconv.CACHE_RESULT) == "bypass":
+                attributes[semconv.CACHE_RESULT] = "miss"
+        event = CompileEvent(semconv.name(name), time_ns, attributes)
+        if len(self._events) < MAX_EVENTS:
+            self._events.append(event)
+        self._count(event)
+        return event
+
+    def _count(self, event: CompileEvent) -> None:
         attributes = event.attributes
         if event.name == semconv.EVENT_GRAPH:
             self.graphs += 1
@@ -140,24 +179,29 @@ class Tally:
         *,
         outcome: Outcome,
         error_type: str | None,
-        start_ns: int,
-        duration_ns: int,
-        thread_id: int,
+        timing: Timing,
         span: SpanContext,
     ) -> CompileRecord:
         """Return the record of the compile that was counted here."""
+        kind = unit.kind or self.kind
+        stages_ns = timing.stages_ns
+        if kind == "load" and outcome == "failed":
+            stages_ns = {"cache": timing.duration_ns}
         return CompileRecord(
             name=unit.name,
             is_encoder=component == "encoder",
             component=component,
-            kind=unit.kind or self.kind,
+            kind=kind,
             trigger=unit.trigger,
             phase=place.phase,
             outcome=outcome,
             error_type=error_type or self._error_type if outcome == "failed" else None,
             skip_reason=self.skip_reason if outcome == "skipped" else None,
-            start_ns=start_ns,
-            duration_ns=duration_ns,
+            start_ns=timing.start_ns,
+            duration_ns=timing.duration_ns,
+            stages={stage: spent_ns / 1e9 for stage, spent_ns in stages_ns.items()},
+            cpu_s=timing.cpu_s,
+            cpu_wait_s=timing.cpu_wait_s,
             graphs=self.graphs,
             cache_hits=self._cache["hit"],
             cache_misses=self._cache["miss"],
@@ -171,8 +215,10 @@ class Tally:
             trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "",
             span_id=trace.format_span_id(span.span_id) if span.is_valid else "",
             pid=os.getpid(),
-            thread_id=thread_id,
-            events=tuple(self.events),
+            thread_id=timing.thread_id,
+            events=tuple(
+                sorted([*self._events, *self._stage_events], key=lambda event: event.time_ns)
+            ),
             request=place.request,
             file=unit.file,
             line=unit.line,

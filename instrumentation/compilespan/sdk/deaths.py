@@ -97,7 +97,10 @@ def _report(process: ProcessJournal) -> None:
         }
         span.add_event(semconv.EVENT_INTERRUPTED, attributes, timestamp=begun.start_ns)
     cut_off = ", ".join(begun.name for begun in process.interrupted)
-    span.set_status(Status(StatusCode.ERROR, f"died compiling {cut_off}" if cut_off else "died"))
+    why = f"died compiling {cut_off}" if cut_off else "died"
+    if process.memory is not None and process.memory.is_near_limit:
+        why += ", at the limit of its memory"
+    span.set_status(Status(StatusCode.ERROR, why))
     span.end(end_time=process.seen_ns)
 
 

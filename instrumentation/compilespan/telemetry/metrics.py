@@ -118,6 +118,11 @@ class CompileMetrics:
             unit="{recompile}",
             description="Compiles of a frame that its owner had compiled before.",
         )
+        self._stage_time = meter.create_counter(
+            semconv.METRIC_STAGE_TIME,
+            unit="s",
+            description="What compiles spent their time on; stages exclude one another.",
+        )
         self._limit_hits = meter.create_counter(
             semconv.METRIC_RECOMPILE_LIMIT_HITS,
             unit="{hit}",
@@ -195,6 +200,12 @@ class CompileMetrics:
                     semconv.RECOMPILE_REASON_CLASS: reason_class(record.recompile_reason or ""),
                 },
             )
+        if record.is_work:
+            for stage, spent_ns in record.stages_ns.items():
+                self._stage_time.add(
+                    spent_ns / 1e9,
+                    {**component, semconv.STAGE: stage, semconv.PHASE: record.phase},
+                )
         if record.recompile_limit_hit:
             self._limit_hits.add(1, component)
 

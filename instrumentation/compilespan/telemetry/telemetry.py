@@ -19,6 +19,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
 from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
+from compilespan.ledger.records import CompileEvent
 from compilespan.process import fork_safe_lock
 from compilespan.telemetry.exceptions import exception_attributes
 from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child, at_once
@@ -101,24 +102,39 @@ class Telemetry:
         flushes = [flush for p in providers if (flush := getattr(p, "force_flush", None))]
         return at_once(flushes, timeout_s)
 
-    def add_event(
-        self, span: Span, name: str, attributes: Mapping[str, AttributeValue], time_ns: int
-    ) -> None:
-        """Emit something that happened inside a compile, in the chosen channels.
-
-        Log-based events carry the monitor span's context explicitly: inside a backend another
-        span may be current.
-        """
+    def add_event(self, span: Span, event: CompileEvent) -> None:
+        """Emit something that happened inside a compile, in the chosen channels."""
         if self._span_events:
-            span.add_event(name, attributes, timestamp=time_ns)
+            span.add_event(event.name, event.attributes, timestamp=event.time_ns)
+        self.log_event(span, event)
+
+    def log_event(self, span: Span, event: CompileEvent) -> None:
+        """Emit it as a log-based event only, if that is a chosen channel.
+
+        It carries the monitor span's context explicitly: inside a backend another span may be
+        current.
+        """
         if self._log_events:
             self._logger.emit(
-                event_name=name,
-                timestamp=time_ns,
+                event_name=event.name,
+                timestamp=event.time_ns,
                 severity_number=SeverityNumber.INFO,
-                attributes=dict(attributes),
+                attributes=dict(event.attributes),
                 context=trace.set_span_in_context(span),
             )
+
+    def _add_stages(self, span: Span, record: CompileRecord) -> None:
+        """Add the changes of stage to a span that ends, as far as its limit leaves room for them.
+
+        A span that is full drops its oldest events, which may be graphs.
+        """
+        stages = [event for event in record.events if event.name == semconv.EVENT_STAGE]
+        limit = getattr(getattr(span, "_limits", None), "max_events", None)
+        room = len(stages) if limit is None else max(0, limit - len(getattr(span, "events", ())))
+        for event in stages[:room]:
+            span.add_event(event.name, event.attributes, timestamp=event.time_ns)
+        if room < len(stages):
+            get_ledger().followers.note_dropped("stages", len(stages) - room)
 
     def end_span(
         self,
@@ -132,10 +148,13 @@ class Telemetry:
         if record.outcome == "failed":
             if error is not None:
                 # As an event of ours, in the chosen channel, not through the span's own method.
-                self.add_event(
-                    span, semconv.EVENT_EXCEPTION, exception_attributes(error), record.end_ns
+                event = CompileEvent(
+                    semconv.EVENT_EXCEPTION, record.end_ns, exception_attributes(error)
                 )
+                self.add_event(span, event)
             span.set_status(Status(StatusCode.ERROR, record.error_type))
+        if self._span_events:
+            self._add_stages(span, record)
         dropped = getattr(span, "dropped_events", 0)
         if isinstance(dropped, int) and dropped > 0:
             span.set_attribute(semconv.EVENT_DROPPED, dropped)
@@ -170,6 +189,9 @@ def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, Attri
         attributes[semconv.SKIP_REASON] = record.skip_reason
     if record.error_type is not None:
         attributes[semconv.ERROR_TYPE] = record.error_type
+    if record.cpu_s is not None and record.cpu_wait_s is not None:
+        attributes[semconv.CPU_TIME] = record.cpu_s
+        attributes[semconv.CPU_WAIT] = record.cpu_wait_s
     return attributes
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.reasons import guard, limit_advice
-from compilespan_service.cli.tables import duration, name_table, worded
+from compilespan_service.cli.tables import STAGE_WORDS, duration, name_table, stage_line, worded
 from compilespan_service.reading.perfetto import TracedProcess, trace
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Report:
         oldest = min(active, key=lambda begun: begun.start_ns)
         kind = worded(oldest.component)
         line = f" compilespan: {oldest.name} ({kind}) compiling for {duration(_age_s(oldest))}"
+        if oldest.stage is not None:
+            line += f" ({STAGE_WORDS[oldest.stage]})"
         if oldest.graphs:
             line += f", {oldest.graphs} graphs through"
         if len(active) > 1:
@@ -75,12 +77,15 @@ class Report:
         )
         components = {record.name: record.component for record in records}
         console.print(name_table(totals, components))
+        if totals.by_stage:
+            console.print(Text(stage_line(totals)))
         self._print_notes(console, records)
         for process, begun in cut_off:
+            doing = f" ({STAGE_WORDS[begun.stage]})" if begun.stage is not None else ""
             console.print(
-                f"[red]✕[/] {escape(begun.name)} was still compiling when process "
+                f"[red]✕[/] {escape(begun.name)} was still compiling{doing} when process "
                 f"{process.process['pid']} died: for {duration(begun.elapsed_s)}, "
-                f"{_count(begun.graphs, 'graph', 'graphs')} through",
+                f"{_count(begun.graphs, 'graph', 'graphs')} through{_memory(process)}",
                 soft_wrap=True,
             )
 
@@ -184,6 +189,14 @@ def _break_note(broken: GraphBreak, *, skipped: bool) -> str:
     if broken.hint:
         note += f" {escape(broken.hint)}"
     return note + (f" {escape(broken.link)}" if broken.link else "")
+
+
+def _memory(process: ProcessJournal) -> str:
+    if process.memory is None:
+        return ""
+    limit = process.memory.limit_bytes
+    of = f" of {limit / 1e9:.1f}" if limit is not None else ""
+    return f"; it and its children had {process.memory.peak_bytes / 1e9:.1f}{of} GB of memory"
 
 
 def _age_s(begun: Begun) -> float:

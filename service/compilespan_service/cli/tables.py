@@ -8,13 +8,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from compilespan.ledger.totals import TotalsRow
+from compilespan.ledger.rows import TotalsRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan import CompileTotals
-    from compilespan.semconv import Component
+    from compilespan.semconv import Component, Stage
 
 _MINUTE_S = 60
 STYLES: dict[Component, str] = {
@@ -73,6 +73,25 @@ def name_table(totals: CompileTotals, components: Mapping[str, Component]) -> Ta
         _row(table, totals, name, row, STYLES[component], worded(component))
     _row(table, totals, "total", totals.total, "bold", "")
     return table
+
+
+STAGE_WORDS: dict[Stage, str] = {
+    "trace": "tracing",
+    "autograd": "AOTAutograd",
+    "lower": "lowering",
+    "kernels": "building kernels",
+    "autotune": "tuning kernels",
+    "cache": "caches",
+    "other": "other",
+}
+
+
+def stage_line(totals: CompileTotals) -> str:
+    """Return what compiles spent their time on, longest first; these seconds add up."""
+    longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
+    return "spent on " + ", ".join(
+        f"{STAGE_WORDS[stage]} {duration(seconds)}" for stage, seconds in longest_first
+    )
 
 
 def _table(totals: CompileTotals, *more: str) -> Table:

@@ -35,6 +35,27 @@ export function componentClass(component) {
   return component.replaceAll("_", "-");
 }
 
+const STAGES = {
+  trace: "tracing", autograd: "AOTAutograd", lower: "lowering", kernels: "building kernels",
+  autotune: "tuning kernels", cache: "caches", other: "other",
+};
+
+/** What a compile does at a moment, in words. */
+export function stageWord(stage) {
+  return STAGES[stage] ?? stage;
+}
+
+/** Seconds by stage, longest first: "building kernels 6.90 s, lowering 1.80 s". */
+export function stagesText(stages) {
+  return Object.entries(stages ?? {}).sort((a, b) => b[1] - a[1])
+    .map(([stage, seconds]) => `${stageWord(stage)} ${duration(seconds)}`).join(", ");
+}
+
+/** Bytes: "7.9 GB". */
+export function gigabytes(bytes) {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
 /** Dynamo's guard, without its compile id and the source comment. */
 export function guard(reason) {
   return (reason || "").replace(/^\d+\/\d+: /, "").split("  #")[0];

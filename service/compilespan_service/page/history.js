@@ -1,7 +1,9 @@
 // Earlier starts as columns, and what was compiled while serving.
 
 import { byId, element, table } from "./dom.js";
-import { COMPONENTS, clock, componentClass, day, duration, guard, worded } from "./format.js";
+import {
+  COMPONENTS, clock, componentClass, day, duration, gigabytes, guard, stageWord, worded,
+} from "./format.js";
 
 const SHOWN = 12;
 
@@ -42,12 +44,19 @@ function row(start, longest) {
   item.append(column);
   for (const cut of start.interrupted) {
     item.append(element("span", { class: "died" },
-      `✕ ${start.ended} ${duration(cut.elapsed_s)} into ${cut.name}, graph ${cut.graphs}`));
+      `✕ ${start.ended} ${duration(cut.elapsed_s)} into ${cut.name}, graph ${cut.graphs}`
+        + (cut.stage ? `, ${stageWord(cut.stage)}` : "") + memoryText(start.memory)));
   }
   if (!start.interrupted.length && ["killed", "failed"].includes(start.ended)) {
     item.append(element("span", { class: "died" }, `✕ ${start.ended}`));
   }
   return item;
+}
+
+function memoryText(memory) {
+  if (!memory) return "";
+  const of = memory.limit_bytes === null ? "" : ` of ${gigabytes(memory.limit_bytes)}`;
+  return `, with ${gigabytes(memory.peak_bytes)}${of} of memory`;
 }
 
 /** The shape, grad mode or thread count that the warmup missed, newest first. */

@@ -2,7 +2,7 @@
 
 import { Problem, Unauthorized, download, events, hasToken, json, useToken } from "./api.js";
 import { byId, element } from "./dom.js";
-import { componentClass, day, worded } from "./format.js";
+import { componentClass, day, stageWord, worded } from "./format.js";
 import { showServing, showStarts } from "./history.js";
 import { showAbout, showNumbers, showReadiness } from "./summary.js";
 import { drawTimeline, spanOf } from "./timeline.js";
@@ -135,6 +135,8 @@ function goingOn(begun, inside) {
     kinds: [componentClass(begun.component)], events: inside,
     attributes: {
       component: worded(begun.component), outcome: "still compiling",
+      stage: stageWord(begun.stage ?? inside.findLast((each) => each.name.endsWith(".stage"))
+        ?.attributes["torch.compile.stage"]),
       graphs: begun.graphs ?? inside.filter((e) => e.name === "torch.compile.graph").length,
     },
   };

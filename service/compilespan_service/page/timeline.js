@@ -1,7 +1,7 @@
 // The timeline: one SVG on a true time axis. Bars are compiles, marks are their events.
 
 import { byId, element, svg, table } from "./dom.js";
-import { componentClass, duration, guard, worded } from "./format.js";
+import { componentClass, duration, guard, stagesText, worded } from "./format.js";
 
 const ROW = 30;
 const BAR = 16;
@@ -160,6 +160,8 @@ export function spanOf(record) {
     attributes: {
       component: worded(record.component),
       seconds: record.duration_s,
+      "spent on": stagesText(record.stages),
+      "waited for a CPU": record.cpu_wait_s ? duration(record.cpu_wait_s) : null,
       kind: record.kind,
       trigger: record.trigger,
       phase: record.phase,

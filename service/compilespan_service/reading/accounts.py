@@ -73,6 +73,7 @@ class Accounts:
             by_phase=dict(totals.by_phase),
             by_name=dict(totals.by_name),
             by_process=dict(totals.by_process),
+            by_stage=dict(totals.by_stage),
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
@@ -120,6 +121,7 @@ def _in_progress(others: Sequence[ProcessSnapshot], now_s: float) -> list[schema
             started_at=schemas.moment(begun.start_ns),
             elapsed_s=age_s,
             graphs=begun.graphs,
+            stage=begun.stage,
         )
         for begun, age_s in ages_s
     ]

@@ -70,10 +70,12 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
                 started_at=schemas.moment(begun.start_ns),
                 elapsed_s=begun.elapsed_s,
                 graphs=begun.graphs,
+                stage=begun.stage,
             )
             for process in processes
             for begun in process.interrupted
         ],
+        memory=_memory(processes),
         encoder=totals.encoder,
         language_model=totals.language_model,
         other=totals.other,
@@ -85,6 +87,13 @@ def _cache(hits: int, misses: int) -> Literal["cold", "warm", "none"]:
     if misses:
         return "cold"
     return "warm" if hits else "none"
+
+
+def _memory(processes: list[Summary]) -> schemas.Memory | None:
+    """Return that of the process which had most: a parent's has its children's in it."""
+    known = [process.memory for process in processes if process.memory is not None]
+    most = max(known, key=lambda memory: memory.peak_bytes, default=None)
+    return schemas.Memory.model_validate(most._asdict()) if most is not None else None
 
 
 def _ended(processes: list[Summary], first: Summary) -> str:

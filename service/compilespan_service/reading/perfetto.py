@@ -1,13 +1,16 @@
 """Compiles as a trace that ui.perfetto.dev opens (Chrome's JSON trace format).
 
 A track for each component of each process, and for each thread where one is not enough; compiles
-are slices, what happened inside them are instants on their track.
+are slices, their stages are slices inside them, and what else happened are instants.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
+
+from compilespan import semconv
+from compilespan.ledger.records import MAX_STAGE_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,6 +81,7 @@ def trace(processes: Iterable[TracedProcess]) -> dict[str, Any]:
         for record in sorted(process.records, key=lambda record: record.start_ns):
             tid = tracks.of(record.thread_id, record.component)
             found.append(_slice(record, process.pid, tid))
+            found += _stages(record, process.pid, tid)
             found += _instants(record, process.pid, tid)
         found += [
             {
@@ -116,8 +120,31 @@ def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
             "request": record.request,
             "compile_ids": list(record.compile_ids),
             "trace_id": record.trace_id,
+            "stages": dict(record.stages),
+            "cpu_s": record.cpu_s,
+            "cpu_wait_s": record.cpu_wait_s,
         },
     }
+
+
+def _stages(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]:
+    """Return a slice for each stage that is known to begin and to end."""
+    begun = [event for event in record.events if event.name == semconv.EVENT_STAGE]
+    ends_ns = [event.time_ns for event in begun[1:]]
+    if len(begun) < MAX_STAGE_EVENTS:  # else it is not known when the last one ended
+        ends_ns.append(record.end_ns)
+    return [
+        {
+            "ph": "X",
+            "name": event.attributes[semconv.STAGE],
+            "cat": "stage",
+            "pid": pid,
+            "tid": tid,
+            "ts": event.time_ns / 1000,
+            "dur": (end_ns - event.time_ns) / 1000,
+        }
+        for event, end_ns in zip(begun, ends_ns, strict=False)
+    ]
 
 
 def _instants(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]:
@@ -133,4 +160,5 @@ def _instants(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]
             "args": dict(event.attributes),
         }
         for event in record.events
+        if event.name != semconv.EVENT_STAGE
     ]

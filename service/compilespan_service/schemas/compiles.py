@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan.ledger import records
-from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase
+from compilespan.semconv import CacheResult, Component, Kind, Outcome, Phase, Stage
 from compilespan_service.schemas import examples
 from compilespan_service.schemas.moments import moment
 
@@ -53,6 +53,13 @@ class Compile(BaseModel):
     error_type: str | None
     started_at: dt.datetime
     duration_s: float
+    stages: Annotated[
+        dict[Stage, float], Field(description="Seconds by stage; they sum to the duration.")
+    ]
+    cpu_s: Annotated[float | None, Field(description="Its thread ran on a CPU for so long.")]
+    cpu_wait_s: Annotated[
+        float | None, Field(description="Its thread could have run for so long, and had no CPU.")
+    ]
     graphs: int
     cache_hits: int
     cache_misses: int

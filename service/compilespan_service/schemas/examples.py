@@ -7,6 +7,7 @@ from typing import Any
 _AT = "2026-03-02T10:40:00Z"
 _NOTHING: dict[str, Any] = {
     **dict.fromkeys(("compile_s", "wall_s", "failed_s", "load_s", "kernel_s", "longest_s"), 0.0),
+    **dict.fromkeys(("cpu_s", "cpu_wait_s"), 0.0),
     **dict.fromkeys(("compiles", "skipped", "failed", "loads", "captures", "kernels"), 0),
     "recompiles": 0,
     **dict.fromkeys(("graphs", "cache_hits", "cache_misses", "cache_bypasses"), 0),
@@ -18,6 +19,7 @@ def _row(seconds: float, compiles: int, recompiles: int = 0) -> dict[str, Any]:
         **_NOTHING,
         **dict.fromkeys(("compile_s", "wall_s"), seconds),
         "longest_s": seconds / compiles,
+        "cpu_s": round(seconds * 0.3, 2),
         **dict.fromkeys(("compiles", "graphs", "cache_misses"), compiles),
         "recompiles": recompiles,
     }
@@ -43,6 +45,7 @@ TOTALS: dict[str, Any] = {
     "by_phase": {"warmup": _TOTAL},
     "by_name": {"CLIPVisionModel": _ENCODER, "LlamaModel": _LANGUAGE_MODEL},
     "by_process": {"4242": _TOTAL},
+    "by_stage": {"trace": 1.6, "autograd": 1.1, "lower": 6.1, "kernels": 24.7, "cache": 1.5},
     "in_progress": [],
 }
 JOB: dict[str, Any] = {
@@ -82,6 +85,9 @@ COMPILE: dict[str, Any] = {
     "error_type": None,
     "started_at": _AT,
     "duration_s": 9.65,
+    "stages": {"trace": 0.45, "autograd": 0.3, "lower": 1.8, "kernels": 6.9, "cache": 0.2},
+    "cpu_s": 2.71,
+    "cpu_wait_s": 0.04,
     "graphs": 1,
     "cache_hits": 0,
     "cache_misses": 1,
@@ -128,7 +134,9 @@ START: dict[str, Any] = {
             "started_at": _AT,
             "elapsed_s": 412.0,
             "graphs": 31,
+            "stage": "kernels",
         }
     ],
+    "memory": {"peak_bytes": 8_482_560_000, "limit_bytes": 8_589_934_592},
 }
 HEALTH: dict[str, Any] = {"state": "cold", "phase": "warmup", "elapsed_s": 12.3, "detail": None}

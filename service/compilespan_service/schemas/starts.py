@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compilespan.semconv import Component
+from compilespan.semconv import Component, Stage
 from compilespan_service.schemas import examples
 from compilespan_service.schemas.totals import ComponentRows
 
@@ -22,6 +22,16 @@ class Interrupted(BaseModel):
     started_at: dt.datetime
     elapsed_s: Annotated[float, Field(description="Until the process's last sign of life.")]
     graphs: int
+    stage: Annotated[Stage | None, Field(description="What it was doing; null in its first.")]
+
+
+class Memory(BaseModel):
+    """What a start had of memory while it compiled, and what it may have."""
+
+    peak_bytes: Annotated[
+        int, Field(description="Of one of its processes with its descendants, at most.")
+    ]
+    limit_bytes: Annotated[int | None, Field(description="Of the cgroup, else of the machine.")]
 
 
 class StartupPhase(BaseModel):
@@ -52,3 +62,4 @@ class Start(ComponentRows):
         str, Field(description="running, killed, or what the process said: shutdown, exit, failed")
     ]
     interrupted: list[Interrupted]
+    memory: Memory | None

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
-from compilespan.ledger.totals import TotalsRow
-from compilespan.semconv import Component
+from compilespan.ledger.rows import TotalsRow
+from compilespan.semconv import Component, Stage
 from compilespan_service.schemas import examples
 
 
@@ -41,6 +41,7 @@ class InProgress(BaseModel):
     started_at: dt.datetime
     elapsed_s: float
     graphs: int
+    stage: Annotated[Stage | None, Field(description="What it is doing; null in its first stage.")]
 
 
 class Scope(BaseModel):
@@ -66,4 +67,7 @@ class Totals(ComponentRows):
     by_phase: dict[str, TotalsRow]
     by_name: dict[str, TotalsRow]
     by_process: dict[str, TotalsRow]
+    by_stage: Annotated[
+        dict[Stage, float], Field(description="Seconds; they sum to compile_s + failed_s.")
+    ]
     in_progress: list[InProgress]

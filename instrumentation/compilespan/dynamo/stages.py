@@ -1,0 +1,135 @@
+"""What torch is doing while it compiles: its own names for it, as few stages.
+
+Torch times each of its phases with ``dynamo_timed``, which logs a begin and an end, nested properly
+and in the thread that works. It does so whether or not anybody traces it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from compilespan import semconv
+from compilespan.dynamo.kernels import Kernels
+from compilespan.faults import contained
+from compilespan.monitor.surroundings import current_adopter
+from compilespan.monitor.unit import Unit
+from compilespan.monitor.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from compilespan.semconv import Stage
+
+# By the beginning of the name; whatever is not listed belongs to what it lies in.
+_BEGINNINGS: dict[str, Stage] = {
+    "dynamo": "trace",
+    "entire_frame_compile": "trace",
+    "compile_attempt_": "trace",
+    "bytecode_": "trace",
+    "build_guards": "trace",
+    "fullgraph_capture": "trace",
+    "compiled_autograd": "trace",
+    "create_aot_dispatcher_function": "autograd",
+    "aot_collect_metadata": "autograd",
+    "aot_trace_joint_graph": "autograd",
+    "invoke_subgraph_trace_joint_graph": "autograd",
+    "min_cut_rematerialization_partition": "autograd",
+    "entire_backward_compile": "autograd",
+    "backend_compile": "lower",
+    "inductor_import": "lower",
+    "_recursive_": "lower",
+    "compile_fx.": "lower",
+    "inductor_compile": "lower",
+    "fx_codegen_and_compile": "lower",
+    "GraphLowering.": "lower",
+    "code_gen": "lower",
+    "Scheduler.": "lower",
+    "compile_file": "kernels",
+    "async_compile.": "kernels",
+    "reload_kernel_in_parent": "kernels",
+    "CachingAutotuner.slow_precompile_config": "kernels",
+    "StaticAutotunerFuture.": "kernels",
+    "aoti_precompile_header": "kernels",
+    "aoti_compile_fatbin": "kernels",
+    "CachingAutotuner.": "autotune",
+    "benchmark_": "autotune",
+    "collective_compute_do_bench": "autotune",
+    "inductor_codecache_torch_key": "cache",
+    "CacheBase.": "cache",
+    "AOTAutogradCache.": "cache",
+    "FxGraphCache.": "cache",
+    "PyCodeCache.": "cache",
+    "TritonBundler.": "cache",
+    "GraphPickler.": "cache",
+    "CompiledArtifact.": "cache",
+    "precompile_": "cache",
+    "pgo.": "cache",
+}
+_ENDINGS: dict[str, Stage] = {
+    "_template_autotuning": "autotune",
+    "_template_precompiling": "autotune",
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def stage_of(name: str) -> Stage | None:
+    """Return the stage that torch's name begins; ``None`` if it belongs to what it lies in."""
+    for ending, stage in _ENDINGS.items():
+        if name.endswith(ending):
+            return stage
+    longest = max(filter(name.startswith, _BEGINNINGS), key=len, default=None)
+    return _BEGINNINGS[longest] if longest is not None else None
+
+
+class StageWatch(threading.local):
+    """Hands what torch begins and ends to the compile around it.
+
+    Tuning that lies in nothing else of torch's, at a kernel's first launch, is a unit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._tunings: list[tuple[str, int, Window]] = []
+
+    def begin(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        """Wrap ``log_event_start``."""
+        result = wrapped(*args, **kwargs)
+        with contained("record the stage of a compile"):
+            name = str(args[0] if args else kwargs.get("event_name"))
+            stage = stage_of(name)
+            adopter = current_adopter()
+            is_outermost = adopter is None or adopter.stages.is_outside
+            if is_outermost and stage == "autotune" and Kernels.is_recording:
+                metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
+                self._begin_tuning(name, metadata or {})
+                adopter = current_adopter()
+            if adopter is not None:
+                adopter.stages.enter(name, stage)
+        return result
+
+    def end(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        """Wrap ``log_event_end``."""
+        with contained("record the end of a stage of a compile"):
+            name = str(args[0] if args else kwargs.get("event_name"))
+            if (adopter := current_adopter()) is not None:
+                adopter.stages.leave(name)
+            if any(tuned == name for tuned, _, _ in self._tunings):
+                self._end_tuning(name)
+        return wrapped(*args, **kwargs)
+
+    def _begin_tuning(self, name: str, metadata: Mapping[str, Any]) -> None:
+        kernel = semconv.name(metadata.get("kernel_name") or name)
+        window = Window(Unit(kernel, "autotune", kind="kernel"))
+        self._tunings.append((name, id(sys.exc_info()[1]), window))
+        window.__enter__()
+
+    def _end_tuning(self, name: str) -> None:
+        while self._tunings:
+            tuned, handled, window = self._tunings.pop()
+            error = sys.exc_info()[1]
+            # One that was being handled before is none of the tuning's.
+            window.close(error=error if id(error) != handled else None)
+            if tuned == name:
+                break
