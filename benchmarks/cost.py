@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from compilespan import TorchCompileInstrumentor
-from compilespan.dynamo import graphs, windows
+from compilespan.dynamo import graphs, stages, windows
 from compilespan.journal.writer import open_journal
 
 PAIRS = 200
@@ -166,6 +166,7 @@ class Hooks:
         (windows.Windows, ("are_entered", "discard_stale", "enter", "leave", "announced")),
         (windows.Windows, ("captured", "explained", "broke")),
         (graphs.GraphWatch, ("begin", "end", "instant")),
+        (stages.StageWatch, ("begin", "end")),
     )
 
     def __init__(self, around) -> None:

@@ -55,7 +55,7 @@ class DynamoHooks:
             {private.EXPLANATION: self._explanation},
             {private.COMPILED_AUTOGRAD: self._captured_backward},
             {private.CACHE_LOOKUP: self._instant},
-            {private.STAGE_BEGIN: self._stages.begin, private.STAGE_END: self._stages.end},
+            {private.STAGE_BEGIN: self._begin_stage, private.STAGE_END: self._end_stage},
             {private.STANDALONE: self._calls.standalone_compile},
             {private.LOAD_ARTIFACTS: self._calls.load_cache_artifacts},
             {private.POPULATE_CACHES: self._calls.load_cache_artifacts},
@@ -136,6 +136,19 @@ class DynamoHooks:
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
             self.graphs.instant(str(name), metadata)
+        return wrapped(*args, **kwargs)
+
+    def _begin_stage(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        result = wrapped(*args, **kwargs)
+        with contained("record the stage of a compile"):
+            name = args[0] if args else kwargs.get("event_name")
+            metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
+            self._stages.begin(str(name), metadata)
+        return result
+
+    def _end_stage(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        with contained("record the end of a stage of a compile"):
+            self._stages.end(str(args[0] if args else kwargs.get("event_name")))
         return wrapped(*args, **kwargs)
 
     def _bucket_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
 from compilespan.dynamo.kernels import Kernels
-from compilespan.faults import contained
 from compilespan.monitor.surroundings import current_adopter
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from compilespan.semconv import Stage
 
@@ -93,31 +92,23 @@ class StageWatch(threading.local):
     def __init__(self) -> None:
         self._tunings: list[tuple[str, int, Window]] = []
 
-    def begin(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        """Wrap ``log_event_start``."""
-        result = wrapped(*args, **kwargs)
-        with contained("record the stage of a compile"):
-            name = str(args[0] if args else kwargs.get("event_name"))
-            stage = stage_of(name)
+    def begin(self, name: str, metadata: Any) -> None:
+        """Torch begins what it calls ``name``."""
+        stage = stage_of(name)
+        adopter = current_adopter()
+        is_outermost = adopter is None or adopter.stages.is_outside
+        if is_outermost and stage == "autotune" and Kernels.is_recording:
+            self._begin_tuning(name, metadata or {})
             adopter = current_adopter()
-            is_outermost = adopter is None or adopter.stages.is_outside
-            if is_outermost and stage == "autotune" and Kernels.is_recording:
-                metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
-                self._begin_tuning(name, metadata or {})
-                adopter = current_adopter()
-            if adopter is not None:
-                adopter.stages.enter(name, stage)
-        return result
+        if adopter is not None:
+            adopter.stages.enter(name, stage)
 
-    def end(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        """Wrap ``log_event_end``."""
-        with contained("record the end of a stage of a compile"):
-            name = str(args[0] if args else kwargs.get("event_name"))
-            if (adopter := current_adopter()) is not None:
-                adopter.stages.leave(name)
-            if any(tuned == name for tuned, _, _ in self._tunings):
-                self._end_tuning(name)
-        return wrapped(*args, **kwargs)
+    def end(self, name: str) -> None:
+        """It ended."""
+        if (adopter := current_adopter()) is not None:
+            adopter.stages.leave(name)
+        if any(tuned == name for tuned, _, _ in self._tunings):
+            self._end_tuning(name)
 
     def _begin_tuning(self, name: str, metadata: Mapping[str, Any]) -> None:
         kernel = semconv.name(metadata.get("kernel_name") or name)
