@@ -23,7 +23,7 @@ SUMMARY = {
     "process": HEADER,
     "totals": dict.fromkeys(("encoder", "language_model", "other"), _ROW),
     "ready_after_s": None,
-    "startup_phases": [],
+    "marks": [],
     "exit_reason": None,
     "interrupted": [],
 }
@@ -73,7 +73,7 @@ def contents(instance):
         + b'{"type":"ready","time_ns":1,"after_s":-1}\n',
         "seconds beyond all bounds": with_lines(
             {"type": "ready", "time_ns": 1, "after_s": int("9" * 400)},
-            {"type": "startup_phase", "phase": "load", "seconds": 1.7e308, "start_ns": 1},
+            {"type": "mark", "part": "load", "start_ns": 10**300, "end_ns": 1, "thread_id": 1},
             {"type": "job", "id": "1", "state": "failed", "elapsed_s": 10**300},
             instance=instance,
         ),
@@ -115,7 +115,9 @@ def contents(instance):
             {"type": "job"},
             {"type": "job", "id": 5, "state": [], "elapsed_s": "long"},
             {"type": "dropped", "signal": [], "count": "many"},
-            {"type": "startup_phase", "phase": 5, "seconds": "x", "start_ns": {}},
+            {"type": "mark", "part": "lunch", "start_ns": 1, "end_ns": 2, "thread_id": 1},
+            {"type": "mark", "part": 5, "start_ns": "x", "end_ns": {}, "name": [], "thread_id": 0},
+            {"type": "memory", "peak_bytes": -1, "limit_bytes": "all"},
             {"type": "exit", "reason": {"a": 1}},
             instance=instance,
         ),

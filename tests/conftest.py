@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from compilespan import TorchCompileInstrumentor, get_ledger
+from compilespan.process.imports import import_timer
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 from support import Exported
 
@@ -38,6 +39,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if (journal := get_ledger().journal) is not None:
         journal.close("test")
     get_ledger().renew()
+    import_timer().end()
     if "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
 

@@ -25,7 +25,7 @@ COUNT = "torch_compile_duration_seconds_count"
 BUCKETS = "torch_compile_duration_seconds_bucket"
 GRAPHS = "torch_compile_graphs_total"
 STARTUP = "compilespan_startup_duration_seconds"
-TO_READY = f'{PROCESS},compilespan_startup_phase="total"'
+PART = "compilespan_startup_part_duration_seconds"
 
 
 def last(metric: str, labels: str) -> str:

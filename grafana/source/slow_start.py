@@ -5,7 +5,7 @@ from __future__ import annotations
 from compile_time import UID
 from dashboard import SLOW_START, dashboard, link, to_trace, values
 from panels import Json, bar_gauge, gauged, panel, table, traceql
-from queries import START, STARTUP, joined
+from queries import PART, START, joined
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
 
@@ -32,7 +32,7 @@ def build() -> Json:
         ],
         links=[link("Compile time", UID, "The numbers of all starts")],
         rows=[
-            ("", 8, [(_phases(), 8), (_starts(), 16)]),
+            ("", 8, [(_parts(), 8), (_starts(), 16)]),
             ("", 9, [(_warmups(), 8), (_compiles(), 16)]),
             ("", 18, [(_trace(), 24)]),
             ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
@@ -40,20 +40,22 @@ def build() -> Json:
     )
 
 
-def _phases() -> Json:
-    phases = ("import", "load", "warmup", "total")
+def _parts() -> Json:
+    seconds = joined(PART, 'job=~"$service"', start="$start")
     return bar_gauge(
-        "Phases",
-        "Importing, loading, the last warmup and the whole start; of several processes the "
-        "slowest. `compilespan.startup.duration` by `compilespan.startup.phase`.",
-        [_seconds_of(phase, ref) for phase, ref in zip(phases, "ABCD", strict=True)],
+        "What the start was made of",
+        "Python, imports, loading, compiling, cudagraphs, waiting for `POST /warmup`: the "
+        "parts sum to the whole; of several processes the slowest of each. "
+        "`compilespan.startup.part.duration`.",
+        [
+            gauged(
+                f"sort_desc(max by (compilespan_startup_part) ({seconds}))",
+                ref="A",
+                legend="{{compilespan_startup_part}}",
+            )
+        ],
         no_value="Not ready yet",
     )
-
-
-def _seconds_of(phase: str, ref: str) -> Json:
-    labels = f'job=~"$service",compilespan_startup_phase="{phase}"'
-    return gauged(f"max({joined(STARTUP, labels, start='$start')})", ref=ref, legend=phase)
 
 
 def _spans(title: str, description: str, query: str, no_value: str) -> Json:
@@ -105,7 +107,7 @@ def _trace() -> Json:
     return panel(
         "traces",
         "Trace",
-        "The trace that was chosen: `compilespan.startup` with import, load and warmup, below them "
+        "The trace that was chosen: `compilespan.startup` with its parts and the warmup, below it "
         "`torch.compile` with its events.",
         [traceql("$trace")],
         unit="ns",

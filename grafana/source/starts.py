@@ -14,7 +14,6 @@ from queries import (
     SECONDS,
     START,
     STARTUP,
-    TO_READY,
     began,
     behind_the_fastest,
     by_start,
@@ -86,7 +85,7 @@ def slowest_starts() -> list[tuple[Json, int]]:
     """Return the row."""
     missed = f'{PROCESS},torch_compile_cache_result="miss"'
     loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
-    slowest = by_start(STARTUP, TO_READY, "torch_version", also=("job",), how="max")
+    slowest = by_start(STARTUP, PROCESS, "torch_version", also=("job",), how="max")
     return [
         (
             table(

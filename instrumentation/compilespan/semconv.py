@@ -33,9 +33,11 @@ Trigger = Literal[
 ]
 Component = Literal["encoder", "language_model", "other"]
 Phase = Literal["startup", "warmup", "serving"]
+Part = Literal["boot", "compile", "capture", "load", "import", "wait", "other"]
 Stage = Literal["trace", "autograd", "lower", "kernels", "autotune", "cache", "other"]
 Outcome = Literal["ok", "skipped", "failed"]
 CacheResult = Literal["hit", "miss", "bypass", "mixed"]
+CacheState = Literal["cold", "warm", "no cache", "unknown"]
 JobEnd = Literal["succeeded", "failed", "timed_out", "cancelled"]
 
 SPAN_COMPILE: Final = "torch.compile"
@@ -44,8 +46,7 @@ SPAN_WARMUP: Final = "compilespan.warmup"
 SPAN_WARMUP_ITEM: Final = "compilespan.warmup.item"
 """Followed by the target's name."""
 SPAN_STARTUP: Final = "compilespan.startup"
-SPAN_STARTUP_IMPORT: Final = "compilespan.startup.import"
-SPAN_STARTUP_LOAD: Final = "compilespan.startup.load"
+"""Its children are named ``compilespan.startup.{part}``."""
 
 IS_ENCODER: Final = "is_encoder"
 COMPONENT: Final = "torch.compile.component"
@@ -101,6 +102,7 @@ METRIC_ACTIVE: Final = "torch.compile.active_compiles"
 METRIC_OLDEST_ACTIVE_AGE: Final = "torch.compile.oldest_active_age"
 METRIC_READY: Final = "compilespan.ready"
 METRIC_STARTUP_DURATION: Final = "compilespan.startup.duration"
+METRIC_STARTUP_PART_DURATION: Final = "compilespan.startup.part.duration"
 METRIC_WARMUP_DURATION: Final = "compilespan.warmup.duration"
 METRIC_DROPPED: Final = "compilespan.telemetry.dropped"
 
@@ -109,7 +111,8 @@ TORCH_VERSION: Final = "torch.version"
 RANK: Final = "torch.distributed.rank"
 WORLD_SIZE: Final = "torch.distributed.world_size"
 STARTUP_OUTCOME: Final = "compilespan.startup.outcome"
-STARTUP_PHASE: Final = "compilespan.startup.phase"
+STARTUP_PART: Final = "compilespan.startup.part"
+STARTUP_PART_NAME: Final = "compilespan.startup.part.name"
 JOB_ID: Final = "compilespan.job.id"
 JOB_STATE: Final = "compilespan.job.state"
 TARGET: Final = "compilespan.target"

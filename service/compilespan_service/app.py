@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
-from compilespan import TorchCompileInstrumentor
+from compilespan import TorchCompileInstrumentor, get_ledger
 from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
 from compilespan_service.door.security import Guard, own_names
@@ -144,6 +144,7 @@ def warmup_router(
     Raises:
         TokenError: A token is configured that cannot be used.
     """
+    get_ledger().readiness.time_imports()
     settings = settings or Settings()
     factory = targets if callable(targets) else lambda: targets
     tokens = configured_tokens(settings.token, settings.token_file)

@@ -192,6 +192,7 @@ def test_constants_and_registry_name_the_same():
     constants = {
         value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str)
     } - {semconv.OTHER, semconv.SCOPE}
+    constants |= {f"{semconv.SPAN_STARTUP}.{part}" for part in get_args(semconv.Part)}
     registered = (
         set(ATTRIBUTES)
         | set(groups("metric", "metric_name"))
@@ -211,6 +212,8 @@ def test_constants_and_registry_name_the_same():
         (semconv.COMPONENT, semconv.Component),
         (semconv.OUTCOME, semconv.Outcome),
         (semconv.CACHE_RESULT, semconv.CacheResult),
+        (semconv.STAGE, semconv.Stage),
+        (semconv.STARTUP_PART, semconv.Part),
     ],
 )
 def test_types_and_registry_allow_the_same_values(attribute, literal):

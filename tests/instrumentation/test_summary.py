@@ -16,11 +16,13 @@ from compilespan.journal.directory import StateDirectory
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
 from compilespan.journal.writer import open_journal
-from compilespan.ledger.entries import Part
+from compilespan.ledger.entries import Mark
 from compilespan.ledger.intervals import IntervalUnion
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import instance_id
 from support import record
+
+LOADED = Mark("load", 10**18, 10**18 + 15 * 10**8, "weights", 7)
 
 
 def ended(tmp_path):
@@ -29,8 +31,8 @@ def ended(tmp_path):
     for name, is_encoder in (("tower", True), ("llama", False), ("llama", False)):
         with monitor_torch_compile(name, is_encoder=is_encoder, kind="compile"):
             pass
-    get_ledger().note_part(Part("load", 1.5, 10**18))
-    get_ledger().note_part(Part("warmup", 2.5))
+    get_ledger().readiness.note(LOADED)
+    get_ledger().readiness.note(Mark("wait", 2 * 10**18, 2 * 10**18 + 10**6))  # too short to keep
     mark_ready()
     journal.close("shutdown")
     get_ledger().journal = None
@@ -66,10 +68,9 @@ def test_what_a_process_leaves_in_its_last_line_is_what_its_journal_says(tmp_pat
     assert rows(summary.totals) == rows(read.totals) == rows(totals_of_ledger())
     assert summary.exit_reason == read.exit_reason == "shutdown"
     assert summary.ready_after_s == read.ready_after_s == get_ledger().readiness.after_s
-    phases = [("load", 1.5, 10**18), ("warmup", 2.5, None)]
+    assert (list(summary.marks), read.marks[0]) == ([LOADED], LOADED)
     for each in (summary, read):
-        told = [(p["phase"], p["seconds"], p["start_ns"]) for p in each.startup_phases]
-        assert told == phases
+        assert {key[0] for key in each.doer.intervals} == {"compile"}
         assert not each.is_running
         assert each.interrupted == ()
     assert dict(summary.process) == {

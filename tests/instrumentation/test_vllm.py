@@ -210,7 +210,7 @@ def test_a_start_that_failed_did_not_just_exit_unless_the_next_one_goes_well(
 
 def test_one_block_of_a_start_in_another_ends_it_once(monkeypatch):
     reported = []
-    monkeypatch.setattr("compilespan.servers.starting._report", lambda: reported.append(1))
+    monkeypatch.setattr("compilespan.servers.starting._report", lambda _: reported.append(1))
     monkeypatch.setattr("atexit.register", lambda _: None)
     engine = Engine(Starting(Began()))
     engine._started(lambda: engine._started(lambda: None, None, (), {}), None, (), {})

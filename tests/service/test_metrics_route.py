@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from compilespan import get_ledger
+from compilespan import get_ledger, mark_ready
 from compilespan.ledger.active import CompileBegun
 from serving import Model, in_thread, wait_until
 from support import record
@@ -39,6 +39,7 @@ def test_every_metric_of_the_schema_is_there_with_the_names_prometheus_gives_the
     client = serve(Model(sizes=range(1, 12)))
     client.post("/warmup?wait=60")
     get_ledger().followers.note_dropped("journal", 2)
+    mark_ready()
     found = families(client)
     for metric in METRICS:
         name = metric["metric_name"].replace(".", "_")

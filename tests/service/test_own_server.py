@@ -71,7 +71,7 @@ def test_its_lifespan_provider_and_authentication_are_used_and_left_alone(own_se
     assert not exporter.is_shut_down
     names = {span.name for span in exporter.get_finished_spans()}
     ours = {name.partition(" ")[0] for name in names}
-    assert {f"compilespan.{name}" for name in ("startup", "startup.load", "warmup")} <= ours
+    assert {f"compilespan.{name}" for name in ("startup", "startup.boot", "warmup")} <= ours
     assert {"compilespan.warmup.item", "torch.compile"} <= ours
     by_name = {span.name: span for span in exporter.get_finished_spans()}
     (late,) = [

@@ -9,7 +9,6 @@ import textwrap
 import pytest
 
 from compilespan import WarmupTarget
-from compilespan.telemetry.startup import Startup
 from compilespan_service.warmups.loader import find_factory, load_models
 from compilespan_service.warmups.spec import LoadError, SpecError
 from compilespan_service.warmups.targets import TargetsError, checked
@@ -85,7 +84,7 @@ def test_a_module_whose_own_import_fails_is_told_with_its_own_traceback(module, 
 
 def loaded(factory):
     known = []
-    load_models(lambda: factory, Startup(), known.extend)
+    load_models(lambda: factory, known.extend)
     return known
 
 
@@ -115,9 +114,7 @@ def test_the_targets_are_known_before_their_weights_are_loaded():
     async def load():
         order.append("loaded")
 
-    load_models(
-        lambda: lambda: [target(load=load)], Startup(), lambda targets: order.append(len(targets))
-    )
+    load_models(lambda: lambda: [target(load=load)], lambda targets: order.append(len(targets)))
     assert order == [1, "loaded"]
 
 

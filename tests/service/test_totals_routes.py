@@ -54,10 +54,12 @@ def test_totals_have_the_rows_and_columns_of_the_contract(serve):
         "by_name",
         "by_process",
         "by_stage",
+        "start",
         "in_progress",
     }
     cost_s = totals["total"]["compile_s"] + totals["total"]["failed_s"]
     assert sum(totals["by_stage"].values()) == pytest.approx(cost_s)
+    assert sum(totals["start"].values()) == pytest.approx(totals["ready_after_s"], abs=1e-6)
     rows = [totals["encoder"], totals["language_model"], totals["total"]]
     for key in ("by_phase", "by_name", "by_process"):
         rows += totals[key].values()

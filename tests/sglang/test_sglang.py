@@ -87,12 +87,8 @@ def test_a_scheduler_is_ready_after_its_last_step_and_tells_its_phases(
     loaded(monkeypatch)
     assert get_ledger().readiness.phase == "warmup"
     module.Scheduler().init_startup_timing_summary()
-    parts = get_ledger().readiness.parts_s
-    assert {name: parts[name] for name in ("load", "kv_cache", "capture")} == {
-        "load": 4.0,
-        "kv_cache": 0.5,
-        "capture": 6.0,
-    }
+    (captured,) = [each for each in get_ledger().readiness.marks if each.part == "capture"]
+    assert captured.end_ns - captured.start_ns == pytest.approx(6 * 10**9)
     assert get_ledger().readiness.phase == "serving"
 
 

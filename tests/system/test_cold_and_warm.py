@@ -170,11 +170,16 @@ def test_metrics_of_the_warmup_arrive(cold):
     assert job.value == pytest.approx(cold.job["elapsed_s"], rel=0.01)
     (ready,) = cold.received.points("compilespan.ready")
     assert ready.value == 1
-    phases = {
-        point.attributes["compilespan.startup.phase"]
-        for point in cold.received.points("compilespan.startup.duration")
+    (whole,) = cold.received.points("compilespan.startup.duration")
+    assert whole.value == cold.totals["ready_after_s"]
+    parts = {
+        point.attributes["compilespan.startup.part"]: point.value
+        for point in cold.received.points("compilespan.startup.part.duration")
     }
-    assert phases == {"import", "load", "warmup", "total"}
+    assert set(parts) >= {"boot", "import", "load", "compile"}
+    assert sum(parts.values()) == pytest.approx(whole.value)
+    assert parts == pytest.approx(cold.totals["start"])
+    assert parts.get("other", 0.0) <= 0.1 * whole.value
     graphs = {
         (
             point.attributes["is_encoder"],

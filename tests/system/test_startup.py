@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 
@@ -31,20 +32,28 @@ def test_process_start_to_ready_is_one_trace_under_the_launchers():
     # The kernel tells the process's beginning in ticks of 10 ms.
     assert abs(startup.start_ns - before_ns) < 500_000_000
     assert (startup.end_ns - startup.start_ns) / 1e9 == pytest.approx(ready_after_s, abs=0.001)
-    children = {
-        name: received.named(f"compilespan.{name}")[0]
-        for name in ("startup.import", "startup.load", "warmup")
-    }
-    for child in children.values():
-        assert child.parent_id == startup.span_id
-        assert startup.start_ns <= child.start_ns <= child.end_ns <= startup.end_ns + 5_000_000
-    imported, loaded, warmup = children.values()
-    assert (imported.end_ns - imported.start_ns) / 1e9 >= 0.5
-    assert 1.0 <= (loaded.end_ns - loaded.start_ns) / 1e9 < 1.5
-    # What no child covers stays visible: Python and the server came up before the import began.
-    assert imported.start_ns > startup.start_ns
-    assert imported.end_ns <= loaded.start_ns
-    assert loaded.end_ns <= warmup.start_ns
+    parts = sorted(
+        (span for span in received.spans if "compilespan.startup.part" in span.attributes),
+        key=lambda span: span.start_ns,
+    )
+    assert {part.parent_id for part in parts} == {startup.span_id}
+    # One behind another, without a gap, from the beginning to the end.
+    assert (parts[0].start_ns, parts[-1].end_ns) == (startup.start_ns, startup.end_ns)
+    for before, after in itertools.pairwise(parts):
+        assert before.end_ns == after.start_ns
+    assert all(
+        part.name == "compilespan.startup." + part.attributes["compilespan.startup.part"]
+        for part in parts
+    )
+    of = {part.name.removeprefix("compilespan.startup."): part for part in parts}
+    assert of["import"].attributes["compilespan.startup.part.name"]
+    loaded = [
+        part for part in parts if part.attributes.get("compilespan.startup.part.name") == "net"
+    ]
+    assert sum(part.end_ns - part.start_ns for part in loaded) / 1e9 == pytest.approx(1.0, rel=0.3)
+    (warmup,) = received.named("compilespan.warmup")
+    assert warmup.parent_id == startup.span_id
+    assert loaded[-1].end_ns <= warmup.start_ns + 60_000_000  # what is short joins it
     (compiled,) = received.named("torch.compile")
     assert compiled.trace_id == TRACE_ID
 
@@ -85,11 +94,14 @@ def test_a_start_that_died_is_reported_by_the_next_with_its_own_ids(tmp_path):
     assert event.name == "compilespan.startup.interrupted"
     assert event.attributes["torch.compile.name"] == "Net"
     assert 1 <= (report.end_ns - event.time_ns) / 1e9 < 10
-    # What the dead process did export hangs under the span that was reported for it.
-    imported = [
-        s for s in received.named("compilespan.startup.import") if s.parent_id == report.span_id
+    parts = [
+        span
+        for span in received.spans
+        if "compilespan.startup.part" in span.attributes and span.parent_id == report.span_id
     ]
-    assert len(imported) == 1
+    assert sum(part.end_ns - part.start_ns for part in parts) == report.end_ns - report.start_ns
+    (compiling,) = [part for part in parts if part.name == "compilespan.startup.compile"]
+    assert compiling.end_ns == report.end_ns
     told = next(start for start in history if start["instance"] == instance)
     assert told["ended"] == "killed"
     assert told["interrupted"][0]["name"] == "Net"
@@ -105,5 +117,4 @@ def test_a_start_whose_models_cannot_be_loaded_ends_failed():
     (startup,) = received.named("compilespan.startup")
     assert startup.attributes["compilespan.startup.outcome"] == "failed"
     assert startup.status == 2
-    (imported,) = received.named("compilespan.startup.import")
-    assert imported.attributes["error.type"] == "ValueError"
+    assert received.named("compilespan.startup.import")

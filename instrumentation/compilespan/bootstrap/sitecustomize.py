@@ -4,8 +4,15 @@ Its directory stands first in ``PYTHONPATH``, so that children find it too. A pr
 imports torch pays for this file alone. The environment's own ``sitecustomize`` runs as before.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from importlib.machinery import SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _run_the_next() -> None:
@@ -24,19 +31,41 @@ def _run_the_next() -> None:
 
 
 class _WhenTorchComes:
-    """An import finder that finds nothing: it waits for torch, and then leaves."""
+    """An import finder that finds nothing by itself: it waits for torch, and then leaves."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002
-        if name == "torch" and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            _instrument()
+    def __init__(self, timer: Any) -> None:
+        self._timer = timer
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "torch" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        _instrument()
+        # Who asks goes on behind the place that we left: it would pass the timer over.
+        return self._timer.find_spec(name, path, target) if self._timer is not None else None
+
+
+def _timed_imports() -> Any:
+    """Time what is imported from now on; compilespan itself is imported only if torch is."""
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # no pathlib here
+    path = os.path.join(os.path.dirname(here), "process", "imports.py")  # noqa: PTH118, PTH120
+    try:
+        module = type(sys)("compilespan_imports")
+        SourceFileLoader(module.__name__, path).exec_module(module)
+        timer = module.ImportTimer()
+        timer.begin()
+    except Exception:  # the program is not to blame
+        return None
+    else:
+        return timer
 
 
 def _instrument() -> None:
     state = os.environ.get("COMPILESPAN_STATE_DIR", "")
     try:
-        from compilespan import TorchCompileInstrumentor  # noqa: PLC0415
+        from compilespan import TorchCompileInstrumentor, get_ledger  # noqa: PLC0415
 
+        get_ledger().readiness.time_imports()
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
@@ -51,4 +80,4 @@ def _instrument() -> None:
 
 
 _run_the_next()
-sys.meta_path.insert(0, _WhenTorchComes())  # type: ignore[arg-type]
+sys.meta_path.insert(0, _WhenTorchComes(_timed_imports()))  # type: ignore[arg-type]

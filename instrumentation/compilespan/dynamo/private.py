@@ -193,6 +193,8 @@ VLLM_CAPTURE_V2 = Private(
 VLLM_CAPTURE_ENCODER = Private(
     "vllm.v1.worker.mm_encoder_model_runner", "MMEncoderModelRunner.capture_model", _CAPTURES
 )
+_WEIGHTS = "how long weights are loaded"
+VLLM_WEIGHTS = Private("vllm.v1.worker.gpu_worker", "Worker.load_model", _WEIGHTS)
 _READY = "when a vLLM worker is ready"
 VLLM_GPU_READY = Private("vllm.v1.worker.gpu_worker", "Worker.compile_or_warm_up_model", _READY)
 VLLM_CPU_READY = Private("vllm.v1.worker.cpu_worker", "CPUWorker.compile_or_warm_up_model", _READY)
@@ -218,6 +220,7 @@ VLLM_RAY_WORKERS = Private("vllm.v1.executor.ray_executor", "get_env_vars_to_cop
 SGLANG_PIECE = Private(
     "sglang.srt.compilation.backend", "CompilerManager.compile", "graphs of SGLang's backend"
 )
+SGLANG_LOAD = Private("sglang.srt.model_executor.model_runner", "ModelRunner.load_model", _WEIGHTS)
 SGLANG_READY = Private(
     "sglang.srt.managers.scheduler",
     "Scheduler.init_startup_timing_summary",

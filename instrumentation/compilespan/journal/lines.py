@@ -137,6 +137,13 @@ def _stages(value: Any) -> bool:
     )
 
 
+def _intervals(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _part(part) and _list_of(_count)(times) for part, times in value.items()
+    )
+
+
+_part = _one_of(semconv.Part)
 _component = _one_of(semconv.Component)
 _stage = _one_of(semconv.Stage)
 _EVENT = {"name": _name, "time_ns": _count, "attributes": _mapping_of(_attribute)}
@@ -178,7 +185,13 @@ _PROCESS: Mapping[str, Check] = {
     "started_ticks": _optional(_count),
     "is_locked": _optional(_flag),
 }
-_PART: Mapping[str, Check] = {"phase": _name, "seconds": _seconds, "start_ns": _optional(_count)}
+_MARK: Mapping[str, Check] = {
+    "part": _part,
+    "start_ns": _count,
+    "end_ns": _optional(_count),
+    "name": _optional(_name),
+    "thread_id": _count,
+}
 _BEGUN: Mapping[str, Check] = {
     "name": _name,
     "component": _component,
@@ -191,6 +204,7 @@ _ROW: Mapping[str, Check] = {
     "sums": _mapping_of(_count),
     "longest_ns": _count,
     "wall_ns": _list_of(_count),
+    "intervals_ns": _optional(_intervals),
 }
 _MEMORY: Mapping[str, Check] = {"peak_bytes": _count, "limit_bytes": _optional(_count)}
 _LINES: Mapping[str, Mapping[str, Check]] = {
@@ -204,7 +218,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "trace_id": _optional(_hex(32)),
         **dict.fromkeys(("span_id", "parent_id"), _optional(_hex(16))),
     },
-    "startup_phase": _PART,
+    "mark": _MARK,
     "job": {"id": _name, "state": _one_of(semconv.JobEnd), "elapsed_s": _seconds},
     "dropped": {"signal": _name, "count": _count},
     "exit": {"reason": _name},
@@ -212,7 +226,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "process": _object(_PROCESS),
         "totals": _object(dict.fromkeys(get_args(semconv.Component), _object(_ROW))),
         "ready_after_s": _optional(_seconds),
-        "startup_phases": _list_of(_object(_PART)),
+        "marks": _list_of(_object(_MARK)),
         "exit_reason": _optional(_name),
         "interrupted": _list_of(_object(_BEGUN)),
         "memory": _optional(_object(_MEMORY)),

@@ -12,7 +12,10 @@ from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, ProcessSnapshot
+from compilespan.ledger.entries import Mark
+from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.records import CompileRecord
+from compilespan.ledger.start import Doer
 from compilespan.ledger.totals import TotalsBuilder
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ _logger = logging.getLogger("compilespan")
 
 MAX_RECORDS = 4096
 _MAX_BEGUN = 4096
-_MAX_PARTS = 64
+_MAX_SIGNALS = 64
 
 
 def _ignore(_: object) -> None:
@@ -56,16 +59,13 @@ class ProcessJournal:
         """Who wrote it: ``instance``, ``pid``, ``rank``, ``started_ns``, ``versions``."""
         self.builder = TotalsBuilder()
         self.records: list[CompileRecord] = []
-        """The last ones."""
+        """The last ones; `record_count` is how many it ever wrote."""
         self.record_count = 0
-        """How many it ever wrote."""
         self.ready_after_s: float | None = None
         self.startup: dict[str, Any] | None = None
         """Ids of its ``startup`` span, where it has one."""
-        self.startup_s: dict[str, float] = {}
-        """Seconds by startup phase."""
-        self.startup_phases: list[dict[str, Any]] = []
-        """The same in order: ``phase``, ``seconds``, ``start_ns``."""
+        self.marks: list[Mark] = []
+        """What it did before it was ready."""
         self.dropped: dict[str, int] = {}
         self.added: set[str] = set()
         """Types of lines about its end: ``summary``, and ``reported`` by another."""
@@ -137,6 +137,12 @@ class ProcessJournal:
         )
 
     @property
+    def doer(self) -> Doer:
+        """What it had to do with its start."""
+        compiling = self.in_progress if self.exit_reason is None else ()
+        return Doer(self.marks, self.builder.intervals, compiling)
+
+    @property
     def interrupted(self) -> tuple[Begun, ...]:
         """What was compiling when the process died; nothing where it ended in its own words."""
         died = self.exit_reason is None and not self.is_running
@@ -154,8 +160,7 @@ class ProcessJournal:
             self.is_running,
             self.startup is not None,
             self.ready_after_s,
-            dict(self.startup_s),
-            tuple(self.startup_phases),
+            tuple(self.marks),
             dict(self.dropped),
             self.exit_reason,
             self.memory,
@@ -216,19 +221,16 @@ class ProcessJournal:
 
     def _ready(self, values: dict[str, Any]) -> None:
         self.ready_after_s = values["after_s"]
-        self.startup_s["total"] = values["after_s"]
 
     def _startup(self, values: dict[str, Any]) -> None:
         self.startup = values
 
-    def _startup_phase(self, values: dict[str, Any]) -> None:
-        if values["phase"] in self.startup_s or len(self.startup_s) < _MAX_PARTS:
-            self.startup_s[values["phase"]] = values["seconds"]
-        if len(self.startup_phases) < _MAX_PARTS:
-            self.startup_phases.append(values)
+    def _mark(self, values: dict[str, Any]) -> None:
+        if len(self.marks) < MAX_MARKS:
+            self.marks.append(Mark.of(values))
 
     def _dropped(self, values: dict[str, Any]) -> None:
-        if values["signal"] in self.dropped or len(self.dropped) < _MAX_PARTS:
+        if values["signal"] in self.dropped or len(self.dropped) < _MAX_SIGNALS:
             self.dropped[values["signal"]] = values["count"]
 
     def _memory(self, values: dict[str, Any]) -> None:
@@ -247,7 +249,7 @@ class ProcessJournal:
         "end": _end,
         "ready": _ready,
         "startup": _startup,
-        "startup_phase": _startup_phase,
+        "mark": _mark,
         "job": lambda self, values: self._on_job(values),
         "dropped": _dropped,
         "memory": _memory,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from compilespan.ledger.start import Doer
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from compilespan.journal.memory import Memory
+    from compilespan.ledger.entries import Mark
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import TotalsBuilder
     from compilespan.semconv import Component, Stage
@@ -55,8 +58,7 @@ class ProcessSnapshot:
         is_running: Whether the process lives.
         is_server: Whether it opened a span for its start.
         ready_after_s: Seconds until it was ready; ``None`` if it was not.
-        startup_s: Seconds by part of its start.
-        startup_phases: The same in order: ``phase``, ``seconds``, ``start_ns``.
+        marks: What it did before it was ready.
         dropped: What it lost, by signal.
         exit_reason: Its last words; ``None`` where it has said none.
         memory: What it and its children had at most while it compiled; ``None`` if unknown.
@@ -71,8 +73,7 @@ class ProcessSnapshot:
     is_running: bool
     is_server: bool
     ready_after_s: float | None
-    startup_s: Mapping[str, float]
-    startup_phases: Sequence[Mapping[str, Any]]
+    marks: Sequence[Mark]
     dropped: Mapping[str, int]
     exit_reason: str | None
     memory: Memory | None
@@ -81,6 +82,12 @@ class ProcessSnapshot:
     def instance(self) -> str:
         """The start of a server that it belongs to."""
         return str(self.process["instance"])
+
+    @property
+    def doer(self) -> Doer:
+        """What it had to do with its start."""
+        compiling = self.in_progress if self.exit_reason is None else ()
+        return Doer(self.marks, self.totals.intervals, compiling)
 
     @property
     def interrupted(self) -> Sequence[Begun]:

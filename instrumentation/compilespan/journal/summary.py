@@ -17,6 +17,8 @@ from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import FORMAT, LineError, parsed
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun
+from compilespan.ledger.entries import Mark
+from compilespan.ledger.start import Doer
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import device, identity, instance_id
 from compilespan.semconv import __version__
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 LINE_TYPE = "summary"
 _TAIL_BYTES = 256 * 1024
+_SHOWN_NS = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Summary:
         process: As in `ProcessSnapshot`.
         totals: The components' sums and the total; to add to others', not to add to.
         ready_after_s: Seconds until it was ready; ``None`` if it was not.
-        startup_phases: As in `ProcessSnapshot`.
+        marks: As in `ProcessSnapshot`.
         exit_reason: Its last words; ``None`` where it said none.
         is_running: Whether it lives.
         interrupted: What was compiling when it died.
@@ -50,11 +53,24 @@ class Summary:
     process: Mapping[str, Any]
     totals: TotalsBuilder
     ready_after_s: float | None
-    startup_phases: Sequence[Mapping[str, Any]]
+    marks: Sequence[Mark]
     exit_reason: str | None
     is_running: bool
     interrupted: Sequence[Begun]
     memory: Memory | None = None
+
+    @property
+    def last_ns(self) -> int:
+        """When it was last seen to do something, in nanoseconds since the epoch."""
+        done = [mark.end_ns or mark.start_ns for mark in self.marks]
+        done += [end for union in self.totals.intervals.values() for _, end in union.pairs()]
+        done += [begun.start_ns + int(begun.elapsed_s * 1e9) for begun in self.interrupted]
+        return max(done, default=0)
+
+    @property
+    def doer(self) -> Doer:
+        """What it had to do with its start."""
+        return Doer(self.marks, self.totals.intervals, self.interrupted)
 
     @classmethod
     def of(cls, snapshot: ProcessSnapshot) -> Summary:
@@ -63,7 +79,7 @@ class Summary:
             snapshot.process,
             snapshot.totals,
             snapshot.ready_after_s,
-            snapshot.startup_phases,
+            snapshot.marks,
             snapshot.exit_reason,
             snapshot.is_running,
             snapshot.interrupted,
@@ -75,13 +91,9 @@ class Summary:
         """Return the summary of this process."""
         totals = TotalsBuilder()
         ledger.add_totals_to(totals)
-        phases = [
-            {"phase": part.name, "seconds": part.seconds, "start_ns": part.start_ns}
-            for part in ledger.readiness.parts
-        ]
-        after_s = ledger.readiness.after_s
-        running = exit_reason is None
-        return cls(who(ledger), totals, after_s, phases, exit_reason, running, ())
+        readiness, is_running = ledger.readiness, exit_reason is None
+        after_s, marks = readiness.after_s, readiness.marks
+        return cls(who(ledger), totals, after_s, marks, exit_reason, is_running, ())
 
     @classmethod
     def at_end_of(cls, path: Path) -> Summary | None:
@@ -110,7 +122,11 @@ class Summary:
             "process": dict(self.process),
             "totals": self.totals.to_json(),
             "ready_after_s": self.ready_after_s,
-            "startup_phases": list(self.startup_phases),
+            "marks": [
+                mark._asdict()
+                for mark in self.marks
+                if mark.end_ns is None or mark.end_ns - mark.start_ns >= _SHOWN_NS
+            ],
             "exit_reason": self.exit_reason,
             "interrupted": [dataclasses.asdict(begun) for begun in self.interrupted],
             "memory": self.memory._asdict() if self.memory is not None else None,
@@ -125,7 +141,7 @@ class Summary:
             values["process"],
             totals,
             values["ready_after_s"],
-            tuple(values["startup_phases"]),
+            tuple(map(Mark.of, values["marks"])),
             values["exit_reason"],
             False,
             tuple(Begun(*map(begun.get, fields)) for begun in values["interrupted"]),

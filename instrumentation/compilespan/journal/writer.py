@@ -27,7 +27,7 @@ from compilespan.journal.locks import lock, touch
 from compilespan.journal.memory import Memory, limit_bytes, resident_bytes
 from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
-from compilespan.ledger.entries import Ended, Entry, Part, Ready
+from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import CompileLedger, get_ledger
 from compilespan.process import instance_id, now_ns
 from compilespan.telemetry.flushing import at_end_of_child
@@ -68,6 +68,7 @@ class Journal:
         self._file: io.FileIO | None = None
         self._progress: dict[int, tuple[int, Stage | None]] = {}
         self._peak_bytes = 0
+        self._measured_s = 0.0
         self._dropped: dict[str, int] = {}
         self._is_closed = self._is_full = False
         self._has_complained = False
@@ -78,7 +79,7 @@ class Journal:
                 prepare=self._open,
                 idle=self._beat,
                 gather_s=GATHER_S,
-                first=ledger.active.now,
+                first=lambda: [*ledger.readiness.marks_ended, *ledger.active.now()],
             )
         )
 
@@ -148,11 +149,8 @@ class Journal:
             self._write("end", {"key": entry.key, "record": record})
         elif isinstance(entry, Ready):
             self._write("ready", {"time_ns": entry.time_ns, "after_s": entry.after_s})
-        elif isinstance(entry, Part):
-            self._write(
-                "startup_phase",
-                {"phase": entry.name, "seconds": entry.seconds, "start_ns": entry.start_ns},
-            )
+        elif isinstance(entry, Mark):
+            self._write("mark", entry._asdict())
         else:
             self._write(*entry)
 
@@ -171,12 +169,18 @@ class Journal:
                 self._progress[begun.key] = now
                 progress = {"key": begun.key, "graphs": begun.graphs, "stage": begun.stage}
                 self._write("progress", progress)
-        if active and self._file is not None:
+        if not active:
+            self._measured_s = time.monotonic()  # a compile of less than a second is not measured
+        elif self._file is not None:
             self._note_memory()
             touch(self._file, self.path)
         return BEAT_S if active else None
 
     def _note_memory(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._measured_s < BEAT_S:
+            return
+        self._measured_s = now_s
         resident = resident_bytes()
         if resident > self._peak_bytes * _NEWS_OF_MEMORY:
             self._peak_bytes = resident

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from compilespan.ledger.active import CompileBegun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from compilespan.ledger.records import CompileRecord
+    from compilespan.semconv import Part
 
 
 class Ended:
@@ -30,15 +33,29 @@ class Ready:
         self.after_s = after_s
 
 
-class Part:
-    """A ledger entry: a part of the start took ``seconds`` from ``start_ns`` (if known) on."""
+class Mark(NamedTuple):
+    """A ledger entry: what a thread of this process did for a while, before it was ready.
 
-    __slots__ = ("name", "seconds", "start_ns")
+    Compiles, loads of artefacts and captures have records instead.
 
-    def __init__(self, name: str, seconds: float, start_ns: int | None = None) -> None:
-        self.name = name
-        self.seconds = seconds
-        self.start_ns = start_ns
+    Attributes:
+        part: What it is for the start.
+        start_ns: Nanoseconds since the epoch.
+        end_ns: Nanoseconds since the epoch; ``None`` while it goes on.
+        name: The package that is imported, the target that is loaded.
+        thread_id: Of the thread.
+    """
+
+    part: Part
+    start_ns: int
+    end_ns: int | None = None
+    name: str | None = None
+    thread_id: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Mark:
+        """Take the values of a journal's line."""
+        return cls(**{field: values[field] for field in cls._fields if field in values})
 
 
-Entry: TypeAlias = CompileBegun | Ended | Part | Ready
+Entry: TypeAlias = CompileBegun | Ended | Mark | Ready

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_INTERVALS = 16_384
 
@@ -39,9 +43,13 @@ class IntervalUnion:
         if len(self._starts) > MAX_INTERVALS:
             self._close_short_gaps(MAX_INTERVALS // 2)
 
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Return start and end of each interval, oldest first."""
+        return zip(self._starts, self._ends, strict=True)
+
     def update(self, other: IntervalUnion) -> None:
         """Take in all intervals of another union."""
-        for start_ns, end_ns in zip(other._starts, other._ends, strict=True):
+        for start_ns, end_ns in other.pairs():
             self.add(start_ns, end_ns)
 
     def copy(self) -> IntervalUnion:
@@ -57,7 +65,7 @@ class IntervalUnion:
         if len(self._starts) > most:
             union = self.copy()
             union._close_short_gaps(most - 1)
-        return [time for pair in zip(union._starts, union._ends, strict=True) for time in pair]
+        return [time for pair in union.pairs() for time in pair]
 
     def _close_short_gaps(self, keep: int) -> None:
         gaps = [start - end for start, end in zip(self._starts[1:], self._ends[:-1], strict=True)]

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.faults import contained
 from compilespan.ledger.active import ActiveCompiles, CompileBegun
-from compilespan.ledger.entries import Ended, Entry, Part
+from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.followers import Followers
 from compilespan.ledger.readiness import Readiness
+from compilespan.ledger.start import Doer, Start
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
-from compilespan.process import renewed_after_fork
+from compilespan.process import now_ns, renewed_after_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from compilespan.ledger.records import CompileRecord
@@ -62,7 +63,7 @@ class CompileLedger:
     def __init__(self) -> None:
         self.journal: LedgerFile | None = None
         self._before_first: list[Callable[[], object]] = []
-        self.readiness = Readiness()
+        self.readiness = Readiness(self._publish)
         self._missing: dict[str, str] = {}
         self.renew()
         renewed_after_fork(self)
@@ -73,7 +74,7 @@ class CompileLedger:
             self.journal.abandon()
             self.journal = None
         self.active = ActiveCompiles()
-        self.readiness = Readiness(self.readiness.before)
+        self.readiness = Readiness(self._publish, self.readiness.before)
         self.followers = Followers()
         # Reentrant: a finalizer or a signal handler may compile while we hold it.
         self._lock = threading.RLock()
@@ -156,16 +157,32 @@ class CompileLedger:
             # The last that compiled may be followed by the process's end.
             self.followers.publish(Ended(key, record), at_once=not self.active)
 
-    def note_part(self, part: Part) -> None:
-        """Note how long a part of the start took."""
-        self.readiness.note(part)
-        self.followers.publish(part)
-
     def mark_ready(self) -> None:
         """Declare the process ready: what compiles from now on delays requests."""
-        ready = self.readiness.mark()
-        if ready is not None:
-            self.followers.publish(ready)
+        self.readiness.mark()
+
+    def start(self, others: Iterable[Doer] = ()) -> Start:
+        """Return what the start of this process was made of, until it was ready or until now.
+
+        Args:
+            others: Processes that had a part in it.
+        """
+        readiness = self.readiness
+        since_ns = readiness.since_ns
+        end_ns = now_ns()
+        if readiness.after_s is not None:
+            end_ns = since_ns + round(readiness.after_s * 1e9)
+        return Start.of(since_ns, end_ns, [self.doer, *others])
+
+    @property
+    def doer(self) -> Doer:
+        """What this process had to do with its start."""
+        with self._lock:
+            intervals = {key: union.copy() for key, union in self._sums().intervals.items()}
+        return Doer(self.readiness.marks, intervals, self.active.now())
+
+    def _publish(self, entry: Mark | Ready) -> None:
+        self.followers.publish(entry)
 
     def missing(self) -> Mapping[str, str]:
         """Return the private names of torch and vLLM that this version lacks.

@@ -1,26 +1,36 @@
-"""When this process began, and when it was ready to serve."""
+"""When this process began, what it did since, and when it was ready to serve."""
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from compilespan.faults import contained
-from compilespan.ledger.entries import Ready
-from compilespan.process import fork_safe_lock, now_ns, process_age_ns
+from compilespan.ledger.entries import Mark, Ready
+from compilespan.process import IMPORTED_NS, epoch_ns, fork_safe_lock, now_ns, process_age_ns
+from compilespan.process.imports import import_timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from compilespan.ledger.entries import Part
-    from compilespan.semconv import Phase
+    from compilespan.semconv import Part, Phase
 
-_MAX_PARTS = 64
+MAX_MARKS = 1024
 
 
 class Readiness:
     """The start of this process: its parts, and the moment when it was declared ready."""
 
-    def __init__(self, before: Phase = "startup") -> None:
+    def __init__(
+        self, publish: Callable[[Mark | Ready], object], before: Phase = "startup"
+    ) -> None:
+        """Begin with the process.
+
+        Args:
+            publish: Called with each mark that ends and with the readiness.
+            before: The phase until it is ready.
+        """
         self.since_ns = now_ns() - process_age_ns()
         """When the process was created, in nanoseconds since the epoch."""
         self.before: Phase = before
@@ -28,8 +38,11 @@ class Readiness:
         self.on_ready: Callable[[], object] | None = None
         """Called once, when the process is declared ready."""
         self.ready: Ready | None = None
+        self._publish = publish
         self._lock = fork_safe_lock()
-        self._parts: list[Part] = []
+        self._marks: list[Mark] = []
+        self._open: dict[int, Mark] = {}
+        self._times_imports = False
 
     @property
     def phase(self) -> Phase:
@@ -42,29 +55,87 @@ class Readiness:
         return self.ready.after_s if self.ready else None
 
     @property
-    def parts_s(self) -> dict[str, float]:
-        """Seconds by startup phase: ``import``, ``load``, ``warmup``, and ``total`` when ready."""
-        seconds = {part.name: part.seconds for part in self.parts}
-        return {**seconds, "total": self.ready.after_s} if self.ready else seconds
+    def marks(self) -> list[Mark]:
+        """What it did before it was ready: the first 1024, and what goes on."""
+        with self._lock:
+            return [*self._marks, *self._open.values()]
 
     @property
-    def parts(self) -> list[Part]:
-        """The parts of the start, in the order in which they ended; the first 64."""
+    def marks_ended(self) -> list[Mark]:
+        """Those of them that are over."""
         with self._lock:
-            return list(self._parts)
+            return list(self._marks)
 
-    def note(self, part: Part) -> None:
-        """Note how long a part of the start took."""
+    def note(self, mark: Mark) -> None:
+        """Note what it did; nothing of it once it is ready."""
         with self._lock:
-            if len(self._parts) < _MAX_PARTS:
-                self._parts.append(part)
+            if self.ready is not None or len(self._marks) >= MAX_MARKS:
+                return
+            self._marks.append(mark)
+        self._publish(mark)
+
+    @contextmanager
+    def doing(self, part: Part, name: str | None = None) -> Iterator[None]:
+        """Note what this thread does in a block."""
+        began = self.begin(part, name)
+        try:
+            yield
+        finally:
+            self.end(began)
+
+    def begin(self, part: Part, name: str | None = None) -> Mark:
+        """Note what goes on from now on, until `end` is called with what this returns."""
+        mark = Mark(part, now_ns(), None, name, threading.get_ident())
+        with self._lock:
+            if self.ready is None:
+                self._open[id(mark)] = mark
+        return mark
+
+    def end(self, began: Mark) -> None:
+        """Note that it is over; once."""
+        with self._lock:
+            known = self._open.pop(id(began), None)
+        if known is not None:
+            self.note(known._replace(end_ns=now_ns()))
+
+    def time_imports(self) -> None:
+        """Note what is imported from now on, and what a timer saw that came before us.
+
+        What the process did before anybody looked is the boot.
+        """
+        with contained("time imports"), self._lock:
+            if self.ready is not None or self._times_imports:
+                return
+            self._times_imports = True
+            timer = import_timer()
+            # A forked child begins with what its parent has seen; it is over before its start.
+            seen, timer.note = list(timer.kept), self._imported
+            timer.begin()
+            looked_ns = epoch_ns(min(timer.began_ns, IMPORTED_NS))
+        self.note(Mark("boot", self.since_ns, max(self.since_ns, looked_ns)))
+        for each in seen:
+            self._imported(*each)
+
+    def _imported(self, package: str, began_ns: int, ended_ns: int, thread_id: int) -> None:
+        with contained("note an import"):
+            began, ended = epoch_ns(began_ns), epoch_ns(ended_ns)
+            self.note(Mark("import", began, ended, package, thread_id))
 
     def mark(self) -> Ready | None:
         """Declare the process ready; ``None`` if it was ready before."""
         with self._lock:
             if self.ready:
                 return None
+            going_on = list(self._open.values())
+        for mark in going_on:
+            self.end(mark)
+        with self._lock:
+            if self.ready:
+                return None
             self.ready = Ready(now_ns(), process_age_ns() / 1e9)
+        with contained("time imports no more"):
+            import_timer().end()
+        self._publish(self.ready)
         if self.on_ready is not None:
             with contained("end the span of the start"):
                 self.on_ready()

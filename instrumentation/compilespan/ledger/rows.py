@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compilespan.ledger.records import CompileRecord
 
-_MAX_KEPT_INTERVALS = 512
+MAX_KEPT_INTERVALS = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Row:
         return {
             "sums": dict(self._sums),
             "longest_ns": self._longest_ns,
-            "wall_ns": self._wall.flat(_MAX_KEPT_INTERVALS),
+            "wall_ns": self._wall.flat(MAX_KEPT_INTERVALS),
         }
 
     def add_json(self, values: Mapping[str, Any]) -> None:

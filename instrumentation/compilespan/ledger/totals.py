@@ -7,13 +7,21 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from compilespan import semconv
-from compilespan.ledger.rows import Row, TotalsRow
+from compilespan.ledger.intervals import IntervalUnion
+from compilespan.ledger.rows import MAX_KEPT_INTERVALS, Row, TotalsRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan.ledger.records import CompileRecord
-    from compilespan.semconv import Stage
+    from compilespan.semconv import CacheState, Component, Kind, Part, Stage
+
+_PARTS: Mapping[Kind, Part] = {
+    "compile": "compile",
+    "kernel": "compile",
+    "capture": "capture",
+    "load": "load",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +43,20 @@ class CompileTotals:
     by_stage: Mapping[Stage, float]
 
 
+def cache_state(row: TotalsRow, *, is_over: bool) -> CacheState:
+    """Return what caches were worth to a start, in one word for all surfaces.
+
+    Args:
+        row: The total of what was compiled in it.
+        is_over: Whether it is ready or ended.
+    """
+    if not is_over:
+        return "unknown"
+    if row.cache_misses:
+        return "cold"
+    return "warm" if row.cache_hits or row.loads else "no cache"
+
+
 class TotalsBuilder:
     """Adds records up, and other builders' sums (those of other processes)."""
 
@@ -45,6 +67,10 @@ class TotalsBuilder:
         self._by_name: defaultdict[str, Row] = defaultdict(Row)
         self._by_process: defaultdict[str, Row] = defaultdict(Row)
         self._by_stage: defaultdict[Stage, int] = defaultdict(int)
+        self.intervals: defaultdict[tuple[Part, Component], IntervalUnion] = defaultdict(
+            IntervalUnion
+        )
+        """When something compiled, was loaded or captured, by what it is for a start."""
 
     def add(self, record: CompileRecord) -> None:
         """Add one record to each row that it belongs to."""
@@ -56,6 +82,8 @@ class TotalsBuilder:
             self._by_process[str(record.pid)],
         ):
             row.add(record)
+        if (part := _PARTS.get(record.kind)) is not None:
+            self.intervals[part, record.component].add(record.start_ns, record.end_ns)
         if record.is_work:
             for stage, spent_ns in record.stages_ns.items():
                 self._by_stage[stage] += spent_ns
@@ -73,6 +101,8 @@ class TotalsBuilder:
                 mine[key].update(row)
         for stage, spent_ns in other._by_stage.items():
             self._by_stage[stage] += spent_ns
+        for whose, union in other.intervals.items():
+            self.intervals[whose].update(union)
         for name, row in other._by_name.items():
             self._by_name[self._name(name)].update(row)
 
@@ -88,17 +118,32 @@ class TotalsBuilder:
         ):
             theirs.update({key: row.copy() for key, row in mine.items()})
         copied._by_stage.update(self._by_stage)
+        copied.intervals.update({key: union.copy() for key, union in self.intervals.items()})
         return copied
 
     def to_json(self) -> dict[str, Any]:
         """Return the components' sums as JSON values; short gaps of many intervals are closed."""
-        return {component: row.to_json() for component, row in self._components.items()}
+        return {
+            component: {
+                **row.to_json(),
+                "intervals_ns": {
+                    part: union.flat(MAX_KEPT_INTERVALS)
+                    for (part, whose), union in self.intervals.items()
+                    if whose == component
+                },
+            }
+            for component, row in self._components.items()
+        }
 
     def add_json(self, values: Mapping[str, Any]) -> None:
         """Add what `to_json` returned, to the components and to the total."""
         for component, row in self._components.items():
             row.add_json(values[component])
             self._total.add_json(values[component])
+            for part, flat in values[component].get("intervals_ns", {}).items():
+                times = iter(flat)
+                for start_ns, end_ns in zip(times, times, strict=False):
+                    self.intervals[part, component].add(start_ns, end_ns)
 
     def build(self) -> CompileTotals:
         """Return the sums as they stand now."""

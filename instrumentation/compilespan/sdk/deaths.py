@@ -16,7 +16,9 @@ from compilespan.journal.files import JournalName, first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
+from compilespan.ledger.start import Start
 from compilespan.telemetry.ids import reused
+from compilespan.telemetry.startup import report_parts
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ def _report(process: ProcessJournal) -> None:
     if process.memory is not None and process.memory.is_near_limit:
         why += ", at the limit of its memory"
     span.set_status(Status(StatusCode.ERROR, why))
+    started_ns = int(process.process["started_ns"])
+    report_parts(span, Start.of(started_ns, process.seen_ns, [process.doer]))
     span.end(end_time=process.seen_ns)
 
 

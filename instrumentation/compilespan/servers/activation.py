@@ -95,6 +95,7 @@ def take_part(server: str) -> tuple[GraphWatch, Starting]:
     ledger = get_ledger()
     # What compiles before the engine is ready is the server's profiling and warmup runs.
     ledger.readiness.before = "warmup"
+    ledger.readiness.time_imports()
     ledger.before_first_compile(flush_each_compile)
     startup: Startup | None = None
     if is_first:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from compilespan.faults import contained
+from compilespan.journal.directory import StateDirectory
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import get_ledger, mark_ready
+from compilespan.process import instance_id
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from compilespan.ledger.start import Start
     from compilespan.telemetry.startup import Startup
 
 _FLUSH_S = 3.0
+_WRITTEN_S = 0.5
+"""After which the journals hold what other processes have just recorded."""
 
 
 class Starting:
@@ -49,7 +55,9 @@ class Starting:
         if startup is not None:
             # Only now, after the children were started: a thread that imports or exports while the
             # process forks leaves them locks that nobody gives back.
-            threading.Thread(target=_report, name="compilespan-start", daemon=True).start()
+            threading.Thread(
+                target=_report, args=(startup,), name="compilespan-start", daemon=True
+            ).start()
             atexit.register(_flush)  # a program that ends at once
 
 
@@ -59,8 +67,10 @@ def ends_as(reason: str) -> None:
         journal.end_reason = reason
 
 
-def _report() -> None:
-    """Export the start, and report earlier ones that died."""
+def _report(startup: Startup) -> None:
+    """Export the start, with what its other processes did in it, and report earlier deaths."""
+    with contained("report the parts of the start"):
+        startup.report_parts(_whole_start())
     _flush()
     with contained("report starts that died"):
         _report_deaths()
@@ -70,6 +80,16 @@ def _report() -> None:
 def _flush() -> None:
     with contained("flush"):
         active_telemetry().flush(_FLUSH_S)
+
+
+def _whole_start() -> Start:
+    ledger = get_ledger()
+    if ledger.journal is None:
+        return ledger.start()
+    time.sleep(_WRITTEN_S)
+    processes = StateDirectory(ledger.journal.directory).processes(instance_id())
+    own = ledger.journal.path
+    return ledger.start(process.doer for process in processes if process.path != own)
 
 
 def _report_deaths() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.ledger.records import CompileRecord
+    from compilespan.semconv import Part
 
 
 class Active(Protocol):
@@ -43,8 +44,8 @@ class MetricsSource(Protocol):
         """``None`` until it was declared ready."""
 
     @property
-    def startup_s(self) -> Mapping[str, float]:
-        """Seconds by startup phase."""
+    def parts_s(self) -> Mapping[Part, float]:
+        """Seconds by part of the start; they sum to the whole."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -64,9 +65,9 @@ class LedgerSource:
         return get_ledger().readiness.after_s
 
     @property
-    def startup_s(self) -> Mapping[str, float]:
-        """Seconds by startup phase."""
-        return get_ledger().readiness.parts_s
+    def parts_s(self) -> Mapping[Part, float]:
+        """Seconds by part of the start; they sum to the whole."""
+        return get_ledger().start().parts_s
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -150,7 +151,13 @@ class CompileMetrics:
             semconv.METRIC_STARTUP_DURATION,
             [self._startup],
             unit="s",
-            description="How long each phase of the start took.",
+            description="From the creation of the process until it was ready.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_STARTUP_PART_DURATION,
+            [self._parts],
+            unit="s",
+            description="What the start was made of; the parts sum to the whole.",
         )
         meter.create_observable_counter(
             semconv.METRIC_DROPPED,
@@ -224,8 +231,13 @@ class CompileMetrics:
         yield Observation(int(self._source.ready_after_s is not None))
 
     def _startup(self, _: CallbackOptions) -> Iterable[Observation]:
-        for phase, seconds in self._source.startup_s.items():
-            yield Observation(seconds, {semconv.STARTUP_PHASE: phase})
+        if (after_s := self._source.ready_after_s) is not None:
+            yield Observation(after_s)
+
+    def _parts(self, _: CallbackOptions) -> Iterable[Observation]:
+        if self._source.ready_after_s is not None:
+            for part, seconds in self._source.parts_s.items():
+                yield Observation(seconds, {semconv.STARTUP_PART: part})
 
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
         for signal, count in self._source.dropped.items():

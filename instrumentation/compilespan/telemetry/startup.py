@@ -1,9 +1,8 @@
 """The start of a server as a span: from the process's creation until it is ready.
 
-Its children explain the time: ``compilespan.startup.import``, ``compilespan.startup.load``, the
-warmup. What no child covers shows as a gap in the trace. The span can only be exported at its end,
-so its ids are journalled at once: a start that dies is reported by the next one
-(`compilespan.sdk.deaths`).
+Its children, one for each part, leave no gap; the warmup and what it compiles hang beside them. The
+span can only be exported at its end, so its ids are journalled at once: a start that dies is
+reported by the next one (`compilespan.sdk.deaths`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import functools
 import os
 import secrets
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -23,19 +21,19 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, Sta
 
 from compilespan import semconv
 from compilespan.faults import contained
-from compilespan.ledger.entries import Part
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import epoch_ns, fork_safe_lock, instance_id, now_ns
-from compilespan.telemetry.exceptions import exception_type
+from compilespan.process import fork_safe_lock, instance_id, now_ns
 from compilespan.telemetry.propagation import child_environment, environment_context
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-StartupOutcome = Literal["ready", "failed", "shutdown", "died"]
+    from opentelemetry.util.types import AttributeValue
 
-_PHASES = {"import": semconv.SPAN_STARTUP_IMPORT, "load": semconv.SPAN_STARTUP_LOAD}
+    from compilespan.ledger.start import Start
+
+StartupOutcome = Literal["ready", "failed", "shutdown", "died"]
 
 
 class Startup:
@@ -64,40 +62,24 @@ class Startup:
             self._reserved_under = parent if deferred else None
             self._over = False
             self.context = trace.set_span_in_context(self._span, parent)
-            get_ledger().readiness.on_ready = functools.partial(self.end, "ready")
+            readiness = get_ledger().readiness
+            readiness.on_ready = functools.partial(self.end, "ready")
+            readiness.time_imports()
             self._journal(parent)
 
     def hand_down(self) -> None:
         """Leave context and instance in the environment, where children that start now find it."""
-        token = otel_context.attach(self.context)
-        try:
+        with self.as_parent():
             os.environ.update(child_environment())
-        finally:
-            otel_context.detach(token)
 
     @contextmanager
-    def phase(self, name: Literal["import", "load"]) -> Iterator[None]:
-        """Account for a part of the start: a child span, and ``compilespan.startup.duration``."""
-        if self._over:  # or it is another program's
-            yield
-            return
-        started_ns = time.perf_counter_ns()
-        began_ns = epoch_ns(started_ns)
-        span = active_telemetry().tracer.start_span(
-            _PHASES[name], context=self.context, start_time=began_ns
-        )
+    def as_parent(self) -> Iterator[None]:
+        """Let spans that begin in a block hang below that of the start."""
+        token = otel_context.attach(self.context)
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                yield
-        except BaseException as error:
-            error_type = exception_type(error.__cause__ or error)  # what it was raised from
-            span.set_attribute(semconv.ERROR_TYPE, error_type)
-            span.set_status(Status(StatusCode.ERROR, error_type))
-            raise
+            yield
         finally:
-            duration_ns = time.perf_counter_ns() - started_ns
-            span.end(end_time=began_ns + duration_ns)
-            get_ledger().note_part(Part(name, duration_ns / 1e9, began_ns))
+            otel_context.detach(token)
 
     def end(self, outcome: StartupOutcome, why: str | None = None) -> None:
         """End it, once: ``ready`` where the ledger was told so, else with what went wrong."""
@@ -114,7 +96,13 @@ class Startup:
         end_ns = now_ns()
         if readiness.after_s is not None:
             end_ns = readiness.since_ns + int(readiness.after_s * 1e9)
+        if self._reserved_under is None:
+            self.report_parts(get_ledger().start())
         self._span.end(end_time=end_ns)
+
+    def report_parts(self, start: Start) -> None:
+        """Make a child for each part of the start; once."""
+        report_parts(self._span, start)
 
     def _journal(self, parent: Context) -> None:
         if (journal := get_ledger().journal) is None:
@@ -129,6 +117,25 @@ class Startup:
                 "parent_id": trace.format_span_id(parent_id) if parent_id else None,
             }
         journal.note("startup", ids)
+
+
+def report_parts(span: Span, start: Start) -> None:
+    """Make a child of the span of a start for each of its parts."""
+    with contained("report the parts of a start"):
+        context = trace.set_span_in_context(span)
+        for segment in start.joined():
+            attributes: dict[str, AttributeValue] = {semconv.STARTUP_PART: segment.part}
+            if segment.name is not None:
+                attributes[semconv.STARTUP_PART_NAME] = segment.name
+            if segment.component is not None:
+                attributes[semconv.IS_ENCODER] = segment.component == "encoder"
+                attributes[semconv.COMPONENT] = segment.component
+            active_telemetry().tracer.start_span(
+                f"{semconv.SPAN_STARTUP}.{segment.part}",
+                context=context,
+                attributes=attributes,
+                start_time=segment.start_ns,
+            ).end(end_time=segment.end_ns)
 
 
 def _made(parent: Context, ids: SpanContext | None = None) -> Span:

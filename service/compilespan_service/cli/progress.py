@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from compilespan import get_ledger
-from compilespan_service.cli.tables import STYLES, cost_table, duration, worded
+from compilespan.ledger.totals import cache_state
+from compilespan_service.cli.tables import STYLES, cost_table, duration, start_line, worded
 from compilespan_service.reading.reader import reader_of
 from compilespan_service.warmups.lifecycle import ProcessState
 
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from compilespan.semconv import CacheState
     from compilespan_service.warmups.job import Job
     from compilespan_service.warmups.runner import Runner
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0
+_STARTS: dict[CacheState, str] = {
+    "cold": "a cold start",
+    "warm": "[green]a warm start[/]",
+    "no cache": "a start without a cache",
+    "unknown": "a start",
+}
 _READ_S = 0.5
 """How long it waits to know the start before this one; with a long history it is printed later."""
 
@@ -122,8 +130,8 @@ class Progress:
     def _tell_cost(self, job: Job) -> None:
         totals = job.totals
         row = totals.total
-        cached = row.cache_hits == row.graphs and row.graphs > 0
-        start = "[green]warm start[/]" if cached else "cold start"
+        state = cache_state(row, is_over=True)
+        start = _STARTS[state]
         ready_after_s = get_ledger().readiness.after_s
         if job.state == "succeeded" and ready_after_s is not None:
             mark = f"[green]●[/] ready after {duration(ready_after_s)}"
@@ -132,7 +140,8 @@ class Progress:
         self._console.print(
             f"{mark} · {start}: {row.cache_hits} of {row.graphs} graphs came from the cache"
         )
-        if cached and (cold_s := self._last_cold_s()):
+        self._console.print(Text(f"  {start_line(get_ledger().start())}"))
+        if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
         self._console.print(cost_table(totals))
         for _, item in job.planned or ():

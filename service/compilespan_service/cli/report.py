@@ -12,9 +12,17 @@ from rich.markup import escape
 from rich.text import Text
 
 from compilespan.journal.directory import StateDirectory
+from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.reasons import guard, limit_advice
-from compilespan_service.cli.tables import STAGE_WORDS, duration, name_table, stage_line, worded
+from compilespan_service.cli.tables import (
+    STAGE_WORDS,
+    duration,
+    name_table,
+    stage_line,
+    start_line,
+    worded,
+)
 from compilespan_service.reading.perfetto import TracedProcess, trace
 
 if TYPE_CHECKING:
@@ -75,6 +83,7 @@ class Report:
                 f"of that compiling {duration(totals.total.wall_s)}",
             )
         )
+        console.print(Text(start_line(self._start(processes, wall_s))))
         components = {record.name: record.component for record in records}
         console.print(name_table(totals, components))
         if totals.by_stage:
@@ -96,6 +105,7 @@ class Report:
             "exit_code": exit_code,
             "wall_s": wall_s,
             "totals": dataclasses.asdict(self._builder(processes).build()),
+            "start": self._start(processes, wall_s).parts_s if processes else {},
             "compiles": [
                 {**record.to_json(), "duration_s": record.duration_s}
                 for record in _records(processes)
@@ -117,6 +127,17 @@ class Report:
 
     def _processes(self) -> list[ProcessJournal]:
         return self._directory.processes(self._instance)
+
+    def _start(self, processes: list[ProcessJournal], wall_s: float) -> Start:
+        """Return what the program's start was made of: until it was ready, else until now."""
+        first = min(int(process.process["started_ns"]) for process in processes)
+        ready = [
+            int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
+            for process in processes
+            if process.ready_after_s is not None
+        ]
+        end_ns = min(ready) if ready else first + int(wall_s * 1e9)
+        return Start.of(first, end_ns, (process.doer for process in processes))
 
     def _builder(self, processes: list[ProcessJournal]) -> TotalsBuilder:
         builder = TotalsBuilder()

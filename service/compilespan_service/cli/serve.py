@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from compilespan import get_ledger
 from compilespan_service.cli import missing
 from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
 
@@ -84,6 +85,7 @@ def serve(
     ] = False,
 ) -> None:
     """Warm up compiled models, and say what it cost."""
+    get_ledger().readiness.time_imports()
     try:
         from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
     except ModuleNotFoundError as error:

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compilespan import CompileTotals
-    from compilespan.semconv import Component, Stage
+    from compilespan.ledger.start import Start
+    from compilespan.semconv import Component, Part, Stage
 
 _MINUTE_S = 60
+_SHOWN_S = 0.005
+_SHOWN_IMPORT_S = 0.1
+_PART_WORDS: dict[Part, str] = {
+    "boot": "Python",
+    "capture": "cudagraphs",
+    "wait": "waiting for POST /warmup",
+}
 STYLES: dict[Component, str] = {
     "encoder": "#0d9488",
     "language_model": "#6366f1",
@@ -92,6 +100,32 @@ def stage_line(totals: CompileTotals) -> str:
     return "spent on " + ", ".join(
         f"{STAGE_WORDS[stage]} {duration(seconds)}" for stage, seconds in longest_first
     )
+
+
+def start_line(start: Start) -> str:
+    """Return what a start was made of, in the order of the page; these seconds add up."""
+    parts_s = start.parts_s
+    words = []
+    for part in ("boot", "import", "load", "compile", "capture", "wait", "other"):
+        seconds = parts_s.get(part, 0.0)
+        if seconds < _SHOWN_S:
+            continue
+        if part == "compile":
+            words += [
+                f"{'compiling' if component == 'other' else worded(component)} {duration(spent)}"
+                for component, spent in start.compile_s.items()
+            ]
+        elif part == "import":
+            words.append(f"import {duration(seconds)}{_longest(start.imports_s)}")
+        else:
+            words.append(f"{_PART_WORDS.get(part, part)} {duration(seconds)}")
+    return " · ".join(words)
+
+
+def _longest(imports_s: Mapping[str, float]) -> str:
+    shown = [(name, spent) for name, spent in imports_s.items() if spent >= _SHOWN_IMPORT_S]
+    listed = ", ".join(f"{name} {duration(spent)}" for name, spent in shown[:3])
+    return f" ({listed})" if listed else ""
 
 
 def _table(totals: CompileTotals, *more: str) -> Table:

@@ -34,7 +34,7 @@ const seconds = (start) => start.total.compile_s;
 function row(start, longest) {
   const item = element("li", {},
     element("time", { datetime: start.started_at }, day(start.started_at)),
-    element("span", {}, `${start.cache === "none" ? "" : start.cache} ${duration(seconds(start))}`));
+    element("span", {}, `${start.cache} ${duration(seconds(start))}`));
   const column = element("span", { class: "column", "aria-hidden": "true" });
   for (const component of COMPONENTS) {
     const part = element("span", { class: componentClass(component) });

@@ -97,7 +97,7 @@ function showTimeline() {
   } else if (state.job?.ended_at) {
     to = Date.parse(state.job.ended_at);
   }
-  const spans = [...phases(job), ...compiles()]
+  const spans = [...parts(job), ...compiles()]
     .filter((span) => span.start <= to && (span.end ?? now) >= from);
   drawTimeline(`${title} ${job?.id ?? ""}`, spans, from, to, union(spans, from, to));
 }
@@ -106,14 +106,15 @@ function thisStart() {
   return state.starts.find((each) => each.instance === state.totals.scope.instance);
 }
 
-function phases(job) {
+/** The parts of the start that no compile shows. */
+function parts(job) {
   const start = thisStart();
   if (job || !start) return [];
-  return start.phases.map((phase) => ({
-    key: phase.name, name: phase.name, row: phase.name,
-    start: Date.parse(phase.started_at),
-    end: Date.parse(phase.started_at) + phase.duration_s * 1000,
-    kinds: ["phase"], events: [], attributes: { seconds: phase.duration_s },
+  return start.segments.filter((each) => !["compile", "other"].includes(each.part)).map((each) => ({
+    key: each.started_at, name: each.name ? `${each.part} ${each.name}` : each.part, row: each.part,
+    start: Date.parse(each.started_at),
+    end: Date.parse(each.started_at) + each.duration_s * 1000,
+    kinds: ["phase"], events: [], attributes: { seconds: each.duration_s },
   }));
 }
 

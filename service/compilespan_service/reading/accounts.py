@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from compilespan.journal.snapshot import ProcessSnapshot
+    from compilespan.ledger.start import Start
     from compilespan_service.reading.instance import Instance
 
 
@@ -31,15 +32,18 @@ class Accounts:
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
         if scope == "process":
-            return self._totals(scope, [], get_ledger().readiness.after_s, complete=True)
-        complete = self._instance.refresh() and self._instance.is_complete
-        others, ready_after_s = self._instance.others, self._instance.ready_after_s
-        return self._totals(scope, others, ready_after_s, complete=complete)
+            start, ready_after_s = get_ledger().start(), get_ledger().readiness.after_s
+            return self._totals(scope, [], start, ready_after_s, complete=True)
+        instance = self._instance
+        complete = instance.refresh() and instance.is_complete
+        others, start, ready_after_s = instance.others, instance.startup, instance.ready_after_s
+        return self._totals(scope, others, start, ready_after_s, complete=complete)
 
     def _totals(
         self,
         scope: Literal["instance", "process"],
         others: Sequence[ProcessSnapshot],
+        start: Start,
         ready_after_s: float | None,
         *,
         complete: bool,
@@ -74,6 +78,7 @@ class Accounts:
             by_name=dict(totals.by_name),
             by_process=dict(totals.by_process),
             by_stage=dict(totals.by_stage),
+            start=dict(start.parts_s),
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:

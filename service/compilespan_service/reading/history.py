@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import itertools
+from typing import TYPE_CHECKING
 
 from compilespan import get_ledger
 from compilespan.journal.summary import Summary
-from compilespan.ledger.totals import TotalsBuilder
+from compilespan.ledger.start import Start
+from compilespan.ledger.totals import TotalsBuilder, cache_state
+from compilespan.process import now_ns
 from compilespan_service import schemas
 from compilespan_service.reading.past import MAX_STARTS
 
 if TYPE_CHECKING:
     from compilespan_service.reading.instance import Instance
+
+MAX_IMPORTS = 8
 
 
 class History:
@@ -43,24 +48,29 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
     totals = builder.build()
     first = min(processes, key=lambda process: int(process.process["started_ns"]))
     ready = [p.ready_after_s for p in processes if p.ready_after_s is not None]
+    ended = _ended(processes, first)
+    start = _begun(processes, first, is_running=ended == "running")
     return schemas.Start(
         instance=instance,
         started_at=schemas.moment(first.process["started_ns"]),
         processes=len(processes),
         versions=first.process["versions"],
         device=first.process.get("device") or "cpu",
-        cache=_cache(totals.total.cache_hits, totals.total.cache_misses),
+        cache=cache_state(totals.total, is_over=bool(ready) or ended != "running"),
         ready_after_s=max(ready) if ready else None,
-        phases=[
-            schemas.StartupPhase(
-                name=phase["phase"],
-                started_at=schemas.moment(phase["start_ns"]),
-                duration_s=phase["seconds"],
+        start=dict(start.parts_s),
+        imports=dict(itertools.islice(start.imports_s.items(), MAX_IMPORTS)),
+        segments=[
+            schemas.Segment(
+                part=segment.part,
+                name=segment.name,
+                component=segment.component,
+                started_at=schemas.moment(segment.start_ns),
+                duration_s=segment.duration_ns / 1e9,
             )
-            for phase in first.startup_phases
-            if phase["start_ns"] is not None
+            for segment in start.joined()
         ],
-        ended=_ended(processes, first),
+        ended=ended,
         interrupted=[
             schemas.Interrupted(
                 name=begun.name,
@@ -83,10 +93,22 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
     )
 
 
-def _cache(hits: int, misses: int) -> Literal["cold", "warm", "none"]:
-    if misses:
-        return "cold"
-    return "warm" if hits else "none"
+def _begun(processes: list[Summary], first: Summary, *, is_running: bool) -> Start:
+    """Return what a start was made of: until the last was ready, else until its last sign."""
+    ready = [
+        int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
+        for process in processes
+        if process.ready_after_s is not None
+    ]
+    begin_ns = int(first.process["started_ns"])
+    doers = [process.doer for process in processes]
+    if ready:
+        end_ns = max(ready)
+    elif is_running:
+        end_ns = now_ns()
+    else:
+        end_ns = max([begin_ns, *(process.last_ns for process in processes)])
+    return Start.of(begin_ns, end_ns, doers)
 
 
 def _memory(processes: list[Summary]) -> schemas.Memory | None:

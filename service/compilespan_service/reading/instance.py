@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import get_ledger
 from compilespan.journal.files import in_file_name
-from compilespan.process import instance_id
+from compilespan.ledger.start import Start
+from compilespan.process import instance_id, now_ns
 from compilespan_service.reading.reader import Reader, reader_of
 from compilespan_service.reading.snapshot import Snapshot
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from compilespan import CompileRecord
     from compilespan.journal.snapshot import Begun, ProcessSnapshot
     from compilespan.ledger.active import CompileBegun
+    from compilespan.semconv import Part
 
 _FLUSH_S = 0.5
 _WAIT_S, _WAIT_FOR_PAST_S = 0.5, 1.0
@@ -150,13 +152,24 @@ class Instance:
         return None if None in others else max([own, *filter(None, others)])
 
     @property
-    def startup_s(self) -> Mapping[str, float]:
-        """Seconds by startup phase, of the slowest worker each."""
-        slowest = dict(get_ledger().readiness.parts_s)
+    def startup(self) -> Start:
+        """What the start was made of, over all processes: until the last worker was ready, or now.
+
+        It begins with the process of that worker.
+        """
+        ledger = get_ledger()
+        after_s = self.ready_after_s
+        since_ns = ledger.readiness.since_ns
         for each in self._servers:
-            for phase, seconds in each.startup_s.items():
-                slowest[phase] = max(seconds, slowest.get(phase, 0.0))
-        return slowest
+            if after_s is not None and each.ready_after_s == after_s:
+                since_ns = int(each.process["started_ns"])
+        end_ns = now_ns() if after_s is None else since_ns + round(after_s * 1e9)
+        return Start.of(since_ns, end_ns, [ledger.doer, *(each.doer for each in self.others)])
+
+    @property
+    def parts_s(self) -> Mapping[Part, float]:
+        """Seconds by part of the start; they sum to the whole."""
+        return self.startup.parts_s
 
     @property
     def dropped(self) -> Mapping[str, int]:

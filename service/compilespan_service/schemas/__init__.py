@@ -11,7 +11,7 @@ from compilespan_service.schemas.compiles import (
 from compilespan_service.schemas.health import Health, Problem
 from compilespan_service.schemas.jobs import Item, ItemState, Job, JobState, Shape, WarmupRequest
 from compilespan_service.schemas.moments import moment
-from compilespan_service.schemas.starts import Interrupted, Memory, Start, StartupPhase
+from compilespan_service.schemas.starts import Interrupted, Memory, Segment, Start
 from compilespan_service.schemas.totals import ComponentRows, InProgress, Scope, Totals
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
     "Memory",
     "Problem",
     "Scope",
+    "Segment",
     "Shape",
     "Start",
-    "StartupPhase",
     "Totals",
     "WarmupRequest",
     "moment",

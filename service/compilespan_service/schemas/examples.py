@@ -46,6 +46,7 @@ TOTALS: dict[str, Any] = {
     "by_name": {"CLIPVisionModel": _ENCODER, "LlamaModel": _LANGUAGE_MODEL},
     "by_process": {"4242": _TOTAL},
     "by_stage": {"trace": 1.6, "autograd": 1.1, "lower": 6.1, "kernels": 24.7, "cache": 1.5},
+    "start": {"boot": 0.2, "compile": 35.0, "load": 1.9, "import": 4.3, "other": 2.5},
     "in_progress": [],
 }
 JOB: dict[str, Any] = {
@@ -123,7 +124,17 @@ START: dict[str, Any] = {
     "device": "cpu",
     "cache": "cold",
     "ready_after_s": None,
-    "phases": [{"name": "load", "started_at": _AT, "duration_s": 5.6}],
+    "start": {"boot": 0.2, "compile": 412.0, "load": 5.6, "import": 4.3},
+    "imports": {"torch": 2.4, "transformers": 1.9},
+    "segments": [
+        {
+            "part": "load",
+            "name": "llava-demo",
+            "component": None,
+            "started_at": _AT,
+            "duration_s": 5.6,
+        }
+    ],
     "ended": "killed",
     "interrupted": [
         {

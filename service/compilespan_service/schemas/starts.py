@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compilespan.semconv import Component, Stage
+from compilespan.semconv import CacheState, Component, Part, Stage
 from compilespan_service.schemas import examples
 from compilespan_service.schemas.totals import ComponentRows
 
@@ -34,10 +34,12 @@ class Memory(BaseModel):
     limit_bytes: Annotated[int | None, Field(description="Of the cgroup, else of the machine.")]
 
 
-class StartupPhase(BaseModel):
-    """A part of a start that explains its time."""
+class Segment(BaseModel):
+    """A time of a start in which one part counts; they follow each other without gaps."""
 
-    name: Annotated[str, Field(examples=["import", "load"])]
+    part: Part
+    name: Annotated[str | None, Field(description="What was imported or loaded, if known.")]
+    component: Annotated[Component | None, Field(description="Of a compile.")]
     started_at: dt.datetime
     duration_s: float
 
@@ -53,11 +55,22 @@ class Start(ComponentRows):
     versions: dict[str, str]
     device: Annotated[str, Field(examples=["cpu"])]
     cache: Annotated[
-        Literal["cold", "warm", "none"],
-        Field(description="cold: a graph was missed; warm: all were hit; none: no cache was asked"),
+        CacheState,
+        Field(
+            description="cold: a graph was compiled that a cache could have had; warm: all that "
+            "could come from a cache did; no cache: none was at work; unknown until it is ready."
+        ),
     ]
     ready_after_s: float | None
-    phases: list[StartupPhase]
+    start: Annotated[
+        dict[Part, float], Field(description="Seconds by part; they sum to the whole start.")
+    ]
+    imports: Annotated[
+        dict[str, float], Field(description="The part import by package: seconds, the 8 longest.")
+    ]
+    segments: Annotated[
+        list[Segment], Field(description="The same in order; at most 64, short ones joined.")
+    ]
     ended: Annotated[
         str, Field(description="running, killed, or what the process said: shutdown, exit, failed")
     ]

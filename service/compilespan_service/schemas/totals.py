@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
 from compilespan.ledger.rows import TotalsRow
-from compilespan.semconv import Component, Stage
+from compilespan.semconv import Component, Part, Stage
 from compilespan_service.schemas import examples
 
 
@@ -69,5 +69,12 @@ class Totals(ComponentRows):
     by_process: dict[str, TotalsRow]
     by_stage: Annotated[
         dict[Stage, float], Field(description="Seconds; they sum to compile_s + failed_s.")
+    ]
+    start: Annotated[
+        dict[Part, float],
+        Field(
+            description="What the start was made of, in seconds; they sum to ready_after_s, or to "
+            "the time until now."
+        ),
     ]
     in_progress: list[InProgress]

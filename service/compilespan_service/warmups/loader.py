@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from compilespan import get_ledger, semconv
 from compilespan.warmup.call import load
 from compilespan_service.door.text import described
 from compilespan_service.warmups.spec import LoadError, SpecError, check_spec
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compilespan import WarmupTarget
-    from compilespan.telemetry.startup import Startup
     from compilespan_service.warmups.targets import Factory
 
 
@@ -46,29 +46,28 @@ def find_factory(spec: str) -> Factory:
 
 def load_models(
     find: Callable[[], Factory],
-    startup: Startup,
     known: Callable[[list[WarmupTarget]], object],
 ) -> None:
-    """Call the factory, then load what it returns.
+    """Call the factory, then load what it returns; all of it but imports is the part ``load``.
 
     Args:
         find: Returns the factory.
-        startup: Accounts for both parts of the start.
         known: Called with the targets before their weights are loaded.
 
     Raises:
         LoadError: The factory cannot be found or fails, or what it returns cannot be loaded.
     """
-    with startup.phase("import"):
+    readiness = get_ledger().readiness
+    with readiness.doing("load", "factory"):
         targets = _made(find)
     known(targets)
-    with startup.phase("load"):
-        for target in targets:
-            try:
+    for target in targets:
+        try:
+            with readiness.doing("load", semconv.name(target.name)):
                 load(target)
-            except BaseException as error:
-                msg = f"target {target.name!r} cannot be loaded: {described(error)}"
-                raise LoadError(msg, error) from error
+        except BaseException as error:
+            msg = f"target {target.name!r} cannot be loaded: {described(error)}"
+            raise LoadError(msg, error) from error
 
 
 def _made(find: Callable[[], Factory]) -> list[WarmupTarget]:

@@ -8,10 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as otel_context
-
 from compilespan import get_ledger
-from compilespan.ledger.entries import Part
 from compilespan.telemetry.startup import Startup
 from compilespan_service.door.problems import ProblemError
 from compilespan_service.door.text import described
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compilespan import WarmupTarget
+    from compilespan.ledger.entries import Mark
     from compilespan_service.schemas import JobState
     from compilespan_service.warmups.policy import Policy
     from compilespan_service.warmups.targets import Factory
@@ -67,6 +65,8 @@ class Runner:
         self._owner = Owner(self._lock, self._goes_on, self._end, self._hung)
         self._plans: Plans | None = None
         self._execution: Execution | None = None
+        self._waiting: Mark | None = None
+        """For the first ``POST /warmup``, if the operator wants that."""
         self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
         self.warms_others = False
@@ -80,11 +80,8 @@ class Runner:
     def start(self) -> None:
         """Begin to load, and to warm up if the operator wants that at the start."""
         if self._policy.warmup == "on-start":
-            token = otel_context.attach(self._startup.context)
-            try:
+            with self._startup.as_parent():
                 self._enqueue(Job(WarmupRequest()))
-            finally:
-                otel_context.detach(token)
         self._worker.start()
 
     def drain(self) -> None:
@@ -163,12 +160,15 @@ class Runner:
 
     def _load(self) -> None:
         try:
-            load_models(self._find_factory, self._startup, self._know)
+            with self._startup.as_parent():  # what compiles while it loads
+                load_models(self._find_factory, self._know)
         except BaseException as error:  # whatever it is, the thread lives on
             why = f"the models cannot be loaded: {described(error)}"
             self._fail_load(error if isinstance(error, LoadError) else LoadError(why, error))
             return
         if self._plans is not None and self._plans.has_targets:
+            if self._policy.warmup == "on-request":
+                self._waiting = get_ledger().readiness.begin("wait", "POST /warmup")
             self.lifecycle.advance(ProcessState.COLD)
         else:
             self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
@@ -205,6 +205,8 @@ class Runner:
                 why = f"the models could not be loaded: {self.lifecycle.detail}"
                 self.jobs.end(job, "failed", why)
                 return
+            if self._waiting is not None:
+                get_ledger().readiness.end(self._waiting)
             job.go("running")
             budget_s = job.request.budget_s or self._policy.budget_s
             self._execution = Execution(job, job.planned, self._owner, budget_s)
@@ -237,8 +239,6 @@ class Runner:
         assert plans is not None  # a job runs on known targets only
         plans.remember(job, cancelled=state == "cancelled")
         was_cold = self.lifecycle.state is ProcessState.COLD
-        if was_cold:
-            get_ledger().note_part(Part("warmup", job.elapsed_s))
         # Who waits for the job finds the probes as it left them.
         if plans.all_warm:
             self.lifecycle.advance(ProcessState.WARM)

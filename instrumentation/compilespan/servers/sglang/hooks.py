@@ -2,9 +2,9 @@
 
 The names that this rests on, read in SGLang 0.5.23, whose compile files were run against stubs:
 ``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``runtime_shape``);
-``Scheduler.init_startup_timing_summary``, the last step of a scheduler's start, and the
-``startup_time`` that it makes; ``_wait_for_scheduler_ready``, which returns when every scheduler of
-the node has said so; and ``Engine._launch_subprocesses`` around it.
+``ModelRunner.load_model``; ``Scheduler.init_startup_timing_summary``, the last step of a
+scheduler's start, and the ``startup_time`` that it makes; ``_wait_for_scheduler_ready``, which
+returns when every scheduler of the node has said so; and ``Engine._launch_subprocesses`` around it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
 from compilespan.journal.writer import open_journal
-from compilespan.ledger.entries import Part
+from compilespan.ledger.entries import Mark
 from compilespan.ledger.ledger import get_ledger, mark_ready
+from compilespan.process import now_ns
 from compilespan.servers.activation import take_part
+from compilespan.servers.loads import loading
 from compilespan.servers.pieces import attributes, bound
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
     from compilespan.dynamo.graphs import GraphWatch
     from compilespan.servers.starting import Starting
-
-_PARTS = {"load_weight": "load", "kv_cache_allocation": "kv_cache", "cuda_graph": "capture"}
-"""SGLang's phases of a start, as ours are called."""
 
 
 def install_hooks() -> None:
@@ -47,6 +46,7 @@ class Hooks:
         """Patch what is imported now, and the rest when it is imported."""
         Patches().apply(
             {private.SGLANG_PIECE: self._piece},
+            {private.SGLANG_LOAD: loading},
             {private.SGLANG_READY: self._ready},
             {private.SGLANG_LAUNCH: self._launched},
             # On all nodes but the first the launch returns when the server ends.
@@ -72,8 +72,11 @@ class Hooks:
         result = wrapped(*args, **kwargs)
         with contained("note that a scheduler of SGLang is ready"):
             open_journal()  # also where it has compiled nothing
-            for name, seconds in _parts(getattr(scheduler, "startup_time", None)):
-                get_ledger().note_part(Part(name, seconds))
+            captured_s = _captured_s(getattr(scheduler, "startup_time", None))
+            if captured_s > 0:  # the last that a scheduler does before it is ready
+                now = now_ns()
+                begun_ns = now - int(captured_s * 1e9)
+                get_ledger().readiness.note(Mark("capture", begun_ns, now, "cudagraph"))
             mark_ready()
         return result
 
@@ -82,13 +85,8 @@ class Hooks:
             return wrapped(*args, **kwargs)
 
 
-def _parts(startup_time: Any) -> list[tuple[str, float]]:
-    if not isinstance(startup_time, Mapping):
-        return []
-    found = []
-    for theirs, ours in _PARTS.items():
-        took = startup_time.get(theirs)
-        seconds = sum(took.values()) if isinstance(took, Mapping) else took
-        if isinstance(seconds, (int, float)) and seconds > 0:
-            found.append((ours, float(seconds)))
-    return found
+def _captured_s(startup_time: Any) -> float:
+    """Return how long cudagraphs were captured, as SGLang says it; 0 if it does not."""
+    took = startup_time.get("cuda_graph") if isinstance(startup_time, Mapping) else None
+    seconds = sum(took.values()) if isinstance(took, Mapping) else took
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0

@@ -1,6 +1,7 @@
 """When vLLM is ready: each worker after its warmup, the first process after its engine.
 
-The names that this rests on, tried on vLLM 0.32: ``compile_or_warm_up_model`` of the workers;
+The names that this rests on, tried on vLLM 0.32: ``load_model`` and ``compile_or_warm_up_model``
+of the workers;
 ``EngineCoreClient.make_client`` and ``make_async_mp_client``, which return when every engine
 process has said that it is ready; and ``launch_core_engines`` of the process that starts several
 API servers and makes no client itself, whose block ends then; ``monitor_engine_liveness`` of the
@@ -17,6 +18,7 @@ from compilespan.dynamo.patches import Patches
 from compilespan.faults import contained
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import mark_ready
+from compilespan.servers.loads import loading
 from compilespan.servers.starting import ends_as
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Engine:
     def install(self) -> None:
         """Patch what says that it is ready."""
         Patches().apply(
+            {private.VLLM_WEIGHTS: loading},
             {private.VLLM_GPU_READY: self._ready},
             {private.VLLM_CPU_READY: self._ready},
             {private.VLLM_CLIENT: self._started},

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 INSTANCE_ID = "COMPILESPAN_INSTANCE_ID"
 _MAX_ID_LENGTH = 200
 
-_IMPORTED_NS = time.perf_counter_ns()
+IMPORTED_NS = time.perf_counter_ns()
+"""When compilespan was imported, as ``time.perf_counter_ns()``."""
 # The wall clock is read once: a step of the system clock moves no moment of this process.
-_EPOCH_NS = time.time_ns() - _IMPORTED_NS
+_EPOCH_NS = time.time_ns() - IMPORTED_NS
 
 
 def epoch_ns(counter_ns: int) -> int:
@@ -41,7 +42,7 @@ def process_age_ns() -> int:
         started_s = _started_ticks("self") / os.sysconf("SC_CLK_TCK")
         return int((time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e9)
     except (OSError, ValueError, IndexError, AttributeError):
-        return time.perf_counter_ns() - _IMPORTED_NS
+        return time.perf_counter_ns() - IMPORTED_NS
 
 
 def instance_id() -> str:

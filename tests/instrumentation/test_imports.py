@@ -1,0 +1,213 @@
+"""Imports are timed, and the program sees no difference."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+import threading
+from importlib.machinery import SourceFileLoader
+
+import pytest
+
+from compilespan import get_ledger, mark_ready
+from compilespan.process.imports import MAX_KEPT, ImportTimer, import_timer
+
+
+@pytest.fixture
+def timer():
+    timer = ImportTimer()
+    timer.begin()
+    yield timer
+    timer.end()
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """Return what makes a module whose name is its own."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = []
+
+    def make(name, code="import time; time.sleep(0.02)"):
+        *packages, module = name.split(".")
+        folder = tmp_path
+        for package in packages:
+            folder /= package
+            folder.mkdir(exist_ok=True)
+            (folder / "__init__.py").touch()
+        (folder / f"{module}.py").write_text(code)
+        made.append(name)
+        importlib.invalidate_caches()
+
+    yield make
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {each.partition(".")[0] for each in made}:
+            del sys.modules[name]
+
+
+def kept(timer):
+    return [(package, (end - begin) / 1e9) for package, begin, end, _ in timer.kept]
+
+
+def test_an_import_is_timed_with_all_that_it_imports(timer, modules):
+    modules("inner_timed")
+    modules("outer_timed", "import time; time.sleep(0.03); import inner_timed")
+    import outer_timed  # noqa: F401
+
+    ((package, seconds),) = kept(timer)
+    assert package == "outer_timed"
+    assert 0.05 <= seconds < 0.5
+
+
+def test_a_submodule_that_is_imported_later_belongs_to_its_package(timer, modules):
+    modules("pack_timed.sub", "import time; time.sleep(0.02)")
+    import pack_timed  # noqa: F401
+
+    importlib.import_module("pack_timed.sub")
+    assert kept(timer)[-1][0] == "pack_timed"
+
+
+def test_an_import_that_fails_is_timed_and_fails_as_it_would(timer, modules):
+    modules("broken_timed", "import time; time.sleep(0.02); raise ValueError('mine')")
+    with pytest.raises(ValueError, match="mine"):
+        importlib.import_module("broken_timed")
+    assert "broken_timed" not in sys.modules
+    assert kept(timer)[0][0] == "broken_timed"
+
+
+def test_a_module_that_is_not_there_is_not_there(timer):
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("no_such_module_timed")
+    assert caught.value.name == "no_such_module_timed"
+    assert kept(timer) == []
+
+
+def test_a_module_sees_its_own_loader_while_it_is_imported_and_afterwards(timer, modules):
+    modules(
+        "seen_timed",
+        "import time; time.sleep(0.002); loader = __loader__; of_spec = __spec__.loader",
+    )
+    import seen_timed
+
+    for loader in (
+        *(seen_timed.loader, seen_timed.of_spec),
+        *(seen_timed.__loader__, seen_timed.__spec__.loader),
+    ):
+        assert type(loader) is SourceFileLoader
+    assert seen_timed.__spec__.origin == seen_timed.__file__
+
+
+def test_whoever_asks_for_a_spec_finds_a_loader_that_works(timer, modules):
+    modules("asked_timed", "VALUE = 5")
+    spec = importlib.util.find_spec("asked_timed")
+    assert isinstance(spec.loader, SourceFileLoader)
+    assert "VALUE" in spec.loader.get_source("asked_timed")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.VALUE == 5
+
+
+def test_a_module_can_be_reloaded_and_loaded_lazily(timer, modules):
+    modules("again_timed", "import time; time.sleep(0.002)")
+    import again_timed
+
+    assert importlib.reload(again_timed) is again_timed
+    modules("lazy_timed", "VALUE = 6")
+    spec = importlib.util.find_spec("lazy_timed")
+    loader = importlib.util.LazyLoader(spec.loader)
+    spec.loader = loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lazy_timed"] = module
+    loader.exec_module(module)
+    assert module.VALUE == 6
+
+
+def test_threads_do_not_mix(timer, modules):
+    for number in range(4):
+        modules(f"thread_timed_{number}")
+    threads = [
+        threading.Thread(target=importlib.import_module, args=(f"thread_timed_{number}",))
+        for number in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [each for each in timer.kept if each[0].startswith("thread_timed_")]
+    assert len(found) == 4
+    assert len({thread for *_, thread in found}) == 4
+
+
+def test_what_takes_no_time_is_not_kept_and_the_rest_is_bounded(timer, modules):
+    modules("quick_timed", "")
+    import quick_timed  # noqa: F401
+
+    assert kept(timer) == []
+    for number in range(2 * MAX_KEPT):
+        timer.timed(f"m{number}", 0, lambda: None)
+    assert len(timer.kept) == MAX_KEPT
+
+
+def test_the_ledger_has_what_was_seen_before_and_what_comes_until_it_is_ready(modules):
+    timer = ImportTimer()
+    timer.begin()
+    try:
+        modules("before_timed")
+        importlib.import_module("before_timed")
+        readiness = get_ledger().readiness
+        readiness.time_imports()
+        readiness.time_imports()  # once
+        modules("during_timed")
+        importlib.import_module("during_timed")
+        told = [(each.part, each.name) for each in readiness.marks]
+        assert told == [("boot", None), ("import", "before_timed"), ("import", "during_timed")]
+        assert all(each.end_ns >= each.start_ns for each in readiness.marks)
+        mark_ready()
+        assert timer not in sys.meta_path
+        modules("later_timed")
+        importlib.import_module("later_timed")
+        assert len(readiness.marks) == 3
+    finally:
+        timer.end()
+
+
+def test_one_that_a_program_was_started_with_is_found():
+    timer = import_timer()
+    assert timer not in sys.meta_path
+    timer.begin()
+    assert import_timer() is timer
+    timer.end()
+
+
+def test_a_fault_of_ours_fails_no_import(modules, monkeypatch):
+    readiness = get_ledger().readiness
+    readiness.time_imports()
+    monkeypatch.setattr(readiness, "note", lambda _: 1 / 0)
+    modules("harmless_timed")
+    importlib.import_module("harmless_timed")
+    assert "harmless_timed" in sys.modules
+
+
+ALL = """
+import sys
+sys.path.insert(0, {path!r})
+from compilespan.process.imports import ImportTimer
+timer = ImportTimer(); timer.begin()
+import asyncio, concurrent.futures, ctypes, decimal, email, http.client, json, multiprocessing
+import sqlite3, ssl, unittest, xml.etree.ElementTree, zoneinfo
+import numpy, pydantic, fastapi, transformers, torch, google.protobuf
+print(sorted({{package for package, *_ in timer.kept}}))
+"""
+
+
+def test_the_packages_of_a_server_are_imported_as_ever(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", ALL.format(path=str(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch" in done.stdout
