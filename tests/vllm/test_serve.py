@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_totals_of_all_processes(serving):
     assert start["versions"]["torch"].startswith("2.13")
     names = {each["name"] for each in serving.get("/compiles", TOKEN).json()}
     assert "backbone" in names
+    # The worker loads and compiles, and the server waits for it: its parts are the start's.
+    parts = totals["start"]
+    assert sum(parts.values()) == pytest.approx(totals["ready_after_s"], abs=1e-6)
+    assert parts["compile"] == pytest.approx(totals["total"]["wall_s"], rel=0.1)
+    assert parts["load"] > 0
+    for record in serving.get("/compiles", TOKEN).json():
+        assert sum(record["stages"].values()) == pytest.approx(record["duration_s"])
+        assert record["stages"].get("other", 0.0) <= 0.25 * record["duration_s"]  # a first run
 
 
 def test_the_start_is_one_trace_from_the_server_to_its_worker(serving, collector):
@@ -73,6 +82,17 @@ def test_the_start_is_one_trace_from_the_server_to_its_worker(serving, collector
     assert {span.trace_id for span in compiled.values()} == {startup.trace_id}
     assert backbone.parent_id == startup.span_id
     assert startup.start_ns < backbone.start_ns < backbone.end_ns < startup.end_ns
+    parts = sorted(
+        (
+            span
+            for span in collector.received.spans
+            if "compilespan.startup.part" in span.attributes
+        ),
+        key=lambda span: span.start_ns,
+    )
+    assert (parts[0].start_ns, parts[-1].end_ns) == (startup.start_ns, startup.end_ns)
+    assert all(before.end_ns == after.start_ns for before, after in itertools.pairwise(parts))
+    assert {"compilespan.startup.load", "compilespan.startup.compile"} <= {p.name for p in parts}
 
 
 def test_a_warmup_sends_what_clients_send_so_that_they_compile_nothing(serving):

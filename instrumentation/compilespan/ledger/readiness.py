@@ -98,10 +98,13 @@ class Readiness:
         if known is not None:
             self.note(known._replace(end_ns=now_ns()))
 
-    def time_imports(self) -> None:
+    def time_imports(self, server: str | None = None) -> None:
         """Note what is imported from now on, and what a timer saw that came before us.
 
         What the process did before anybody looked is the boot.
+
+        Args:
+            server: Whose plugin looks first: until then it is being imported.
         """
         with contained("time imports"), self._lock:
             if self.ready is not None or self._times_imports:
@@ -112,7 +115,8 @@ class Readiness:
             seen, timer.note = list(timer.kept), self._imported
             timer.begin()
             looked_ns = epoch_ns(min(timer.began_ns, IMPORTED_NS))
-        self.note(Mark("boot", self.since_ns, max(self.since_ns, looked_ns)))
+        part: Part = "boot" if server is None else "import"
+        self.note(Mark(part, self.since_ns, max(self.since_ns, looked_ns), server))
         for each in seen:
             self._imported(*each)
 

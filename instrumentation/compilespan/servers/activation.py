@@ -95,11 +95,11 @@ def take_part(server: str) -> tuple[GraphWatch, Starting]:
     ledger = get_ledger()
     # What compiles before the engine is ready is the server's profiling and warmup runs.
     ledger.readiness.before = "warmup"
-    ledger.readiness.time_imports()
+    ledger.readiness.time_imports(server)
     ledger.before_first_compile(flush_each_compile)
     startup: Startup | None = None
+    _open_journal()  # what it does is a part of the start, also if it compiles nothing
     if is_first:
-        _open_journal()
         startup = Startup()
         startup.begin(deferred=True)
         startup.hand_down()
