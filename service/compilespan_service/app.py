@@ -19,6 +19,7 @@ from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
     events,
+    findings,
     health,
     jobs,
     metrics,
@@ -238,4 +239,5 @@ def _nouns(
         metrics.routes(readings.exposition, guarded),
         totals.routes(readings.accounts, guarded),
         compiles.routes(readings.accounts, readings.history, guarded),
+        findings.routes(runner, readings.accounts, guarded),
     ]

@@ -7,9 +7,11 @@ import importlib.util
 import subprocess
 import sys
 import threading
+import time
 from importlib.machinery import SourceFileLoader
 
 import pytest
+import wrapt
 
 from compilespan import get_ledger, mark_ready
 from compilespan.process.imports import MAX_KEPT, ImportTimer, import_timer
@@ -83,10 +85,18 @@ def test_a_module_that_is_not_there_is_not_there(timer):
     assert kept(timer) == []
 
 
-def test_a_module_sees_its_own_loader_while_it_is_imported_and_afterwards(timer, modules):
+def test_no_spec_loader_or_frame_is_touched(timer, modules):
     modules(
         "seen_timed",
-        "import time; time.sleep(0.002); loader = __loader__; of_spec = __spec__.loader",
+        """
+import sys, time
+time.sleep(0.002)
+loader, of_spec = __loader__, __spec__.loader
+frame, files = sys._getframe(), []
+while frame:
+    files.append(frame.f_code.co_filename)
+    frame = frame.f_back
+""",
     )
     import seen_timed
 
@@ -95,32 +105,79 @@ def test_a_module_sees_its_own_loader_while_it_is_imported_and_afterwards(timer,
         *(seen_timed.__loader__, seen_timed.__spec__.loader),
     ):
         assert type(loader) is SourceFileLoader
-    assert seen_timed.__spec__.origin == seen_timed.__file__
+    assert not [file for file in seen_timed.files if "compilespan" in file and "tests" not in file]
+    assert kept(timer)[0][0] == "seen_timed"
 
 
-def test_whoever_asks_for_a_spec_finds_a_loader_that_works(timer, modules):
+def test_whoever_only_asks_for_a_spec_imports_nothing(timer, modules):
     modules("asked_timed", "VALUE = 5")
     spec = importlib.util.find_spec("asked_timed")
-    assert isinstance(spec.loader, SourceFileLoader)
-    assert "VALUE" in spec.loader.get_source("asked_timed")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.VALUE == 5
+    assert type(spec.loader) is SourceFileLoader
+    assert spec == importlib.util.find_spec("asked_timed")
+    time.sleep(0.01)
+    assert kept(timer) == []
+    modules("imported_timed")
+    import imported_timed  # noqa: F401
+
+    assert [package for package, _ in kept(timer)] == ["imported_timed"]
 
 
-def test_a_module_can_be_reloaded_and_loaded_lazily(timer, modules):
+def test_a_module_can_be_reloaded(timer, modules):
     modules("again_timed", "import time; time.sleep(0.002)")
     import again_timed
 
     assert importlib.reload(again_timed) is again_timed
+
+
+def test_what_is_loaded_lazily_stays_lazy(timer, modules):
     modules("lazy_timed", "VALUE = 6")
     spec = importlib.util.find_spec("lazy_timed")
-    loader = importlib.util.LazyLoader(spec.loader)
-    spec.loader = loader
+    spec.loader = importlib.util.LazyLoader(spec.loader)
     module = importlib.util.module_from_spec(spec)
     sys.modules["lazy_timed"] = module
-    loader.exec_module(module)
+    spec.loader.exec_module(module)
+    assert type(module).__name__ == "_LazyModule"
     assert module.VALUE == 6
+
+
+def test_hooks_of_others_are_called(timer, modules):
+    called = []
+    modules("hooked_timed")
+    wrapt.register_post_import_hook(called.append, "hooked_timed")
+    import hooked_timed
+
+    assert called == [hooked_timed]
+    assert kept(timer)[0][0] == "hooked_timed"
+
+
+LEGACY = """
+import importlib.abc, importlib.machinery, sys, types
+{begin}
+class L(importlib.abc.Loader):
+    def load_module(self, name):
+        module = sys.modules[name] = types.ModuleType(name)
+        return module
+class F:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "virtual_timed":
+            return importlib.machinery.ModuleSpec(name, L())
+sys.meta_path.append(F)
+import virtual_timed
+print("imported")
+"""
+
+
+def test_a_loader_of_the_old_kind_works(timer):
+    begin = "from compilespan.process.imports import ImportTimer; ImportTimer().begin()"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LEGACY.format(begin=begin)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("imported\n", "")
 
 
 def test_threads_do_not_mix(timer, modules):
@@ -145,7 +202,7 @@ def test_what_takes_no_time_is_not_kept_and_the_rest_is_bounded(timer, modules):
 
     assert kept(timer) == []
     for number in range(2 * MAX_KEPT):
-        timer.timed(f"m{number}", 0, lambda: None)
+        timer._ended(f"m{number}", 0, 1)
     assert len(timer.kept) == MAX_KEPT
 
 

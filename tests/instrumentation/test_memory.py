@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from compilespan import get_ledger
-from compilespan.journal import memory
-from compilespan.journal.memory import Memory, limit_bytes, resident_bytes
+from compilespan.journal.memory import Memory, resident_bytes
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
+from compilespan.process import limits
+from compilespan.process.limits import cpus, memory_bytes
 
 MB = 1_000_000
 HOLDS = "held = bytearray({size}); print('held', flush=True); import time; time.sleep(60)"
@@ -68,14 +69,42 @@ def test_the_limit_is_the_lowest_of_the_cgroups_around(
     (root / directory / file).write_text("12345678\n")
     cgroup = tmp_path / "self"
     cgroup.write_text(f"1:name=systemd:/x\n{line}\n")
-    monkeypatch.setattr(memory, "_CGROUPS", root)
-    monkeypatch.setattr(memory, "_OWN_CGROUP", cgroup)
-    assert limit_bytes() == 12345678
+    monkeypatch.setattr(limits, "_CGROUPS", root)
+    monkeypatch.setattr(limits, "_OWN_CGROUP", cgroup)
+    assert memory_bytes() == 12345678
 
 
 def test_without_cgroups_the_machine_is_the_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_OWN_CGROUP", tmp_path / "none")
-    assert limit_bytes() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(limits, "_OWN_CGROUP", tmp_path / "none")
+    assert memory_bytes() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("0::/pod/one", {"pod/one/cpu.max": "max 100000", "pod/cpu.max": "150000 100000"}),
+        (
+            "3:cpu,cpuacct:/pod",
+            {"cpu/pod/cpu.cfs_quota_us": "75000", "cpu/pod/cpu.cfs_period_us": "50000"},
+        ),
+    ],
+)
+def test_a_quota_of_cpus_is_the_lowest_around(tmp_path, monkeypatch, line, files):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    root = tmp_path / "cgroup"
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content + "\n")
+    own = tmp_path / "self"
+    own.write_text(line + "\n")
+    monkeypatch.setattr(limits, "_CGROUPS", root)
+    monkeypatch.setattr(limits, "_OWN_CGROUP", own)
+    assert cpus() == 1.5
+
+
+def test_without_a_quota_the_affinity_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_OWN_CGROUP", tmp_path / "none")
+    assert cpus() == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +137,7 @@ def test_a_start_that_is_killed_while_it_compiles_says_its_peak(tmp_path):
     journal = ProcessJournal(path).refresh()
     assert journal.is_complete
     assert journal.memory.peak_bytes > 300 * MB
-    assert journal.memory.limit_bytes == limit_bytes()
+    assert journal.memory.limit_bytes == memory_bytes()
     summary = Summary.of(journal.snapshot())
     line = json.dumps({"type": "summary", **summary.line()})
     path.write_text(f"{line}\n")

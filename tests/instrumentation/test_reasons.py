@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compilespan import get_ledger
-from compilespan.reasons import advice, guard, limit_advice, reason_class
+from compilespan.ledger.reasons import advice, guard, limit_advice, reason_class
 
 
 class Colour(enum.Enum):

@@ -26,6 +26,7 @@ from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.monitor import clock, stages
 from compilespan.monitor.stages import MAX_DEPTH, Stages
+from compilespan.monitor.tally import Tally
 from support import Exported, events
 
 STAGE = "torch.compile.stage"
@@ -127,9 +128,48 @@ def test_a_start_that_was_anothers_is_left_out(divided):
     assert divided.stop(20, 50) == {"trace": 10, "kernels": 20}
 
 
-def test_what_is_closed_by_another_thread_while_its_stage_changes_sums_up_all_the_same(divided):
+def test_an_end_before_the_last_change_sums_up_all_the_same(divided):
+    """Another thread read the clock, and this one changed its stage before it closed it."""
     divided.at(30, divided.enter, "gcc", "kernels")
     assert divided.stop(0, 25) == {"trace": 25}
+
+
+def test_nothing_changes_after_the_end(divided, told):
+    divided.at(10, divided.enter, "gcc", "kernels")
+    assert divided.stop(0, 20) == {"trace": 10, "kernels": 10}
+    divided.at(30, divided.enter, "later", "cache")
+    divided.at(40, divided.leave, "gcc")
+    assert len(told) == 2
+
+
+def test_blocks_that_another_thread_closes_while_they_change_leave_records(exported):
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            block = monitor_torch_compile("block", kind="compile")
+            monitor = block.__enter__()
+            closer = threading.Thread(target=monitor.close)
+            closer.start()
+            while closer.is_alive():
+                monitor.clock.stages.enter("gcc", "kernels")
+                monitor.clock.stages.leave("gcc")
+            closer.join()
+            block.__exit__(None, None, None)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(records()) == 300
+    assert not get_ledger().active
+    for record in records():
+        sums_exactly(record)
+
+
+def test_a_fault_of_ours_at_the_end_leaves_nothing_in_progress(exported, monkeypatch):
+    monkeypatch.setattr(Tally, "record", lambda *_, **__: 1 / 0)
+    with monitor_torch_compile("block", kind="compile"):
+        pass
+    assert records() == ()
+    assert not get_ledger().active
 
 
 def test_the_depth_is_bounded(divided):
@@ -214,6 +254,15 @@ PROGRAMS = [
 ]
 
 
+RECORDS = {
+    **dict.fromkeys([forward, convolution, dynamic, given_back, branches], 1),
+    **dict.fromkeys([two_outputs, in_place, block, in_a_thread], 1),
+    training: 2,
+    graph_break: 2,
+    recompile: 2,
+}
+
+
 def records():
     return get_ledger().records()
 
@@ -227,7 +276,8 @@ def sums_exactly(record):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_stages_of_a_record_sum_to_its_duration_to_the_nanosecond(instrumented, program):
     program("aot_eager")
-    assert records()
+    assert len(records()) == RECORDS[program]
+    assert not get_ledger().active
     for record in records():
         sums_exactly(record)
     totals = get_ledger().totals()
@@ -619,6 +669,30 @@ def test_tuning_inside_a_block_makes_it_a_kernels(instrumented):
     (record,) = records()
     assert (record.kind, record.trigger) == ("kernel", "explicit")
     assert record.stages["autotune"] >= 0.01
+
+
+def test_a_tuning_that_ends_in_another_thread_keeps_nothing(instrumented):
+    def tuned():
+        with dynamo_timed("CachingAutotuner.benchmark_all_configs"):
+            yield
+
+    generator = tuned()
+    next(generator)
+    closer = threading.Thread(target=lambda: suppress(Exception) and generator.close())
+    closer.start()
+    closer.join()
+    for number in range(2):
+        torch.compile(lambda x, n=number: x + n, backend="eager")(torch.ones(3))
+    assert [record.kind for record in records()] == ["kernel", "compile", "compile"]
+    assert not get_ledger().active
+
+
+def test_a_tuning_in_which_instrumenting_ends_keeps_nothing(instrumented):
+    with dynamo_timed("CachingAutotuner.benchmark_all_configs"):
+        TorchCompileInstrumentor().uninstrument()
+    TorchCompileInstrumentor().instrument(**instrumented.providers)
+    torch.compile(lambda x: x + 1, backend="eager")(torch.ones(3))
+    assert [record.kind for record in records()] == ["compile"]
 
 
 def test_tuning_that_fails_is_a_failed_record_and_the_next_one_is_not(instrumented):

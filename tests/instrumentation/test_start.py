@@ -12,7 +12,6 @@ import pytest
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.writer import open_journal
-from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.start import MAX_SEGMENTS, Doer, Start
@@ -137,9 +136,32 @@ def test_failed_compiles_and_loads_of_artefacts_have_their_part():
 
 
 def test_what_compiles_now_and_what_goes_on_counts_until_now():
-    begun = CompileBegun(1, "m", "encoder", 4 * S, 0)
-    made = start(mark("load", 1, None), compiling=[begun])
+    made = start(mark("load", 1, None), compiling=[("encoder", 4 * S, None)])
     assert told(made) == [("other", 0, 1), ("load", 1, 4), ("compile", 4, 10)]
+
+
+def test_what_compiled_when_its_process_died_counts_until_its_last_sign_of_life():
+    made = start(compiling=[("encoder", 4 * S, 6 * S)])
+    assert told(made) == [("other", 0, 4), ("compile", 4, 6), ("other", 6, 10)]
+
+
+def test_what_compiles_after_it_was_ready_changes_nothing():
+    imported = mark("import", 1, 2)
+    assert start(imported, records=[compiled(12, 13)]).parts_s == start(imported).parts_s
+
+
+def test_thousands_of_marks_that_overlap_cost_no_time():
+    marks = [mark("load", n / 1000, 5 + n / 1000, str(n)) for n in range(1024)]
+    marks += [mark("import", n / 200, n / 200 + 0.001) for n in range(1024)]
+    builders = [Doer(marks, {}) for _ in range(10)]
+    began = time.process_time()
+    Start.of(0, 10 * S, builders)
+    assert time.process_time() - began < 5  # it was 90 s when it was quadratic
+
+
+def test_names_of_marks_are_bounded():
+    get_ledger().readiness.note(mark("import", 1, 2, "p" * 1000))
+    assert len(get_ledger().readiness.marks[0].name) == 200
 
 
 def test_what_lies_outside_of_the_start_is_left_out():

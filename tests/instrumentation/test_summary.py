@@ -70,7 +70,7 @@ def test_what_a_process_leaves_in_its_last_line_is_what_its_journal_says(tmp_pat
     assert summary.ready_after_s == read.ready_after_s == get_ledger().readiness.after_s
     assert (list(summary.marks), read.marks[0]) == ([LOADED], LOADED)
     for each in (summary, read):
-        assert {key[0] for key in each.doer.intervals} == {"compile"}
+        assert {part for part, _ in each.doer.intervals} == {"compile"}
         assert not each.is_running
         assert each.interrupted == ()
     assert dict(summary.process) == {

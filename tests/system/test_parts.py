@@ -108,6 +108,62 @@ def test_a_program_under_run(tmp_path, measured, code):
     assert " · compiling 2." in line
 
 
+def parts_of(tmp_path, code):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(code))
+    figures = tmp_path / "figures.json"
+    subprocess.run(
+        [*CLI, "run", "--json", str(figures), "--", sys.executable, str(program)],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    found = json.loads(figures.read_text())
+    assert sum(found["start"].values()) == pytest.approx(found["wall_s"], abs=1e-6)
+    return found["start"]
+
+
+def test_what_a_killed_process_compiled_ends_with_its_last_sign_of_life(tmp_path):
+    parts = parts_of(
+        tmp_path,
+        """
+        import os, signal, time
+        import torch
+        from compilespan import monitor_torch_compile
+        if os.fork() == 0:
+            with monitor_torch_compile("child", kind="compile"):
+                time.sleep(2.5)
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.wait()
+        time.sleep(4)
+        """,
+    )
+    assert 1.0 <= parts["compile"] <= 2.8
+    assert parts["other"] >= 4
+
+
+def test_what_a_parent_does_that_compiles_nothing_is_part_of_the_start(tmp_path):
+    parts = parts_of(
+        tmp_path,
+        """
+        import multiprocessing, time
+        import torch
+        def work():
+            from compilespan import monitor_torch_compile
+            with monitor_torch_compile("child", kind="compile"):
+                time.sleep(1)
+        if __name__ == "__main__":
+            time.sleep(2)
+            child = multiprocessing.get_context("fork").Process(target=work)
+            child.start()
+            child.join()
+        """,
+    )
+    assert parts["import"] >= 0.5
+    assert parts["compile"] == pytest.approx(1, abs=0.2)
+    assert parts["other"] >= 2  # nobody says what it did
+
+
 def test_a_server_that_warms_up_at_its_start(measured):
     env = {"MEASURED": str(measured)}
     with Server("stopwatch_targets:targets", env=env) as server:

@@ -88,9 +88,13 @@ def test_the_table_says_what_compiled_and_why_again(two_models):
     lines = {line.split()[0]: line.split() for line in said.splitlines() if line.strip()}
     assert lines["VisionTower"][1] == "encoder"
     assert lines["Llama"][1:3] == ["language", "model"]
-    assert "VisionTower compiled again: tensor 'x' size mismatch at index 0" in said
+    assert "VisionTower compiled again once: dimension 0 of `x` changed" in said
+    assert "TORCH_COMPILE_DYNAMIC_SOURCES=\"L['x']\"" in said
+    assert "(CS010)" in said
     breaks = HEAD.splitlines().index('        print("side effect", flush=True)') + 1
-    assert f"program.py:{breaks}: Failed to trace builtin operator" in said
+    (line,) = [line for line in said.splitlines() if f"program.py:{breaks}" in line]
+    assert "a graph of Llama ends once at one line" in line
+    assert "Failed to trace builtin operator" in said
     assert "compile-graph-break-site" in said
 
 
@@ -101,6 +105,7 @@ def test_json_has_all_figures(two_models):
     assert figures["totals"]["encoder"]["recompiles"] == 1
     assert figures["wall_s"] >= figures["totals"]["total"]["wall_s"] > 0
     assert figures["interrupted"] == []
+    assert {finding["code"] for finding in figures["findings"]} == {"CS010", "CS020"}
 
 
 def test_the_trace_has_a_slice_for_each_compile(two_models):

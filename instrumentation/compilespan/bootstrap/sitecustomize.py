@@ -36,13 +36,13 @@ class _WhenTorchComes:
     def __init__(self, timer: Any) -> None:
         self._timer = timer
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
         if name != "torch" or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
         _instrument()
         # Who asks goes on behind the place that we left: it would pass the timer over.
-        return self._timer.find_spec(name, path, target) if self._timer is not None else None
+        return self._timer.find_spec(name) if self._timer is not None else None
 
 
 def _timed_imports() -> Any:
@@ -64,8 +64,10 @@ def _instrument() -> None:
     state = os.environ.get("COMPILESPAN_STATE_DIR", "")
     try:
         from compilespan import TorchCompileInstrumentor, get_ledger  # noqa: PLC0415
+        from compilespan.journal.writer import open_journal  # noqa: PLC0415
 
         get_ledger().readiness.time_imports()
+        open_journal()  # what it does is a part of the start, also if it compiles nothing
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)

@@ -38,7 +38,7 @@ class DynamoHooks:
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
         self._kernels = Kernels()
-        self._stages = StageWatch()
+        self._stages = StageWatch([])
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -76,6 +76,8 @@ class DynamoHooks:
     def uninstall(self) -> None:
         """Put every patched object back."""
         self._patches.restore()
+        with contained("discard what is being tuned"):
+            self._stages.discard_all()
         with contained("give Triton's listener back"):
             self._kernels.end()
 
@@ -138,12 +140,12 @@ class DynamoHooks:
             self.graphs.instant(str(name), metadata)
         return wrapped(*args, **kwargs)
 
-    def _begin_stage(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+    def _begin_stage(self, wrapped: Wrapped, logger: Any, args: Args, kwargs: Kwargs) -> Any:
         result = wrapped(*args, **kwargs)
         with contained("record the stage of a compile"):
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
-            self._stages.begin(str(name), metadata)
+            self._stages.begin(str(name), metadata, logger.get_stack)
         return result
 
     def _end_stage(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compilespan import semconv
 from compilespan.dynamo.kernels import Kernels
@@ -18,7 +19,7 @@ from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from compilespan.semconv import Stage
 
@@ -83,18 +84,46 @@ def stage_of(name: str) -> Stage | None:
     return _BEGINNINGS[longest] if longest is not None else None
 
 
+class _Tuning(NamedTuple):
+    """Tuning that goes on.
+
+    Attributes:
+        name: Torch's.
+        handled: The id of the exception that was being handled when it began.
+        window: Its window.
+    """
+
+    name: str
+    handled: int
+    window: Window
+
+
 class StageWatch(threading.local):
     """Hands what torch begins and ends to the compile around it.
 
     Tuning that lies in nothing else of torch's, at a kernel's first launch, is a unit of its own.
     """
 
-    def __init__(self) -> None:
-        self._tunings: list[tuple[str, int, Window]] = []
+    def __init__(self, everyones: list[_Tuning]) -> None:
+        """Begin in a thread.
 
-    def begin(self, name: str, metadata: Any) -> None:
-        """Torch begins what it calls ``name``."""
+        Args:
+            everyones: What is being tuned in all threads.
+        """
+        self._everyones = everyones
+        self._tunings: list[_Tuning] = []
+
+    def begin(self, name: str, metadata: Any, stack: Callable[[], Sequence[str]]) -> None:
+        """Torch begins what it calls ``name``.
+
+        Args:
+            name: As torch says it.
+            metadata: Likewise.
+            stack: Returns what torch has begun in this thread and not ended.
+        """
         stage = stage_of(name)
+        if self._tunings:
+            self._discard_stale(stack())
         adopter = current_adopter()
         is_outermost = adopter is None or adopter.stages.is_outside
         if is_outermost and stage == "autotune" and Kernels.is_recording:
@@ -107,20 +136,52 @@ class StageWatch(threading.local):
         """It ended."""
         if (adopter := current_adopter()) is not None:
             adopter.stages.leave(name)
-        if any(tuned == name for tuned, _, _ in self._tunings):
+        if any(tuning.name == name for tuning in self._tunings):
             self._end_tuning(name)
+        elif self._everyones:
+            self._end_of_another(name)
+
+    def _discard_stale(self, stack: Sequence[str]) -> None:
+        """Discard tunings whose end nobody saw: in another thread, or while nothing was patched."""
+        while self._tunings:
+            tuning = self._tunings[-1]
+            if tuning.window.monitor.is_open and tuning.name in stack[:-1]:
+                break
+            tuning.window.discard()
+            self._forget(self._tunings.pop())
 
     def _begin_tuning(self, name: str, metadata: Mapping[str, Any]) -> None:
         kernel = semconv.name(metadata.get("kernel_name") or name)
         window = Window(Unit(kernel, "autotune", kind="kernel"))
-        self._tunings.append((name, id(sys.exc_info()[1]), window))
+        tuning = _Tuning(name, id(sys.exc_info()[1]), window)
+        self._tunings.append(tuning)
+        self._everyones.append(tuning)
         window.__enter__()
 
     def _end_tuning(self, name: str) -> None:
         while self._tunings:
-            tuned, handled, window = self._tunings.pop()
+            tuning = self._tunings.pop()
             error = sys.exc_info()[1]
             # One that was being handled before is none of the tuning's.
-            window.close(error=error if id(error) != handled else None)
-            if tuned == name:
+            tuning.window.close(error=error if id(error) != tuning.handled else None)
+            self._forget(tuning)
+            if tuning.name == name:
                 break
+
+    def _end_of_another(self, name: str) -> None:
+        """End what another thread began, e.g. a generator that is closed here."""
+        for tuning in list(self._everyones):
+            if tuning.name == name:
+                tuning.window.close()
+                self._forget(tuning)
+                break
+
+    def discard_all(self) -> None:
+        """Discard what is being tuned in any thread: nobody will see its end."""
+        for tuning in list(self._everyones):
+            tuning.window.discard()
+            self._forget(tuning)
+
+    def _forget(self, tuning: _Tuning) -> None:
+        with suppress(ValueError):
+            self._everyones.remove(tuning)

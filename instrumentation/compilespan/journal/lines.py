@@ -172,7 +172,7 @@ _RECORD: Mapping[str, Check] = {
     "events": _list_of(_object(_EVENT)),
     "request": _optional(_name),
     "line": _optional(_count),
-    "stages": _stages,
+    "stages": _optional(_stages),
     **dict.fromkeys(("cpu_s", "cpu_wait_s"), _optional(_seconds)),
 }
 _PROCESS: Mapping[str, Check] = {
@@ -226,7 +226,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "process": _object(_PROCESS),
         "totals": _object(dict.fromkeys(get_args(semconv.Component), _object(_ROW))),
         "ready_after_s": _optional(_seconds),
-        "marks": _list_of(_object(_MARK)),
+        "marks": _optional(_list_of(_object(_MARK))),
         "exit_reason": _optional(_name),
         "interrupted": _list_of(_object(_BEGUN)),
         "memory": _optional(_object(_MEMORY)),

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_PROCESSES = 512
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
 _NEAR = 0.9
-_UNLIMITED = 1 << 60
-"""What version 1 calls unlimited is a number near 2**63."""
 
 
 class Memory(NamedTuple):
@@ -57,30 +53,3 @@ def resident_bytes() -> int:
             for thread in (process / "task").iterdir():
                 pending += (thread / "children").read_text("ascii").split()
     return total
-
-
-def limit_bytes() -> int | None:
-    """Return what this process may have at most; ``None`` if unknown."""
-    limits = []
-    with suppress(OSError, ValueError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(OSError):
-        for line in _OWN_CGROUP.read_text("utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                limits += _limits(_CGROUPS, path, "memory.max")
-            elif "memory" in controllers.split(","):
-                limits += _limits(_CGROUPS / "memory", path, "memory.limit_in_bytes")
-    return min(limits, default=None)
-
-
-def _limits(root: Path, path: str, name: str) -> list[int]:
-    """Return the limits of a cgroup and of those around it; the root has none."""
-    inner = root / path.strip("/")
-    found = []
-    for directory in (inner, *inner.parents):
-        with suppress(OSError, ValueError):  # "max" is no number
-            found.append(int((directory / name).read_text("ascii")))
-        if directory == root:
-            break
-    return [limit for limit in found if limit < _UNLIMITED]

@@ -11,7 +11,7 @@ from compilespan.journal.files import MAX_BYTES, JournalName, in_file_name, open
 from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
 from compilespan.journal.memory import Memory
-from compilespan.journal.snapshot import Begun, ProcessSnapshot
+from compilespan.journal.snapshot import Begun, ProcessSnapshot, spans_of
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.records import CompileRecord
@@ -139,7 +139,7 @@ class ProcessJournal:
     @property
     def doer(self) -> Doer:
         """What it had to do with its start."""
-        compiling = self.in_progress if self.exit_reason is None else ()
+        compiling = spans_of(self.in_progress if self.exit_reason is None else (), self.is_running)
         return Doer(self.marks, self.builder.intervals, compiling)
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compilespan.ledger.start import Doer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from compilespan.journal.memory import Memory
@@ -42,6 +42,18 @@ class Begun:
     def is_encoder(self) -> bool:
         """Whether it is an encoder's."""
         return self.component == "encoder"
+
+
+def spans_of(begun: Iterable[Begun], are_running: bool) -> list[tuple[Component, int, int | None]]:
+    """Return component, begin and end of each; ``None`` while they go on."""
+    return [
+        (
+            each.component,
+            each.start_ns,
+            None if are_running else each.start_ns + round(each.elapsed_s * 1e9),
+        )
+        for each in begun
+    ]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +98,7 @@ class ProcessSnapshot:
     @property
     def doer(self) -> Doer:
         """What it had to do with its start."""
-        compiling = self.in_progress if self.exit_reason is None else ()
+        compiling = spans_of(self.in_progress if self.exit_reason is None else (), self.is_running)
         return Doer(self.marks, self.totals.intervals, compiling)
 
     @property

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import FORMAT, LineError, parsed
 from compilespan.journal.memory import Memory
-from compilespan.journal.snapshot import Begun
+from compilespan.journal.snapshot import Begun, spans_of
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.start import Doer
 from compilespan.ledger.totals import TotalsBuilder
-from compilespan.process import device, identity, instance_id
+from compilespan.process import device, identity, instance_id, now_ns
 from compilespan.semconv import __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Summary:
     @property
     def doer(self) -> Doer:
         """What it had to do with its start."""
-        return Doer(self.marks, self.totals.intervals, self.interrupted)
+        return Doer(self.marks, self.totals.intervals, spans_of(self.interrupted, False))
 
     @classmethod
     def of(cls, snapshot: ProcessSnapshot) -> Summary:
@@ -93,6 +93,8 @@ class Summary:
         ledger.add_totals_to(totals)
         readiness, is_running = ledger.readiness, exit_reason is None
         after_s, marks = readiness.after_s, readiness.marks
+        if not is_running:  # what still goes on ends with the process
+            marks = [mark._replace(end_ns=mark.end_ns or now_ns()) for mark in marks]
         return cls(who(ledger), totals, after_s, marks, exit_reason, is_running, ())
 
     @classmethod
@@ -141,7 +143,7 @@ class Summary:
             values["process"],
             totals,
             values["ready_after_s"],
-            tuple(map(Mark.of, values["marks"])),
+            tuple(map(Mark.of, values.get("marks") or ())),
             values["exit_reason"],
             False,
             tuple(Begun(*map(begun.get, fields)) for begun in values["interrupted"]),

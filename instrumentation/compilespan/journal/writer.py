@@ -24,12 +24,13 @@ from compilespan.faults import contained
 from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, private, prune
 from compilespan.journal.lines import MAX_LINE_BYTES
 from compilespan.journal.locks import lock, touch
-from compilespan.journal.memory import Memory, limit_bytes, resident_bytes
+from compilespan.journal.memory import Memory, resident_bytes
 from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import CompileLedger, get_ledger
 from compilespan.process import instance_id, now_ns
+from compilespan.process.limits import memory_bytes
 from compilespan.telemetry.flushing import at_end_of_child
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Journal:
         resident = resident_bytes()
         if resident > self._peak_bytes * _NEWS_OF_MEMORY:
             self._peak_bytes = resident
-            self._write("memory", Memory(resident, limit_bytes())._asdict())
+            self._write("memory", Memory(resident, memory_bytes())._asdict())
 
     def _write(self, line_type: str, values: Mapping[str, Any]) -> None:
         file = self._file

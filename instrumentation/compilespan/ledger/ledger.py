@@ -161,17 +161,17 @@ class CompileLedger:
         """Declare the process ready: what compiles from now on delays requests."""
         self.readiness.mark()
 
-    def start(self, others: Iterable[Doer] = ()) -> Start:
-        """Return what the start of this process was made of, until it was ready or until now.
+    def start(self, others: Iterable[Doer] = (), end_ns: int | None = None) -> Start:
+        """Return what the start of this process was made of.
 
         Args:
             others: Processes that had a part in it.
+            end_ns: When it ended; defaults to when it was ready, else to now.
         """
         readiness = self.readiness
         since_ns = readiness.since_ns
-        end_ns = now_ns()
-        if readiness.after_s is not None:
-            end_ns = since_ns + round(readiness.after_s * 1e9)
+        if end_ns is None:
+            end_ns = readiness.ready_ns or now_ns()
         return Start.of(since_ns, end_ns, [self.doer, *others])
 
     @property
@@ -179,7 +179,8 @@ class CompileLedger:
         """What this process had to do with its start."""
         with self._lock:
             intervals = {key: union.copy() for key, union in self._sums().intervals.items()}
-        return Doer(self.readiness.marks, intervals, self.active.now())
+        going_on = [(begun.component, begun.start_ns, None) for begun in self.active.now()]
+        return Doer(self.readiness.marks, intervals, going_on)
 
     def _publish(self, entry: Mark | Ready) -> None:
         self.followers.publish(entry)

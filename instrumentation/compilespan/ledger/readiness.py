@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.entries import Mark, Ready
 from compilespan.process import IMPORTED_NS, epoch_ns, fork_safe_lock, now_ns, process_age_ns
@@ -55,6 +56,11 @@ class Readiness:
         return self.ready.after_s if self.ready else None
 
     @property
+    def ready_ns(self) -> int | None:
+        """When it was ready, in nanoseconds since the epoch; ``None`` before."""
+        return self.since_ns + round(self.ready.after_s * 1e9) if self.ready else None
+
+    @property
     def marks(self) -> list[Mark]:
         """What it did before it was ready: the first 1024, and what goes on."""
         with self._lock:
@@ -68,6 +74,8 @@ class Readiness:
 
     def note(self, mark: Mark) -> None:
         """Note what it did; nothing of it once it is ready."""
+        if mark.name is not None:
+            mark = mark._replace(name=semconv.name(mark.name))
         with self._lock:
             if self.ready is not None or len(self._marks) >= MAX_MARKS:
                 return

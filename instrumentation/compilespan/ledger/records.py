@@ -181,6 +181,7 @@ class CompileRecord:
         known["graph_breaks"] = tuple(GraphBreak(**_known(GraphBreak, each)) for each in breaks)
         known["compile_ids"] = tuple(known["compile_ids"])
         events = known.get("events", ())
+        known["stages"] = known.get("stages") or {}
         known["events"] = tuple(CompileEvent(**_known(CompileEvent, event)) for event in events)
         return cls(**known)
 

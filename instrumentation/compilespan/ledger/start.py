@@ -6,8 +6,9 @@ At a moment several things may go on, in several threads and processes; the most
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import itertools
-from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from compilespan.semconv import Part
 
@@ -48,24 +49,13 @@ class Segment:
         return self.end_ns - self.start_ns
 
 
-class Begun(Protocol):
-    """A compile that goes on."""
-
-    @property
-    def component(self) -> Component:
-        """Whose it is."""
-
-    @property
-    def start_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-
-
 class Doer(NamedTuple):
     """A process that had a part in a start."""
 
     marks: Sequence[Mark]
     intervals: Mapping[tuple[Part, Component], IntervalUnion]
-    compiling: Sequence[Begun] = ()
+    compiling: Sequence[tuple[Component, int, int | None]] = ()
+    """Component, begin and end of what has no record; ``None`` if it goes on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,36 +143,54 @@ def _done(doer: Doer, end_ns: int) -> list[Segment]:
         for start, end in union.pairs()
     ]
     compiled += [
-        Segment("compile", begun.start_ns, end_ns, None, begun.component)
-        for begun in doer.compiling
+        Segment("compile", begun_ns, end_ns if over_ns is None else over_ns, None, component)
+        for component, begun_ns, over_ns in doer.compiling
     ]
-    marked = [
-        Segment(mark.part, mark.start_ns, mark.end_ns or end_ns, mark.name) for mark in doer.marks
+    done = [
+        (mark, Segment(mark.part, mark.start_ns, mark.end_ns or end_ns, mark.name))
+        for mark in doer.marks
     ]
-    threads = [mark.thread_id for mark in doer.marks]
-    imports = [
-        (thread, each)
-        for thread, each in zip(threads, marked, strict=True)
-        if each.part == "import"
-    ]
-    found = [*compiled]
-    for thread, each in zip(threads, marked, strict=True):
-        inside = [imported for by, imported in imports if by == thread]
-        found += _without(each, inside) if each.part == "load" else [each]
-    if not any(mark.part == "load" for mark in doer.marks):
-        found += _inferred_load([imported for _, imported in imports], compiled)
+    imports = [(mark.thread_id, each) for mark, each in done if mark.part == "import"]
+    loads = [(mark.thread_id, each) for mark, each in done if mark.part == "load"]
+    found = [*compiled, *(each for mark, each in done if mark.part != "load")]
+    for thread in {thread for thread, _ in loads}:
+        inside = [each for by, each in imports if by == thread]
+        found += _without([each for by, each in loads if by == thread], inside)
+    if not loads:
+        found += _inferred_load(
+            [each for _, each in imports], [each for each in compiled if each.start_ns < end_ns]
+        )
     return found
 
 
-def _without(load: Segment, imports: Sequence[Segment]) -> list[Segment]:
-    """Return what is left of a load if what its thread imported meanwhile is none of it."""
-    left, start_ns = [], load.start_ns
-    for each in sorted(imports, key=lambda imported: imported.start_ns):
-        if start_ns < each.end_ns and each.start_ns < load.end_ns:
-            left.append(dataclasses.replace(load, start_ns=start_ns, end_ns=each.start_ns))
-            start_ns = max(start_ns, each.end_ns)
-    left.append(dataclasses.replace(load, start_ns=start_ns))
+def _without(loads: Sequence[Segment], imports: Sequence[Segment]) -> list[Segment]:
+    """Return what is left of a thread's loads if what it imported meanwhile is none of them."""
+    left: list[Segment] = []
+    holes = _disjoint(imports)
+    first = 0
+    for load in _disjoint(loads):
+        start_ns = load.start_ns
+        while first < len(holes) and holes[first].end_ns <= start_ns:
+            first += 1
+        for hole in itertools.islice(holes, first, None):
+            if hole.start_ns >= load.end_ns:
+                break
+            left.append(dataclasses.replace(load, start_ns=start_ns, end_ns=hole.start_ns))
+            start_ns = hole.end_ns
+        left.append(dataclasses.replace(load, start_ns=start_ns))
     return [each for each in left if each.start_ns < each.end_ns]
+
+
+def _disjoint(segments: Iterable[Segment]) -> list[Segment]:
+    """Return them in order, those that overlap joined."""
+    joined: list[Segment] = []
+    for each in sorted(segments, key=lambda segment: segment.start_ns):
+        if joined and each.start_ns < joined[-1].end_ns:
+            end_ns = max(joined[-1].end_ns, each.end_ns)
+            joined[-1] = dataclasses.replace(joined[-1], end_ns=end_ns)
+        else:
+            joined.append(each)
+    return joined
 
 
 def _inferred_load(imports: Sequence[Segment], compiled: Sequence[Segment]) -> list[Segment]:
@@ -191,7 +199,7 @@ def _inferred_load(imports: Sequence[Segment], compiled: Sequence[Segment]) -> l
         return []
     first_ns = min(each.start_ns for each in compiled)
     imported_ns = min(each.end_ns for each in imports)
-    return _without(Segment("load", imported_ns, first_ns), imports)
+    return _without([Segment("load", imported_ns, first_ns)], imports)
 
 
 def _cut(start_ns: int, end_ns: int, done: Sequence[Segment]) -> list[Segment]:
@@ -200,22 +208,30 @@ def _cut(start_ns: int, end_ns: int, done: Sequence[Segment]) -> list[Segment]:
     bounds = {moment for each in done for moment in (each.start_ns, each.end_ns)}
     moments = sorted({start_ns, end_ns, *bounds})
     segments: list[Segment] = []
-    active: list[Segment] = []
+    # Of each part what goes on, that which began last in front; what is over is removed there.
+    active: dict[Part, list[tuple[int, int, Segment]]] = {part: [] for part in _ORDER}
     upcoming = 0
     for moment, following in itertools.pairwise(moments):
-        active = [each for each in active if each.end_ns > moment]
         while upcoming < len(begins) and begins[upcoming].start_ns <= moment:
-            active.append(begins[upcoming])
+            each = begins[upcoming]
+            heapq.heappush(active[each.part], (-each.start_ns, upcoming, each))
             upcoming += 1
-        # Of several of one part the one that began last.
-        latest_first = reversed(active)
-        best = min(latest_first, key=lambda each: _ORDER.index(each.part), default=_OTHER)
-        here = dataclasses.replace(best, start_ns=moment, end_ns=following)
+        here = dataclasses.replace(_first(active, moment), start_ns=moment, end_ns=following)
         if segments and _are_alike(segments[-1], here):
             segments[-1] = dataclasses.replace(segments[-1], end_ns=following)
         else:
             segments.append(here)
     return segments
+
+
+def _first(active: Mapping[Part, list[tuple[int, int, Segment]]], moment: int) -> Segment:
+    for part in _ORDER:
+        going_on = active[part]
+        while going_on and going_on[0][2].end_ns <= moment:
+            heapq.heappop(going_on)
+        if going_on:
+            return going_on[0][2]
+    return _OTHER
 
 
 _OTHER = Segment("other", 0, 0)

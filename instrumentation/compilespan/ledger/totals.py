@@ -140,7 +140,7 @@ class TotalsBuilder:
         for component, row in self._components.items():
             row.add_json(values[component])
             self._total.add_json(values[component])
-            for part, flat in values[component].get("intervals_ns", {}).items():
+            for part, flat in (values[component].get("intervals_ns") or {}).items():
                 times = iter(flat)
                 for start_ns, end_ns in zip(times, times, strict=False):
                     self.intervals[part, component].add(start_ns, end_ns)

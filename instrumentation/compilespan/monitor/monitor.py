@@ -148,6 +148,7 @@ class Monitor:
             self._tally.skip_reason = skip_reason
         with contained(f"record the end of {self.unit.name!r}"):
             self._conclude(state, outcome, error)
+        self._report.discard()  # nothing, unless a fault of ours kept it from its end
         self._report.wait()
 
     def discard(self) -> None:

@@ -66,7 +66,7 @@ class Stages:
         self._spent_ns: dict[Stage, int] = {}
         self._current = base
         self._started_ns = self._since_ns = 0
-        self._has_changed = False
+        self._has_changed = self._is_over = False
 
     def start(self, started_ns: int) -> None:
         """Begin with what torch names nothing of."""
@@ -113,8 +113,10 @@ class Stages:
             started_ns: Later than `start` was told if it belonged to another until then.
             ended_ns: When the compile ended.
         """
-        self._spend(ended_ns)
-        spent_ns = dict(self._spent_ns)
+        with self._lock:
+            self._is_over = True
+            self._spend(ended_ns)
+            spent_ns = dict(self._spent_ns)
         spent_ns[self._base] = spent_ns.get(self._base, 0) - (started_ns - self._started_ns)
         if min(spent_ns.values()) < 0:  # another thread closed it while this one changed its stage
             return {self._base: ended_ns - started_ns}
@@ -139,7 +141,7 @@ class Stages:
 
     def _begun(self) -> list[tuple[Stage, int]]:
         """Return what begins now; with the first change, what began at the start, too."""
-        if self._innermost == self._current:
+        if self._is_over or self._innermost == self._current:
             return []
         now_ns = time.perf_counter_ns()
         self._spend(now_ns)

@@ -1,6 +1,11 @@
 """How long imports take: those that no other import of their thread waits for.
 
 It needs nothing but the interpreter: ``compilespan run`` loads it before all else in a program.
+
+Python asks the finders of ``sys.meta_path`` when it imports a module, and meanwhile holds a lock
+that is made for this import and gone when it ends (``importlib._bootstrap._module_locks``). So a
+finder that finds nothing knows when an import begins, and a weak reference to its lock when it
+ends. No module, spec, loader or frame is touched.
 """
 
 from __future__ import annotations
@@ -8,12 +13,11 @@ from __future__ import annotations
 import _thread
 import sys
 import time
+from _weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
     from typing import Any
 
 MAX_KEPT = 512
@@ -21,10 +25,7 @@ _LEAST_NS = 1_000_000
 
 
 class ImportTimer:
-    """An import finder that finds nothing by itself: it times what the others find.
-
-    Python asks it first. The module sees its own loader, as it would without us.
-    """
+    """An import finder that finds nothing, and times what others find."""
 
     def __init__(self) -> None:
         self.began_ns = time.perf_counter_ns()
@@ -33,7 +34,8 @@ class ImportTimer:
         """Package, begin, end (``time.perf_counter_ns()``) and thread of each, oldest first."""
         self.note: Callable[[str, int, int, int], object] | None = None
         """Called with each from now on, instead."""
-        self._here = _thread._local()  # noqa: SLF001  # that of threading, without its import
+        self._open: dict[int, Any] = {}
+        """By thread: a weak reference to the lock of the import that is timed there."""
 
     def begin(self) -> None:
         """Time imports from now on."""
@@ -45,85 +47,31 @@ class ImportTimer:
         if self in sys.meta_path:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return what the other finders find, with a loader that is timed."""
-        if getattr(self._here, "is_importing", False):
-            return None
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002
+        """Find nothing; note that an import begins, if no other one of this thread waits for it."""
+        thread = _thread.get_ident()
+        if thread in self._open:
+            return
+        try:
+            lock = sys.modules["_frozen_importlib"]._module_locks[name]()  # noqa: SLF001
+            if lock is not None and lock.owner == thread:  # else somebody only asks for a spec
+                self._time(lock, name.partition(".")[0], thread)
+        except Exception:  # another interpreter: nothing is timed
+            return
+
+    def _time(self, lock: Any, package: str, thread: int) -> None:
         began_ns = time.perf_counter_ns()
-        self._here.is_importing = True
-        try:
-            spec = self._found(name, path, target)
-        finally:
-            self._here.is_importing = False
-        loader = getattr(spec, "loader", None)
-        # What is built in or frozen takes no time, and has a class for a loader.
-        if spec is None or isinstance(loader, type) or not hasattr(loader, "create_module"):
-            return spec
-        spec.loader = _Timed(self, loader, name.partition(".")[0], began_ns)  # type: ignore[assignment]
-        return spec
+        self._open[thread] = ref(lock, lambda _: self._ended(package, began_ns, thread))
 
-    def _found(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
-        for finder in list(sys.meta_path):
-            find_spec = getattr(finder, "find_spec", None)
-            if finder is not self and find_spec is not None:
-                spec: ModuleSpec | None = find_spec(name, path, target)
-                if spec is not None:
-                    return spec
-        return None
-
-    def timed(self, package: str, began_ns: int, execute: Callable[[], object]) -> None:
-        """Execute a module; what it imports is part of it."""
-        self._here.is_importing = True
-        try:
-            execute()
-        finally:
-            self._here.is_importing = False
-            ended_ns = time.perf_counter_ns()
-            if ended_ns - began_ns >= _LEAST_NS:
-                self._keep(package, began_ns, ended_ns, _thread.get_ident())
-
-    def _keep(self, package: str, began_ns: int, ended_ns: int, thread: int) -> None:
+    def _ended(self, package: str, began_ns: int, thread: int) -> None:
+        ended_ns = time.perf_counter_ns()
+        self._open.pop(thread, None)
+        if ended_ns - began_ns < _LEAST_NS:
+            return
         if self.note is not None:
             self.note(package, began_ns, ended_ns, thread)
         elif len(self.kept) < MAX_KEPT:
             self.kept.append((package, began_ns, ended_ns, thread))
-
-
-class _Timed:
-    """A loader that times another, and is gone before the module is executed.
-
-    Whoever only asks for a module's spec may look at it: it has the other's class.
-    """
-
-    __slots__ = ("_began_ns", "_loader", "_package", "_timer")
-
-    def __init__(self, timer: ImportTimer, loader: Any, package: str, began_ns: int) -> None:
-        self._timer = timer
-        self._loader = loader
-        self._package = package
-        self._began_ns = began_ns
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return type(self._loader)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        spec.loader = self._loader
-        try:
-            created: ModuleType | None = self._loader.create_module(spec)
-        finally:
-            spec.loader = self  # type: ignore[assignment]
-        return created
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        loader = self._loader
-        self._timer.timed(self._package, self._began_ns, lambda: loader.exec_module(module))
 
 
 def import_timer() -> ImportTimer:

@@ -8,8 +8,8 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from compilespan import semconv
 from compilespan.ledger.ledger import get_ledger
+from compilespan.ledger.reasons import reason_class
 from compilespan.process import fork_safe_lock
-from compilespan.reasons import reason_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -92,12 +92,9 @@ class Startup:
         self._span.set_attribute(semconv.STARTUP_OUTCOME, outcome)
         if outcome == "failed":
             self._span.set_status(Status(StatusCode.ERROR, semconv.text(why or outcome)))
-        readiness = get_ledger().readiness
-        end_ns = now_ns()
-        if readiness.after_s is not None:
-            end_ns = readiness.since_ns + int(readiness.after_s * 1e9)
+        end_ns = get_ledger().readiness.ready_ns or now_ns()
         if self._reserved_under is None:
-            self.report_parts(get_ledger().start())
+            self.report_parts(get_ledger().start(end_ns=end_ns))
         self._span.end(end_time=end_ns)
 
     def report_parts(self, start: Start) -> None:

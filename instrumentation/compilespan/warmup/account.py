@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from compilespan.findings.finders import findings
+from compilespan.findings.finding import EagerItem, Evidence
+from compilespan.ledger.ledger import MAX_RECORDS
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from compilespan.findings.finding import Finding
     from compilespan.ledger.active import CompileBegun
     from compilespan.ledger.records import CompileEvent, CompileRecord
     from compilespan.monitor.surroundings import Listener
@@ -49,6 +54,7 @@ class Account:
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
         self._builder = TotalsBuilder()
+        self._records: deque[CompileRecord] = deque(maxlen=MAX_RECORDS)
         self._item: WarmupItem | None = None
         self._compiled = Compiled()
         self._limits: dict[int, str | None] = {}
@@ -58,6 +64,15 @@ class Account:
     def totals(self) -> CompileTotals:
         """What all compiles cost so far."""
         return self._builder.build()
+
+    def findings(self, items: Iterable[WarmupItem]) -> tuple[Finding, ...]:
+        """Return what cost the most, with the items that run eager."""
+        eager = [
+            EagerItem(item.target, item.label, item.error or "")
+            for item in items
+            if item.state == "eager"
+        ]
+        return tuple(findings(Evidence(tuple(self._records), eager=eager)))
 
     @contextmanager
     def of(self, item: WarmupItem) -> Iterator[Compiled]:
@@ -92,6 +107,7 @@ class Account:
     def ended(self, key: int, record: CompileRecord) -> None:
         """Account for a compile, and pass it on."""
         self._builder.add(record)
+        self._records.append(record)
         if self._item is not None:
             self._item.take(record)
             if record.recompile_limit_hit:

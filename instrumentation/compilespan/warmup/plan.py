@@ -20,6 +20,7 @@ from compilespan.telemetry.telemetry import active_telemetry
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from compilespan.findings.finding import Finding
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import CompileTotals
     from compilespan.semconv import CacheResult
@@ -177,11 +178,13 @@ class WarmupResult:
         items: In the order of the plan.
         totals: What the compiles of its calls cost.
         warnings: What an operator should look at although nothing failed.
+        findings: What cost the most, and what to do about it; the last 4096 compiles count.
     """
 
     items: tuple[WarmupItem, ...]
     totals: CompileTotals
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_warm(self) -> bool:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 
 from compilespan.components.marks import stated
 from compilespan.dynamo.watch import compiled_code_watch
+from compilespan.ledger.reasons import limit_advice
 from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings
-from compilespan.reasons import limit_advice
 from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import Ran, call, call_watched, load
 from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of, plan
@@ -133,7 +133,8 @@ class Warmup:
             finally:
                 for around in self._of_target.values():
                     around.__exit__(None, None, None)
-                result = WarmupResult(items, self.totals, tuple(warnings_of(items)))
+                warnings, found = tuple(warnings_of(items)), self._account.findings(items)
+                result = WarmupResult(items, self.totals, warnings, found)
                 self._progress.end(result.state)
         return result
 

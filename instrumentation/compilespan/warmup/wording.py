@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.reasons import advice, limit_advice
+from compilespan.ledger.reasons import advice, limit_advice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

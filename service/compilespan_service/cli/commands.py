@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from compilespan_service.cli.explain import explain
 from compilespan_service.cli.run import run
 from compilespan_service.cli.serve import serve
 
@@ -16,4 +17,5 @@ app = typer.Typer(
     rich_markup_mode=None,  # in its boxes names of variables are cut off
 )
 app.command()(serve)
+app.command()(explain)
 app.command(context_settings={"ignore_unknown_options": True})(run)

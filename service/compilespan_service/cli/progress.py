@@ -11,7 +11,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from compilespan import get_ledger
+from compilespan.findings.finders import findings
+from compilespan.findings.finding import Evidence
 from compilespan.ledger.totals import cache_state
+from compilespan_service.cli.findings import print_findings
 from compilespan_service.cli.tables import STYLES, cost_table, duration, start_line, worded
 from compilespan_service.reading.reader import reader_of
 from compilespan_service.warmups.lifecycle import ProcessState
@@ -131,16 +134,16 @@ class Progress:
         totals = job.totals
         row = totals.total
         state = cache_state(row, is_over=True)
-        start = _STARTS[state]
+        word, start = _STARTS[state], get_ledger().start()
         ready_after_s = get_ledger().readiness.after_s
         if job.state == "succeeded" and ready_after_s is not None:
             mark = f"[green]●[/] ready after {duration(ready_after_s)}"
         else:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
         self._console.print(
-            f"{mark} · {start}: {row.cache_hits} of {row.graphs} graphs came from the cache"
+            f"{mark} · {word}: {row.cache_hits} of {row.graphs} graphs came from the cache"
         )
-        self._console.print(Text(f"  {start_line(get_ledger().start())}"))
+        self._console.print(Text(f"  {start_line(start)}"))
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
         self._console.print(cost_table(totals))
@@ -151,6 +154,7 @@ class Progress:
                     f"{escape(item.error or '')}",
                     soft_wrap=True,
                 )
+        print_findings(self._console, findings(Evidence(get_ledger().records(), start)))
         self._console.print(
             f"  page     {self._address}/\n"
             f"  totals   {self._address}/totals\n"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.text import Text
 
+from compilespan.findings.finders import findings
+from compilespan.findings.finding import Evidence
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder
-from compilespan.reasons import guard, limit_advice
+from compilespan_service.cli.findings import print_findings
 from compilespan_service.cli.tables import (
     STAGE_WORDS,
     duration,
@@ -31,17 +32,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compilespan import CompileRecord
+    from compilespan.findings.finding import Finding
     from compilespan.journal.reader import ProcessJournal
     from compilespan.journal.snapshot import Begun
-    from compilespan.ledger.records import GraphBreak
-
-_MAX_LINES = 12
 
 
 class Report:
     """Reads a state directory again and again; each file only once."""
 
-    def __init__(self, state: Path, instance: str) -> None:
+    def __init__(self, state: Path, instance: str, began_ns: int) -> None:
+        """Take where the program's processes write.
+
+        Args:
+            state: The directory.
+            instance: They are all of this one.
+            began_ns: When the program was started, in nanoseconds since the epoch.
+        """
+        self._began_ns = began_ns
         self._state = state
         self._instance = instance
         self._directory = StateDirectory(state)
@@ -76,10 +83,11 @@ class Report:
             console.print(self._nothing(), soft_wrap=True)
             return
         totals = self._builder(processes).build()
+        compiled = len({record.pid for record in records} | {p.process["pid"] for p, _ in cut_off})
         console.print(
             Text.assemble(
                 ("compilespan", "bold"),
-                f" · {_count(len(processes), 'process', 'processes')} · ran {duration(wall_s)}, "
+                f" · {_count(compiled, 'process', 'processes')} · ran {duration(wall_s)}, "
                 f"of that compiling {duration(totals.total.wall_s)}",
             )
         )
@@ -88,7 +96,7 @@ class Report:
         console.print(name_table(totals, components))
         if totals.by_stage:
             console.print(Text(stage_line(totals)))
-        self._print_notes(console, records)
+        print_findings(console, self._findings(processes, wall_s))
         for process, begun in cut_off:
             doing = f" ({STAGE_WORDS[begun.stage]})" if begun.stage is not None else ""
             console.print(
@@ -106,6 +114,9 @@ class Report:
             "wall_s": wall_s,
             "totals": dataclasses.asdict(self._builder(processes).build()),
             "start": self._start(processes, wall_s).parts_s if processes else {},
+            "findings": [
+                dataclasses.asdict(finding) for finding in self._findings(processes, wall_s)
+            ],
             "compiles": [
                 {**record.to_json(), "duration_s": record.duration_s}
                 for record in _records(processes)
@@ -128,16 +139,19 @@ class Report:
     def _processes(self) -> list[ProcessJournal]:
         return self._directory.processes(self._instance)
 
+    def _findings(self, processes: list[ProcessJournal], wall_s: float) -> list[Finding]:
+        start = self._start(processes, wall_s) if processes else None
+        return findings(Evidence(_records(processes), start))
+
     def _start(self, processes: list[ProcessJournal], wall_s: float) -> Start:
         """Return what the program's start was made of: until it was ready, else until now."""
-        first = min(int(process.process["started_ns"]) for process in processes)
         ready = [
             int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
             for process in processes
             if process.ready_after_s is not None
         ]
-        end_ns = min(ready) if ready else first + int(wall_s * 1e9)
-        return Start.of(first, end_ns, (process.doer for process in processes))
+        end_ns = min(ready) if ready else self._began_ns + int(wall_s * 1e9)
+        return Start.of(self._began_ns, end_ns, (process.doer for process in processes))
 
     def _builder(self, processes: list[ProcessJournal]) -> TotalsBuilder:
         builder = TotalsBuilder()
@@ -169,47 +183,12 @@ class Report:
             "(Python's -I, -E and -S keep it from looking)"
         )
 
-    def _print_notes(self, console: Console, records: list[CompileRecord]) -> None:
-        notes = Counter[str]()
-        for record in records:
-            if record.is_recompile:
-                reason = guard(record.recompile_reason or "")
-                under = f" under {escape(record.request)}" if record.request else ""
-                notes[
-                    f"[bold]↻[/] {escape(record.name)} compiled again{under}: {escape(reason)}"
-                ] += 1
-            if record.recompile_limit_hit:
-                advised = limit_advice(record.recompile_reason)
-                notes[f"[red]✕[/] {escape(record.name)}: {escape(advised)}"] += 1
-            for broken in record.graph_breaks:
-                notes[_break_note(broken, skipped=record.outcome == "skipped")] += 1
-            if record.skip_reason and not record.graph_breaks and not record.recompile_limit_hit:
-                where = f" at {record.file}:{record.line}" if record.file else ""
-                notes[
-                    f"[bold]○[/] {escape(record.name)} runs eager{escape(where)}: "
-                    f"{escape(record.skip_reason)}"
-                ] += 1
-            if record.outcome == "failed":
-                notes[f"[red]✕[/] {escape(record.name)} failed: {record.error_type}"] += 1
-        for note, times in notes.most_common(_MAX_LINES):
-            console.print(note + (f" (×{times})" if times > 1 else ""), soft_wrap=True)
-        if (more := len(notes) - _MAX_LINES) > 0:
-            console.print(f"  and {more} more; --json FILE has all")
-
 
 def _records(processes: list[ProcessJournal]) -> list[CompileRecord]:
     return sorted(
         (record for process in processes for record in process.records),
         key=lambda record: record.start_ns,
     )
-
-
-def _break_note(broken: GraphBreak, *, skipped: bool) -> str:
-    what = "[bold]○[/] no graph because of" if skipped else "[bold]▾[/] graph break at"
-    note = f"{what} {escape(f'{broken.file}:{broken.line}')}: {escape(broken.reason)}"
-    if broken.hint:
-        note += f" {escape(broken.hint)}"
-    return note + (f" {escape(broken.link)}" if broken.link else "")
 
 
 def _memory(process: ProcessJournal) -> str:

@@ -76,7 +76,7 @@ class _Run:
 
     def run(self) -> int:
         """Start it, follow it, and report; returns its exit code, negative for a signal."""
-        began_s = time.monotonic()
+        began_ns, began_s = time.time_ns(), time.monotonic()
         waited_for = {*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
         try:
@@ -89,7 +89,7 @@ class _Run:
             return self._cannot_start("there is no such program", EXIT_NOT_FOUND)
         except OSError as error:
             return self._cannot_start(error.strerror or str(error), EXIT_NOT_EXECUTABLE)
-        report = Report(self._state, self._instance)
+        report = Report(self._state, self._instance, began_ns)
         line = StatusLine(sys.stderr)
         while child.poll() is None:
             line.show(report.status())

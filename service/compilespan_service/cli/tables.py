@@ -98,7 +98,9 @@ def stage_line(totals: CompileTotals) -> str:
     """Return what compiles spent their time on, longest first; these seconds add up."""
     longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
     return "spent on " + ", ".join(
-        f"{STAGE_WORDS[stage]} {duration(seconds)}" for stage, seconds in longest_first
+        f"{STAGE_WORDS[stage]} {duration(seconds)}"
+        for stage, seconds in longest_first
+        if seconds >= _SHOWN_S
     )
 
 

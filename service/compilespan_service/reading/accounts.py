@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import get_ledger
+from compilespan.findings.finders import findings
+from compilespan.findings.finding import Evidence
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import instance_id
 from compilespan_service import schemas
@@ -18,6 +20,7 @@ from compilespan_service.reading.perfetto import TracedProcess
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from compilespan.findings.finding import EagerItem, Finding
     from compilespan.journal.snapshot import ProcessSnapshot
     from compilespan.ledger.start import Start
     from compilespan_service.reading.instance import Instance
@@ -97,6 +100,14 @@ class Accounts:
             reverse=True,
         )
         return [schemas.Compile.of(record) for record in found[:limit]]
+
+    def findings(self, eager: Sequence[EagerItem]) -> list[Finding]:
+        """Return what cost the most in this start, with the items of a warmup that run eager."""
+        self._instance.refresh()
+        records = list(get_ledger().records())
+        for other in self._instance.others:
+            records += other.records
+        return findings(Evidence(records, self._instance.startup, eager=eager))
 
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""

@@ -8,6 +8,7 @@ from compilespan_service.schemas.compiles import (
     GraphBreak,
     Happened,
 )
+from compilespan_service.schemas.findings import Finding
 from compilespan_service.schemas.health import Health, Problem
 from compilespan_service.schemas.jobs import Item, ItemState, Job, JobState, Shape, WarmupRequest
 from compilespan_service.schemas.moments import moment
@@ -20,6 +21,7 @@ __all__ = [
     "CompileEvent",
     "ComponentRows",
     "Ended",
+    "Finding",
     "GraphBreak",
     "Happened",
     "Health",

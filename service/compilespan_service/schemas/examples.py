@@ -150,4 +150,17 @@ START: dict[str, Any] = {
     ],
     "memory": {"peak_bytes": 8_482_560_000, "limit_bytes": 8_589_934_592},
 }
+FINDING: dict[str, Any] = {
+    "code": "CS010",
+    "what": "LlamaModel compiled again once: dimension 1 of `ids` changed",
+    "seconds": 9.65,
+    "count": 1,
+    "name": "LlamaModel",
+    "file": "/srv/models/llama.py",
+    "line": 27,
+    "evidence": "tensor 'ids' size mismatch at index 1. expected 16, actual 17",
+    "fix": "TORCH_COMPILE_DYNAMIC_SOURCES=\"L['ids']\" in the environment",
+    "link": "https://docs.pytorch.org/docs/stable/torch.compiler_dynamic_shapes.html",
+    "is_serious": False,
+}
 HEALTH: dict[str, Any] = {"state": "cold", "phase": "warmup", "elapsed_s": 12.3, "detail": None}

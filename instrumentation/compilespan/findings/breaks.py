@@ -1,0 +1,67 @@
+"""Where Dynamo ended a graph, and frames that it gave back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compilespan.findings.finding import Evidence, Finding, seconds, times
+from compilespan.findings.grouping import folded, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from compilespan.ledger.records import CompileRecord, GraphBreak
+
+_BREAKS = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.html#graph-breaks"
+
+
+def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
+    """Graph breaks by place and reason: each costs compiles of its own, and speed ever after."""
+    found: list[tuple[CompileRecord, GraphBreak]] = [
+        (record, each)
+        for record in evidence.records
+        if record.outcome == "ok"
+        for each in record.graph_breaks
+    ]
+    for group in grouped(found, lambda pair: (pair[1].file, pair[1].line, folded(pair[1].reason))):
+        record, first = group[0]
+        yield Finding(
+            code="CS020",
+            what=f"a graph of {record.name} ends {times(len(group))} at one line",
+            seconds=0.0,
+            count=len(group),
+            name=record.name,
+            file=first.file or None,
+            line=first.line,
+            evidence=first.reason,
+            fix=first.hint or "move what cannot be traced out of the compiled function",
+            link=first.link or _BREAKS,
+        )
+
+
+def given_back(evidence: Evidence) -> Iterable[Finding]:
+    """Frames that Dynamo gave back to eager: what it took to find that out is lost."""
+    records = [
+        record
+        for record in evidence.records
+        if record.outcome == "skipped" and not record.recompile_limit_hit
+    ]
+    for group in grouped(
+        records, lambda each: (each.name, each.file, each.line, folded(each.skip_reason or ""))
+    ):
+        first = group[0]
+        broken = first.graph_breaks[0] if first.graph_breaks else None
+        yield Finding(
+            code="CS021",
+            what=f"{first.name} was given back to eager, {times(len(group))}",
+            seconds=seconds(group),
+            count=len(group),
+            name=first.name,
+            file=(broken.file if broken is not None else "") or first.file,
+            line=(broken.line if broken is not None else 0) or first.line or 0,
+            evidence=first.skip_reason or "torch does not say why",
+            fix=(broken.hint if broken is not None else "")
+            or "leave it out of what is compiled (torch.compiler.disable), or compile what is "
+            "inside it",
+            link=(broken.link if broken is not None else "") or _BREAKS,
+        )

@@ -1,0 +1,59 @@
+"""What failed, and what Dynamo gave up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compilespan.findings.finding import Evidence, Finding, seconds, times
+from compilespan.findings.grouping import grouped
+from compilespan.findings.recompiles import fix_of
+from compilespan.ledger.reasons import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TROUBLE = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.html"
+
+
+def failed(evidence: Evidence) -> Iterable[Finding]:
+    """Compiles whose exception reached the program, and artefacts that could not be loaded."""
+    records = [record for record in evidence.records if record.outcome == "failed"]
+    for group in grouped(records, lambda each: (each.name, each.kind == "load", each.error_type)):
+        first, is_load = group[0], group[0].kind == "load"
+        what = "could not be loaded" if is_load else "could not be compiled"
+        yield Finding(
+            code="CS002" if is_load else "CS001",
+            what=f"{first.name} {what}, {times(len(group))}",
+            seconds=seconds(group),
+            count=len(group),
+            name=first.name,
+            file=first.file,
+            line=first.line or 0,
+            evidence=str(first.error_type),
+            fix="remove the artefact and compile it again with the versions of this server"
+            if is_load
+            else "run it with backend='eager', then 'aot_eager': where it first fails is what to "
+            "repair; TORCH_LOGS=+dynamo,+aot,+inductor says more",
+            link=_TROUBLE,
+            is_serious=True,
+        )
+
+
+def limits(evidence: Evidence) -> Iterable[Finding]:
+    """Frames that Dynamo gave up because they recompiled too often: what is new runs eager."""
+    records = [record for record in evidence.records if record.recompile_limit_hit]
+    for group in grouped(records, lambda each: (each.name, each.file, each.line)):
+        last, reason = group[-1], guard(group[-1].recompile_reason or "")
+        yield Finding(
+            code="CS003",
+            what=f"{last.name} reached the recompile limit: what is new runs eager",
+            seconds=seconds(group),
+            count=len(group),
+            name=last.name,
+            file=last.file,
+            line=last.line or 0,
+            evidence=reason or "the guard is not known",
+            fix=f"{fix_of(reason)}; or raise torch._dynamo.config.recompile_limit",
+            link=_TROUBLE,
+            is_serious=True,
+        )

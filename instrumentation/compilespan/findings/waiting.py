@@ -1,0 +1,97 @@
+"""What requests, CPUs and the rest of the start cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compilespan.findings.finding import Evidence, Finding, seconds, short, times
+from compilespan.findings.grouping import grouped
+from compilespan.ledger.reasons import advice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_WAIT_SHARE = 0.25
+_LEAST_S = 1.0
+_IMPORT_S = 5.0
+
+
+def serving(evidence: Evidence) -> Iterable[Finding]:
+    """Compiles after the process was ready: a request waited for each."""
+    records = [
+        record
+        for record in evidence.records
+        if record.phase == "serving" and record.kind == "compile" and record.outcome != "failed"
+    ]
+    for group in grouped(records, lambda each: (each.name, each.request)):
+        last = group[-1]
+        under = f" under {last.request}" if last.request else ""
+        yield Finding(
+            code="CS050",
+            what=f"{last.name} compiled {times(len(group))} while serving{under}",
+            seconds=seconds(group),
+            count=len(group),
+            name=last.name,
+            file=last.file,
+            line=last.line or 0,
+            evidence=advice(last.recompile_reason) if last.recompile_reason else "its first call",
+            fix="add what these requests send to the target's shapes: the warmup compiles it then",
+        )
+
+
+def cpu(evidence: Evidence) -> Iterable[Finding]:
+    """Threads that could have compiled and had no CPU."""
+    timed = [record for record in evidence.records if record.cpu_wait_s is not None]
+    waited_s = sum(record.cpu_wait_s or 0.0 for record in timed)
+    whole_s = seconds(timed)
+    if waited_s >= max(_LEAST_S, _WAIT_SHARE * whole_s):
+        processes = len({record.pid for record in timed})
+        yield Finding(
+            code="CS060",
+            what=f"waited {waited_s / whole_s:.0%} of {short(whole_s)} for a CPU",
+            seconds=waited_s,
+            count=len(timed),
+            evidence=f"{processes} process{'es' * (processes > 1)} compiled on {evidence.cpus:g} "
+            f"CPU{'s' * (evidence.cpus != 1)}",
+            fix="give the start more CPUs, or start fewer processes at once; "
+            "TORCHINDUCTOR_COMPILE_THREADS says how many compile threads each of them has",
+        )
+
+
+def imports(evidence: Evidence) -> Iterable[Finding]:
+    """Packages whose imports took a large part of the start."""
+    if evidence.start is None:
+        return
+    for package, spent_s in evidence.start.imports_s.items():
+        if spent_s >= _IMPORT_S:
+            count = sum(
+                segment.part == "import" and segment.name == package
+                for segment in evidence.start.joined()
+            )
+            yield Finding(
+                code="CS070",
+                what=f"importing {package} took {short(spent_s)}",
+                seconds=spent_s,
+                count=max(1, count),
+                evidence=f"{short(spent_s)} of a start of "
+                f"{short(sum(evidence.start.parts_s.values()))}, in {times(max(1, count))}",
+                fix="keep site-packages and its __pycache__ on a local disk, compiled "
+                "(python -m compileall); fewer processes import it less often",
+            )
+
+
+def eager(evidence: Evidence) -> Iterable[Finding]:
+    """Items of a warmup that run eager."""
+    for group in grouped(evidence.eager, lambda item: (item.target, item.why)):
+        first = group[0]
+        yield Finding(
+            code="CS080",
+            what=f"{first.target} runs eager for {len(group)} shape{'s' * (len(group) > 1)}",
+            seconds=0.0,
+            count=len(group),
+            name=first.target,
+            evidence=first.why,
+            fix="compile what run() calls, or leave the target out; TORCH_LOGS=+dynamo says what "
+            "Dynamo does with it",
+            is_serious=True,
+        )

@@ -1,0 +1,56 @@
+"""What this process may have at most: memory and CPUs, by its cgroup and by the machine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+_UNLIMITED = 1 << 60
+"""What version 1 calls unlimited is a number near 2**63."""
+
+
+def memory_bytes() -> int | None:
+    """Return how much memory this process may have; ``None`` if unknown."""
+    limits = []
+    with suppress(OSError, ValueError, AttributeError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for directory in _own_cgroups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # "max" is no number
+                limits.append(int((directory / name).read_text("ascii")))
+    return min((limit for limit in limits if limit < _UNLIMITED), default=None)
+
+
+def cpus() -> float:
+    """Return how many CPUs this process may use: of its quota, its affinity, the machine."""
+    try:
+        limits = [float(len(os.sched_getaffinity(0)))]
+    except (OSError, AttributeError):
+        limits = [float(os.cpu_count() or 1)]
+    for directory in _own_cgroups("cpu"):
+        with suppress(OSError, ValueError):
+            quota, period = (directory / "cpu.max").read_text("ascii").split()
+            limits.append(int(quota) / int(period))
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota_us = int((directory / "cpu.cfs_quota_us").read_text("ascii"))
+            period_us = int((directory / "cpu.cfs_period_us").read_text("ascii"))
+            if quota_us > 0:
+                limits.append(quota_us / period_us)
+    return min(limits)
+
+
+def _own_cgroups(controller: str) -> list[Path]:
+    """Return the directories of this process's cgroups and of those around them."""
+    found: list[Path] = []
+    with suppress(OSError, ValueError):
+        for line in _OWN_CGROUP.read_text("utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            root = _CGROUPS / controller if controllers else _CGROUPS
+            inner = root / path.strip("/")
+            found += [each for each in (inner, *inner.parents) if each.is_relative_to(root)]
+    return found

@@ -1,0 +1,33 @@
+"""What cost the most, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from compilespan.findings import finding
+from compilespan_service.schemas import examples
+
+
+class Finding(BaseModel):
+    """Something that cost time, and what to do about it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.FINDING]})
+
+    code: Annotated[str, Field(description="Stable; `compilespan explain CODE` tells more.")]
+    what: str
+    seconds: Annotated[float, Field(description="Lost; 0 if that cannot be said in seconds.")]
+    count: int
+    name: str | None
+    file: Annotated[str | None, Field(description="Of the user's line.")]
+    line: int
+    evidence: Annotated[str, Field(description="In torch's words, or in figures.")]
+    fix: str
+    link: str
+    is_serious: Annotated[bool, Field(description="Something failed or was given up.")]
+
+    @classmethod
+    def of(cls, found: finding.Finding) -> Finding:
+        """Take one of the library."""
+        return cls.model_validate(found, from_attributes=True)
