@@ -8,7 +8,7 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
-from compilespan import reasons
+from compilespan.ledger import reasons
 from compilespan_service.app import create_app, make_runner
 from compilespan_service.door import text
 from compilespan_service.door.problems import _KINDS, ProblemError, responses
