@@ -104,6 +104,7 @@ def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
         shot(page, "cold")
         page.get_by_role("button", name="Warm up").click()
         expect(page.locator("#readiness")).to_contain_text("warming up")
+        expect(page.locator("#readiness")).to_contain_text(": compiling ")
         expect(page.get_by_role("button", name="Warming up …")).to_be_disabled()
         page.locator("#which").select_option(index=1)
         live = page.locator("#timeline g[aria-label^='LanguageModel'][aria-label*='going on']")
@@ -120,7 +121,18 @@ def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
         shot(page, "warming")
         hold.unlink()
         expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#readiness")).to_contain_text(", without a cache")
         expect(page.locator("#share-text")).to_contain_text("% encoder")
+        made_of = page.locator("#start-parts li")
+        expect(made_of.filter(has_text="import")).to_have_count(1)
+        expect(made_of.filter(has_text="waiting for POST /warmup")).to_have_count(1)
+        expect(made_of.filter(has_text="encoder")).to_have_count(1)
+        widths = page.eval_on_selector_all("#start-bar span", "all => all.map(e => e.style.width)")
+        assert sum(float(width.rstrip("%")) for width in widths) == pytest.approx(100, abs=0.5)
+        expect(page.locator("#start-imports")).to_contain_text("torch ")
+        findings = page.locator("#findings > li")
+        expect(findings.filter(has_text="compiled again")).to_have_count(1)
+        expect(findings.first).to_contain_text("→ ")
         expect(bars(page).filter(has_text="↻")).to_have_count(1)
         totals = server.client.get("/totals").json()
         for part, place in (("encoder", "#encoder"), ("language_model", "#language-model")):
@@ -146,7 +158,7 @@ def test_details_by_keyboard_only(open_page, hold):
         else:
             pytest.fail("the timeline cannot be reached by Tab")
         seen = [page.locator("#details h3").inner_text()]
-        for _ in range(5):
+        for _ in range(bars(page).count() - 1):
             page.keyboard.press("ArrowRight")
             seen.append(page.locator("#details h3").inner_text())
         assert {"VisionTower", "LanguageModel"} <= set(seen)
@@ -250,6 +262,12 @@ def test_a_recompile_while_serving_is_told_with_what_the_warmup_missed(open_page
         expect(place).to_contain_text("under POST /generate: tensor")
         expect(place).to_contain_text("size mismatch at index 0. expected 2, actual 5")
         expect(page.locator("#serving-count")).to_have_text("1 recompile")
+        found = page.locator("#findings > li").filter(has_text="while serving under POST /generate")
+        expect(found).to_have_count(1)
+        found.locator("summary").click()
+        expect(found.locator("details p").first).to_be_visible()
+        page.wait_for_timeout(5000)  # a refresh does not fold it
+        expect(found.locator("details p").first).to_be_visible()
 
 
 def test_kernels_that_are_built_while_serving_are_counted(open_page):

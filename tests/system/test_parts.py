@@ -176,6 +176,7 @@ def test_a_server_that_warms_up_at_its_start(measured):
         totals["ready_after_s"]
     )
     assert {"torch", "transformers"} <= set(start["imports"])
+    assert start["compile"] == {"other": pytest.approx(totals["start"]["compile"])}
     assert start["cache"] == "no cache"
     assert "a start without a cache" in server.output
     assert " · load 1.5" in server.output

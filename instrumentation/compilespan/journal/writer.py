@@ -43,6 +43,7 @@ STATE_DIR = "COMPILESPAN_STATE_DIR"
 BEAT_S = 1.0
 GATHER_S = 0.05
 """While something compiles, lines are written this much later than they are made."""
+_TRUNCATED = '{"type":"truncated"}'
 _NEWS_OF_MEMORY = 1.02
 """A peak is written when it is so many times the last one."""
 
@@ -198,9 +199,9 @@ class Journal:
             self._ledger.followers.note_dropped("journal")
             return
         try:
-            if file.tell() + len(line) > MAX_BYTES and not is_last:
+            if file.tell() + len(line) + len(_TRUNCATED) + 2 > MAX_BYTES and not is_last:
                 self._is_full = True
-                line = '{"type":"truncated"}'
+                line = _TRUNCATED
             # One write for one line: a reader sees a torn line at most at the end.
             file.write(line.encode() + b"\n")
         except OSError as error:

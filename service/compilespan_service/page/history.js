@@ -60,11 +60,11 @@ function memoryText(memory) {
 }
 
 /** The shape, grad mode or thread count that the warmup missed, newest first. */
-export function showServing(records) {
+export function showServing(records, isReady) {
   const place = byId("serving");
   if (!records.length) {
     place.replaceChildren(element("p", { class: "muted" },
-      "Nothing: every request found its shape compiled."));
+      isReady ? "Nothing was compiled after ready." : "It is not ready yet."));
     return;
   }
   place.replaceChildren(element("ul", {}, ...records.slice(0, 50).map((record) =>

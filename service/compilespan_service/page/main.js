@@ -3,7 +3,9 @@
 import { Problem, Unauthorized, download, events, hasToken, json, useToken } from "./api.js";
 import { byId, element } from "./dom.js";
 import { componentClass, day, stageWord, worded } from "./format.js";
+import { showFindings } from "./findings.js";
 import { showServing, showStarts } from "./history.js";
+import { showStart } from "./start.js";
 import { showAbout, showNumbers, showReadiness } from "./summary.js";
 import { drawTimeline, spanOf } from "./timeline.js";
 
@@ -13,18 +15,21 @@ const FRAME_MS = 250;
 
 const state = {
   totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
+  findings: [],
   live: new Map(),  // compiles of the followed job that go on, by key
   followed: null, which: "startup", said: null,
 };
 
 async function refresh() {
   const [health, totals] = await Promise.all([json("livez"), json("totals")]);
-  const [jobs, records, starts] = await Promise.all([
-    json("warmup/jobs"), json("compiles?limit=2000"), json("history"),
+  const [jobs, records, starts, findings] = await Promise.all([
+    json("warmup/jobs"), json("compiles?limit=2000"), json("history"), json("findings"),
   ]);
   // Not by /readyz: its 503 is no error, but browsers log it as one.
   const ready = totals.ready_after_s !== null && health.state !== "draining";
-  Object.assign(state, { health, totals, jobs, records, starts, ready, job: jobs[0] ?? null });
+  Object.assign(state, {
+    health, totals, jobs, records, starts, findings, ready, job: jobs[0] ?? null,
+  });
   if (state.job && !state.job.ended_at && state.followed !== state.job.id) follow(state.job.id);
 }
 
@@ -53,15 +58,17 @@ function show() {
   if (!totals) return;
   const targets = new Set(state.jobs.flatMap((each) => each.items.map((item) => item.target)));
   showAbout(totals, [...targets], thisStart()?.device);
-  showReadiness(health, state.ready, totals, job);
+  showReadiness(health, state.ready, totals, job, thisStart());
+  showStart(thisStart());
   showNumbers(totals);
+  showFindings(state.findings);
   const busy = Boolean(job && !job.ended_at);
   byId("warm-up").disabled = busy;
   byId("warm-up").textContent = busy ? "Warming up …" : "Warm up";
   notice(failureOf(job) ?? state.said);
   choices();
   showTimeline();
-  showServing(state.records.filter((record) => record.phase === "serving"));
+  showServing(state.records.filter((record) => record.phase === "serving"), state.ready);
   showStarts(state.starts);
 }
 

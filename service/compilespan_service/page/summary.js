@@ -1,7 +1,11 @@
 // The head of the page: who this is, whether it is ready, what compiling cost.
 
 import { byId } from "./dom.js";
-import { COMPONENTS, componentClass, count, duration, worded } from "./format.js";
+import { COMPONENTS, componentClass, count, duration, stageWord, worded } from "./format.js";
+
+const STARTS = {
+  cold: ", a cold start", warm: ", a warm start", "no cache": ", without a cache", unknown: "",
+};
 
 export function showAbout(totals, targets, device) {
   const parts = [targets.join(", "), `instance ${totals.scope.instance.slice(0, 8)}`];
@@ -12,22 +16,29 @@ export function showAbout(totals, targets, device) {
   document.title = targets.length ? `${targets.join(", ")} · compilespan` : "compilespan";
 }
 
-export function showReadiness(health, ready, totals, job) {
+export function showReadiness(health, ready, totals, job, start) {
   const place = byId("readiness");
   const waiting = ["loading", "cold"].includes(health.state);
   place.className = ready ? "ready" : waiting ? "waiting" : "failed";
   if (ready) {
     place.textContent = totals && totals.ready_after_s !== null
-      ? `● ready after ${duration(totals.ready_after_s)}` : "● ready";
+      ? `● ready after ${duration(totals.ready_after_s)}${STARTS[start?.cache] ?? ""}` : "● ready";
   } else if (health.state === "loading") {
     place.textContent = `○ loading the models, ${duration(health.elapsed_s)}`;
   } else if (job && !job.ended_at && job.state !== "queued") {
-    place.textContent = `○ warming up, ${duration(job.elapsed_s)}`;
+    place.textContent = `○ warming up, ${duration(job.elapsed_s)}${compiling(totals)}`;
   } else if (health.state === "cold") {
     place.textContent = "○ cold: nothing is warmed up yet";
   } else {
     place.textContent = `✕ not ready: ${health.detail || health.state}`;
   }
+}
+
+function compiling(totals) {
+  const begun = totals.in_progress[0];
+  if (!begun) return "";
+  const doing = begun.stage ? ` (${stageWord(begun.stage)})` : "";
+  return `: compiling ${begun.name} for ${duration(begun.elapsed_s)}${doing}`;
 }
 
 export function showNumbers(totals) {

@@ -59,6 +59,7 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
         cache=cache_state(totals.total, is_over=bool(ready) or ended != "running"),
         ready_after_s=max(ready) if ready else None,
         start=dict(start.parts_s),
+        compile=dict(start.compile_s),
         imports=dict(itertools.islice(start.imports_s.items(), MAX_IMPORTS)),
         segments=[
             schemas.Segment(

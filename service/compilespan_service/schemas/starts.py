@@ -65,6 +65,9 @@ class Start(ComponentRows):
     start: Annotated[
         dict[Part, float], Field(description="Seconds by part; they sum to the whole start.")
     ]
+    compile: Annotated[
+        dict[Component, float], Field(description="The part compile by component, in seconds.")
+    ]
     imports: Annotated[
         dict[str, float], Field(description="The part import by package: seconds, the 8 longest.")
     ]

@@ -1,0 +1,49 @@
+// What the start was made of: one bar whose pieces sum to it, and the same in words.
+
+import { byId, element } from "./dom.js";
+import { componentClass, duration, worded } from "./format.js";
+
+const PARTS = {
+  boot: "Python", import: "import", load: "load", capture: "cudagraphs",
+  wait: "waiting for POST /warmup", other: "other",
+};
+const ORDER = ["boot", "import", "load", "wait", "compile", "capture", "other"];
+
+/** One piece for each part, of the part `compile` one for each component; what is other last. */
+export function pieces(start) {
+  const made = [];
+  for (const part of ORDER) {
+    if (part === "compile") {
+      for (const [component, seconds] of Object.entries(start.compile)) {
+        made.push({ name: compiling(component), kind: componentClass(component), seconds });
+      }
+    } else {
+      made.push({ name: PARTS[part], kind: `part-${part}`, seconds: start.start[part] ?? 0 });
+    }
+  }
+  return made.filter((piece) => piece.seconds >= 0.005);
+}
+
+function compiling(component) {
+  return component === "other" ? "compiling" : worded(component);
+}
+
+export function showStart(start) {
+  const place = byId("start");
+  place.hidden = !start || !start.segments.length;
+  if (place.hidden) return;
+  const made = pieces(start);
+  const whole = made.reduce((seconds, piece) => seconds + piece.seconds, 0);
+  byId("start-bar").replaceChildren(...made.map((piece) => {
+    const part = element("span", { class: piece.kind, title: `${piece.name} ${piece.seconds} s` });
+    part.style.width = `${(piece.seconds / whole) * 100}%`;
+    return part;
+  }));
+  const text = made.map((piece) => `${piece.name} ${duration(piece.seconds)}`).join(", ");
+  byId("start-bar").setAttribute("aria-label", `The start: ${text}`);
+  byId("start-parts").replaceChildren(...made.map((piece) =>
+    element("li", { class: piece.kind }, `${piece.name} ${duration(piece.seconds)}`)));
+  const imports = Object.entries(start.imports).filter(([, seconds]) => seconds >= 0.1).slice(0, 4)
+    .map(([name, seconds]) => `${name} ${duration(seconds)}`);
+  byId("start-imports").textContent = imports.length ? `imported: ${imports.join(", ")}` : "";
+}
