@@ -687,6 +687,33 @@ def test_a_tuning_that_ends_in_another_thread_keeps_nothing(instrumented):
     assert not get_ledger().active
 
 
+def test_a_compile_that_tunes_ends_no_tuning_of_another_thread(instrumented):
+    """Both are called alike."""
+    name = "CachingAutotuner.benchmark_all_configs"
+    tunes, go_on = threading.Event(), threading.Event()
+
+    def launch():
+        with dynamo_timed(name):
+            tunes.set()
+            go_on.wait(10)
+            time.sleep(0.05)
+
+    def backend(graph_module, inputs):
+        with dynamo_timed(name):
+            pass
+        return graph_module.forward
+
+    launched = threading.Thread(target=launch)
+    launched.start()
+    tunes.wait(10)
+    torch.compile(mlp(), backend=backend)(torch.randn(2, 4))
+    assert [record.kind for record in records()] == ["compile"]
+    go_on.set()
+    launched.join()
+    assert records()[1].kind == "kernel"
+    assert records()[1].duration_s >= records()[0].duration_s + 0.05
+
+
 def test_a_tuning_in_which_instrumenting_ends_keeps_nothing(instrumented):
     with dynamo_timed("CachingAutotuner.benchmark_all_configs"):
         TorchCompileInstrumentor().uninstrument()

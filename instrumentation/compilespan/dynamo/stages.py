@@ -134,11 +134,11 @@ class StageWatch(threading.local):
 
     def end(self, name: str) -> None:
         """It ended."""
-        if (adopter := current_adopter()) is not None:
-            adopter.stages.leave(name)
+        adopter = current_adopter()
+        is_known = adopter is not None and adopter.stages.leave(name)
         if any(tuning.name == name for tuning in self._tunings):
             self._end_tuning(name)
-        elif self._everyones:
+        elif self._everyones and not is_known:
             self._end_of_another(name)
 
     def _discard_stale(self, stack: Sequence[str]) -> None:

@@ -166,8 +166,14 @@ class CompileRecord:
         return self.start_ns + self.duration_ns
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        return dataclasses.asdict(self)
+        """Return the record as JSON values; its events share their attributes with it."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        values["graph_breaks"] = [dataclasses.asdict(each) for each in self.graph_breaks]
+        values["events"] = [
+            {"name": event.name, "time_ns": event.time_ns, "attributes": event.attributes}
+            for event in self.events
+        ]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CompileRecord:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compilespan.process import epoch_ns
@@ -95,6 +95,10 @@ def _cpu_ns() -> tuple[int, int] | None:
     https://docs.kernel.org/scheduler/sched-stats.html
     """
     with suppress(OSError, ValueError, IndexError):
-        ran, waited, *_ = Path("/proc/thread-self/schedstat").read_bytes().split()
+        descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            ran, waited, *_ = os.read(descriptor, 128).split()
+        finally:
+            os.close(descriptor)
         return int(ran), int(waited)
     return None

@@ -74,23 +74,35 @@ class Stages:
 
     def enter(self, name: str, stage: Stage | None) -> None:
         """Torch begins what it calls ``name``; ``None`` is no stage of its own."""
-        if threading.get_ident() == self.thread_id:
+        if threading.get_ident() != self.thread_id:
+            return
+        if len(self._stack) < MAX_DEPTH:  # only this thread changes it
+            self._stack.append((name, stage or self._innermost))
+        if self._stack[-1][1] != self._current:
             with self._lock:
-                if len(self._stack) < MAX_DEPTH:
-                    self._stack.append((name, stage or self._innermost))
                 begun = self._begun()
             self._tell(begun)
 
-    def leave(self, name: str) -> None:
-        """It ended, and whatever began inside it: an exception ends several at once."""
-        if threading.get_ident() == self.thread_id:
+    def leave(self, name: str) -> bool:
+        """It ended, and whatever began inside it: an exception ends several at once.
+
+        Returns:
+            Whether it began here.
+        """
+        if threading.get_ident() != self.thread_id:
+            return False
+        stack = self._stack
+        for index in range(len(stack) - 1, -1, -1):
+            if stack[index][0] == name:
+                del stack[index:]
+                break
+        else:
+            return False
+        if self._innermost != self._current:
             with self._lock:
-                for index in range(len(self._stack) - 1, -1, -1):
-                    if self._stack[index][0] == name:
-                        del self._stack[index:]
-                        break
                 begun = self._begun()
             self._tell(begun)
+        return True
 
     def adopt(self, name: str, stage: Stage | None) -> None:
         """A compile begins that is adopted; one of another thread is waited for."""
