@@ -21,6 +21,7 @@ from compilespan.findings.explained import codes, explained
 from compilespan.findings.finders import FINDERS, findings
 from compilespan.findings.finding import EagerItem, Evidence, Finding
 from compilespan.findings.grouping import folded
+from compilespan.findings.recompiles import fix_of
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.records import CompileEvent
 from compilespan.ledger.start import Doer, Start
@@ -60,8 +61,11 @@ def sizes(*, fixed):
 
 def sizes_of_a_static_program(*, fixed):
     function = compiled(lambda ids: ids.sin(), dynamic=None if fixed else False)
-    for size in (3, 4) if not fixed else (3,):
-        function(torch.zeros(size))
+    for size in (3, 4, 5):
+        ids = torch.zeros(size)
+        if fixed:
+            torch._dynamo.mark_dynamic(ids, 0)
+        function(ids)
 
 
 def values(*, fixed):
@@ -78,7 +82,7 @@ def flags(*, fixed):
         return x + 1 if mode == "a" else x - 1
 
     function = compiled(step)
-    for mode in ("a",) if fixed else ("a", "b"):
+    for mode in ("a", "a" if fixed else "b"):
         function(torch.ones(3), mode)
 
 
@@ -102,13 +106,12 @@ def attributes(*, fixed):
 
 
 def grad_modes(*, fixed):
+    """It is warmed up under one mode, and then called as serving calls it."""
     function = compiled(lambda x: x.exp())
     x = torch.zeros(3)
-    with torch.no_grad():
+    with torch.inference_mode(fixed):
         function(x)
-        if fixed:
-            function(x)
-    if not fixed:
+    with torch.inference_mode():
         function(x)
 
 
@@ -132,7 +135,7 @@ def dtypes(*, fixed):
 
 
 def types(*, fixed):
-    function = compiled(lambda x, bias: x if bias is None else x + bias)
+    function = compiled(lambda x, bias: x * 2 if bias is None else x + bias)
     function(torch.ones(3), torch.zeros(3))
     function(torch.ones(3), torch.zeros(3) if fixed else None)
 
@@ -150,7 +153,7 @@ def global_states(*, fixed):
 def over_the_limit(*, fixed):
     with torch._dynamo.config.patch(recompile_limit=16 if fixed else 2):
         function = compiled(lambda x: x.erf(), dynamic=False)
-        for size in range(2, 6) if not fixed else (2,):
+        for size in range(2, 6):
             function(torch.zeros(size))
 
 
@@ -167,11 +170,12 @@ def breaks(*, fixed):
 def prints(*, fixed):
     def step(x):
         x = x + 1
-        if not fixed:
-            print("step")  # noqa: T201  # what is found
+        print("step")  # noqa: T201  # what is found
         return x * 2
 
-    compiled(step)(torch.ones(3))
+    logging = {print} if fixed else set()
+    with torch._dynamo.config.patch(reorderable_logging_functions=logging):
+        compiled(step)(torch.ones(3))
 
 
 def gives_back(*, fixed):
@@ -210,25 +214,22 @@ def serves(*, fixed):
 
 
 def tunes(*, fixed):
+    """There is no GPU here: torch's own timer, without a kernel."""
     if not fixed:
         with dynamo_timed("CachingAutotuner.benchmark_all_configs"):
             time.sleep(1.1)
 
 
 def builds_kernels(*, fixed):
-    """Torch's own timer around a compiler that is not there."""
-    with monitor_torch_compile("model", kind="compile") as monitor:
-        result = "hit" if fixed else "miss"
-        monitor.add_event("torch.compile.graph", {"torch.compile.cache.result": result})
-        if not fixed:
-            with dynamo_timed("compile_file"):
-                time.sleep(1.1)
+    """The second start finds the cache directory of the first."""
+    for number in range(4):
+        torch.compile(lambda x, n=number: (x * (7.5 + n)).sin().cumsum(0))(torch.zeros(64, 5))
 
 
 def does_not_store(*, fixed):
-    with monitor_torch_compile("model", kind="compile") as monitor:
-        result = "miss" if fixed else "bypass"
-        monitor.add_event("torch.compile.graph", {"torch.compile.cache.result": result})
+    own_pass = None if fixed else lambda graph: None
+    with torch._inductor.config.patch(post_grad_custom_pre_pass=own_pass):
+        torch.compile(lambda x: (x * 5.25).cos())(torch.zeros(5))
 
 
 PROGRAMS = [
@@ -328,9 +329,10 @@ def test_the_place_hint_and_link_of_a_graph_break_are_torchs(instrumented):
     prints(fixed=False)
     finding = next(each for each in found() if each.code == "CS020")
     assert finding.file == __file__
-    assert finding.line == prints.__code__.co_firstlineno + 4
+    assert finding.line == prints.__code__.co_firstlineno + 3
     assert finding.link.startswith("https://")
     assert "print" in finding.evidence
+    assert "reorderable_logging_functions" in finding.fix
 
 
 def test_a_hundred_recompiles_of_one_guard_are_one_finding():
@@ -344,7 +346,7 @@ def test_a_hundred_recompiles_of_one_guard_are_one_finding():
         for number in range(100)
     ]
     (finding,) = findings(Evidence(records))
-    assert (finding.count, finding.seconds) == (100, 100.0)
+    assert (finding.count, finding.seconds) == (100, pytest.approx(100.0))
 
 
 def test_failures_and_limits_come_before_what_costs_more():
@@ -396,18 +398,80 @@ def test_what_several_processes_compiled_alike_is_found_and_what_differs_is_not(
 def test_a_rank_that_missed_what_the_others_had_is_found():
     ranks = [cached("hit", pid=pid, duration_ns=10**9) for pid in (1, 2, 3)]
     late = cached("miss", pid=9, duration_ns=41 * 10**9)
+    assert late.start_ns == ranks[0].start_ns  # they began at once
     (finding,) = [each for each in findings(Evidence([*ranks, late])) if each.code == "CS041"]
     assert (finding.count, finding.seconds) == (1, 41.0)
     assert "process 9 compiled for 41.0 s" in finding.evidence
     assert "CS041" not in [each.code for each in findings(Evidence(ranks))]
 
 
+def test_one_that_warms_up_before_the_others_is_as_it_should_be():
+    first = cached("miss", pid=1, start_ns=0, duration_ns=10 * 10**9)
+    others = [cached("hit", pid=pid, start_ns=20 * 10**9, duration_ns=10**9) for pid in (2, 3)]
+    assert findings(Evidence([first, *others])) == []
+
+
 def test_tuning_although_all_graphs_came_from_the_cache_is_another_finding():
     tuned = record(kind="kernel", trigger="autotune", duration_ns=3 * 10**9, is_recompile=False)
     warm_ = findings(Evidence([cached("hit"), tuned]))
     cold = findings(Evidence([cached("miss"), tuned]))
+    off = findings(Evidence([cached("bypass"), tuned]))
+    none = findings(Evidence([tuned]))
     assert [each.code for each in warm_] == ["CS033"]
     assert [each.code for each in cold] == ["CS032"]
+    assert "CS033" not in [each.code for each in (*off, *none)]
+
+
+def test_tensors_and_dimensions_are_told_apart_and_values_are_not():
+    sizes = "tensor 'x{}' size mismatch at index {}. expected 2, actual 3"
+    guards = [
+        *(sizes.format(number, dim) for number in (1, 2) for dim in (0, 1)),
+        *(f"mode == '{letter}'" for letter in "abcdefg"),
+    ]
+    records = [record(is_recompile=True, recompile_reason=f"0/0: {guard}") for guard in guards]
+    found_ = findings(Evidence(records))
+    assert sorted(each.count for each in found_) == [1, 1, 1, 1, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("ids", "L['ids']"),
+        ("self.x", "L['self'].x"),
+        ("kwargs['ids']", "L['kwargs']['ids']"),
+        ("L['ids']", "L['ids']"),
+    ],
+)
+def test_the_source_of_a_tensor_is_named_as_dynamo_names_it(name, source):
+    guard = f"tensor '{name}' size mismatch at index 1. expected 16, actual 17"
+    assert f'TORCH_COMPILE_DYNAMIC_SOURCES="{source}"' in fix_of(guard)
+
+
+def test_a_size_of_one_is_compiled_apart_and_no_fix_is_promised():
+    guard = "tensor 'x' size mismatch at index 0. expected 4, actual 1"
+    assert "DYNAMIC_SOURCES" not in fix_of(guard)
+
+
+def test_a_limit_that_raises_and_a_skipped_compile_while_serving_are_one_finding_each():
+    over = record(outcome="failed", error_type="X", recompile_limit_hit=True, phase="serving")
+    skipped = record(outcome="skipped", phase="serving", skip_reason="why", is_recompile=True)
+    limit, given = findings(Evidence([over, skipped]))
+    assert (limit.code, given.code) == ("CS003", "CS021")
+    assert limit.what.endswith("what is new fails")
+
+
+def test_a_recompile_while_serving_is_one_finding_with_both_fixes():
+    reason = "0/0: tensor 'x' size mismatch at index 0. expected 3, actual 4"
+    served = record(is_recompile=True, recompile_reason=reason, phase="serving", request="POST /x")
+    (finding,) = findings(Evidence([served]))
+    assert finding.code == "CS050"
+    assert "target's shapes" in finding.fix
+    assert "TORCH_COMPILE_DYNAMIC_SOURCES" in finding.fix
+
+
+def test_a_record_that_lies_about_its_cpu_divides_nothing_by_zero():
+    lies = [record(duration_ns=0, cpu_s=0.0, cpu_wait_s=5.0)]
+    assert "CS060" not in [each.code for each in findings(Evidence(lies))]
 
 
 def test_imports_that_took_long_are_found():
@@ -475,8 +539,8 @@ def test_there_is_no_page_of_another_name():
 
 
 def test_numbers_and_ids_are_folded():
-    text = "0/3: n == 17, id 0x7f12ab, 3.5"
-    assert folded(text) == "N/N: n == N, id N, N"
+    text = "n == 17, mode == 'a', id 0x7f12ab, expected 3, actual 4 at index 1"
+    assert folded(text) == "n == N, mode == N, id N, expected N, actual N at index 1"
 
 
 def test_a_finding_is_plain_data():

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from compilespan import get_ledger, monitor_torch_compile
+from compilespan.findings.finders import findings
+from compilespan.findings.finding import Evidence
 from support import events
 
 pytestmark = pytest.mark.timeout(300)
@@ -71,6 +73,18 @@ def test_caches_that_are_off_are_bypassed(instrumented):
     assert results(span) == ["bypass"]
     assert "torch.compile.cache.key" not in events(span, GRAPH)[0]
     assert (records()[0].cache_bypasses, records()[0].cache_misses) == (1, 0)
+
+
+def test_a_graph_that_cannot_be_stored_says_why(instrumented):
+    with torch._inductor.config.patch(post_grad_custom_pre_pass=lambda graph: None):
+        compile_and_run(1.035)
+    (span,) = instrumented.compiles
+    assert results(span) == ["bypass"]
+    (graph,) = events(span, GRAPH)
+    assert "custom pass" in graph["torch.compile.cache.bypass.reason"]
+    finding = next(each for each in findings(Evidence(records())) if each.code == "CS030")
+
+    assert finding.evidence == graph["torch.compile.cache.bypass.reason"]
 
 
 def test_graphs_of_different_results_make_a_mixed_record(instrumented):

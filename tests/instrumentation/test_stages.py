@@ -237,6 +237,10 @@ def in_place(backend):
     torch.compile(lambda x: x.add_(1).mul_(2), backend=backend)(torch.ones(7))
 
 
+def reduction(backend):
+    torch.compile(lambda x: torch.softmax(x, -1).sum(), backend=backend)(torch.ones(5, 7))
+
+
 def block(backend):
     with monitor_torch_compile("block"):
         forward(backend)
@@ -250,13 +254,13 @@ def in_a_thread(backend):
 
 PROGRAMS = [
     *(forward, training, convolution, graph_break, recompile, dynamic),
-    *(given_back, branches, two_outputs, in_place, block, in_a_thread),
+    *(given_back, branches, two_outputs, in_place, reduction, block, in_a_thread),
 ]
 
 
 RECORDS = {
     **dict.fromkeys([forward, convolution, dynamic, given_back, branches], 1),
-    **dict.fromkeys([two_outputs, in_place, block, in_a_thread], 1),
+    **dict.fromkeys([two_outputs, in_place, reduction, block, in_a_thread], 1),
     training: 2,
     graph_break: 2,
     recompile: 2,

@@ -93,7 +93,7 @@ def test_the_table_says_what_compiled_and_why_again(two_models):
     assert "(CS010)" in said
     breaks = HEAD.splitlines().index('        print("side effect", flush=True)') + 1
     (line,) = [line for line in said.splitlines() if f"program.py:{breaks}" in line]
-    assert "a graph of Llama ends once at one line" in line
+    assert "1 graph break in Llama" in line
     assert "Failed to trace builtin operator" in said
     assert "compile-graph-break-site" in said
 

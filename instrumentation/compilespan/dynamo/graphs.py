@@ -1,7 +1,7 @@
 """Graph events: one for each graph module handed to AOTAutograd, else to the backend.
 
 The cache results come from Dynamo's event logger, which gets an instant event for each lookup. Of
-its metadata only the key is copied, for it also holds times (rule 3).
+its metadata only the key and the reason of a bypass are copied, for it also holds times (rule 3).
 """
 
 from __future__ import annotations
@@ -38,8 +38,17 @@ class Graph:
             self._attributes[semconv.OP_COUNT] = sum(op in _CALLS for op in operations)
             self._attributes[semconv.NODE_COUNT] = len(operations)
 
-    def looked_up(self, cache: str, result: str, key: object) -> None:
-        """Note a cache lookup: ``cache`` is ``autograd`` or ``fx``."""
+    def looked_up(self, cache: str, result: str, key: object, why: object = None) -> None:
+        """Note a cache lookup.
+
+        Args:
+            cache: ``autograd`` or ``fx``.
+            result: What it came to.
+            key: Of the graph.
+            why: Of a bypass, in torch's words.
+        """
+        if result == "bypass" and isinstance(why, str):
+            self._attributes[semconv.CACHE_BYPASS_REASON] = semconv.text(why)
         if cache == "autograd":
             self._autograd = result
         else:
@@ -120,8 +129,13 @@ class GraphWatch(threading.local):
         """An instant event of Dynamo's logger: a cache lookup, or nothing of ours."""
         cache, found, state = name.partition("_cache_")
         if found and self._open and cache in ("autograd", "fx_graph") and state in _RESULTS:
-            key = metadata.get("key") if isinstance(metadata, dict) else None
-            self._open[-1].looked_up(cache.partition("_")[0], _RESULTS[state], key)
+            said = metadata if isinstance(metadata, dict) else {}
+            self._open[-1].looked_up(
+                cache.partition("_")[0],
+                _RESULTS[state],
+                said.get("key"),
+                said.get("cache_bypass_reason"),
+            )
 
     def around(
         self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

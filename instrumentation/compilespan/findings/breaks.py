@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from compilespan.ledger.records import CompileRecord, GraphBreak
 
-_BREAKS = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.html#graph-breaks"
+_TROUBLE = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.html"
 
 
 def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
@@ -20,14 +20,17 @@ def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
     found: list[tuple[CompileRecord, GraphBreak]] = [
         (record, each)
         for record in evidence.records
-        if record.outcome == "ok"
-        for each in record.graph_breaks
+        # The last one of a frame that was given back is why it was.
+        for each in record.graph_breaks[: -1 if record.outcome == "skipped" else None]
     ]
-    for group in grouped(found, lambda pair: (pair[1].file, pair[1].line, folded(pair[1].reason))):
+    for group in grouped(
+        found,
+        lambda pair: (pair[0].name, pair[1].file, pair[1].line, folded(pair[1].reason)),
+    ):
         record, first = group[0]
         yield Finding(
             code="CS020",
-            what=f"a graph of {record.name} ends {times(len(group))} at one line",
+            what=f"{len(group)} graph break{'s' * (len(group) > 1)} in {record.name}",
             seconds=0.0,
             count=len(group),
             name=record.name,
@@ -35,7 +38,7 @@ def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
             line=first.line,
             evidence=first.reason,
             fix=first.hint or "move what cannot be traced out of the compiled function",
-            link=first.link or _BREAKS,
+            link=first.link or _TROUBLE,
         )
 
 
@@ -50,7 +53,7 @@ def given_back(evidence: Evidence) -> Iterable[Finding]:
         records, lambda each: (each.name, each.file, each.line, folded(each.skip_reason or ""))
     ):
         first = group[0]
-        broken = first.graph_breaks[0] if first.graph_breaks else None
+        broken = first.graph_breaks[-1] if first.graph_breaks else None
         yield Finding(
             code="CS021",
             what=f"{first.name} was given back to eager, {times(len(group))}",
@@ -63,5 +66,5 @@ def given_back(evidence: Evidence) -> Iterable[Finding]:
             fix=(broken.hint if broken is not None else "")
             or "leave it out of what is compiled (torch.compiler.disable), or compile what is "
             "inside it",
-            link=(broken.link if broken is not None else "") or _BREAKS,
+            link=(broken.link if broken is not None else "") or _TROUBLE,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.findings.finding import Evidence, Finding, seconds, times
 from compilespan.findings.grouping import grouped
-from compilespan.findings.recompiles import fix_of
+from compilespan.findings.recompiles import RECOMPILATION, UNKNOWN, fix_of
 from compilespan.ledger.reasons import guard
 
 if TYPE_CHECKING:
@@ -17,7 +17,11 @@ _TROUBLE = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.
 
 def failed(evidence: Evidence) -> Iterable[Finding]:
     """Compiles whose exception reached the program, and artefacts that could not be loaded."""
-    records = [record for record in evidence.records if record.outcome == "failed"]
+    records = [
+        record
+        for record in evidence.records
+        if record.outcome == "failed" and not record.recompile_limit_hit
+    ]
     for group in grouped(records, lambda each: (each.name, each.kind == "load", each.error_type)):
         first, is_load = group[0], group[0].kind == "load"
         what = "could not be loaded" if is_load else "could not be compiled"
@@ -29,8 +33,9 @@ def failed(evidence: Evidence) -> Iterable[Finding]:
             name=first.name,
             file=first.file,
             line=first.line or 0,
-            evidence=str(first.error_type),
-            fix="remove the artefact and compile it again with the versions of this server"
+            evidence=first.error_type or "the exception is not known",
+            fix="see that the file can be read; if it can, compile it again with the versions of "
+            "this server"
             if is_load
             else "run it with backend='eager', then 'aot_eager': where it first fails is what to "
             "repair; TORCH_LOGS=+dynamo,+aot,+inductor says more",
@@ -44,16 +49,17 @@ def limits(evidence: Evidence) -> Iterable[Finding]:
     records = [record for record in evidence.records if record.recompile_limit_hit]
     for group in grouped(records, lambda each: (each.name, each.file, each.line)):
         last, reason = group[-1], guard(group[-1].recompile_reason or "")
+        then = "what is new fails" if last.outcome == "failed" else "what is new runs eager"
         yield Finding(
             code="CS003",
-            what=f"{last.name} reached the recompile limit: what is new runs eager",
+            what=f"{last.name} reached the recompile limit: {then}",
             seconds=seconds(group),
             count=len(group),
             name=last.name,
             file=last.file,
             line=last.line or 0,
-            evidence=reason or "the guard is not known",
+            evidence=reason or UNKNOWN,
             fix=f"{fix_of(reason)}; or raise torch._dynamo.config.recompile_limit",
-            link=_TROUBLE,
+            link=RECOMPILATION,
             is_serious=True,
         )

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NUMBERS = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?")
+# What was compared, not what was looked at: the dimension and the layer stay.
+_COMPARED = re.compile(
+    r"(?P<before>==|!=|<=|>=|<|>|expected|actual) (?:'[^']*'|\"[^\"]*\"|[-\w.]+)"
+)
+_IDS = re.compile(r"0x[0-9a-f]+|\b\d{6,}\b")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
@@ -22,9 +26,9 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def folded(text: str) -> str:
-    """Return a text with its numbers and ids made alike.
+    """Return a text in which compared values and ids are alike.
 
     >>> folded("tensor 'ids' size mismatch at index 1. expected 16, actual 17")
-    "tensor 'ids' size mismatch at index N. expected N, actual N"
+    "tensor 'ids' size mismatch at index 1. expected N, actual N"
     """
-    return _NUMBERS.sub("N", text)
+    return _IDS.sub("N", _COMPARED.sub(r"\g<before> N", text))

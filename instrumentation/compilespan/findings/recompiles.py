@@ -12,32 +12,36 @@ from compilespan.ledger.reasons import ReasonClass, guard, reason_class
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DYNAMIC = "https://docs.pytorch.org/docs/stable/torch.compiler_dynamic_shapes.html"
-_SIZE = re.compile(r"tensor '(?P<name>.+)' size mismatch at index (?P<dim>\d+)")
-_ATTRIBUTE = re.compile(r"(?:L\['\w+'\]|\w+)\.[\w.]+ == \d")
-_ARGUMENT = re.compile(r"(?:L\['(?P<quoted>\w+)'\]|(?P<plain>\w+)) == ")
+RECOMPILATION = (
+    "https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/compile/"
+    "programming_model.recompilation.html"
+)
+UNKNOWN = "the guard is not known"
+_SIZE = re.compile(
+    r"tensor '(?P<name>.+)' size mismatch at index (?P<dim>\d+)\. "
+    r"expected (?P<before>\d+), actual (?P<now>\d+)"
+)
+_SPECIAL_SIZES = ("0", "1")
+_ATTRIBUTE = re.compile(r"(?:L\['\w+'\]|\w+)(?:\.\w+|\['\w+'\])+ == -?\d")
+_NUMBER = re.compile(r"(?:L\['(?P<quoted>\w+)'\]|(?P<plain>\w+)) == -?\d")
 
 
 class _Kind(NamedTuple):
     code: str
     because: str
     fix: str
-    link: str = ""
 
 
 _KINDS: dict[ReasonClass, _Kind] = {
     "size": _Kind(
         "CS010",
-        "a size changed",
-        "mark the dimension dynamic (torch._dynamo.mark_dynamic), or add the size to the target's "
-        "shapes",
-        _DYNAMIC,
+        "a size, stride or rank changed",
+        "warm it up with each of these sizes, or see that they do not change",
     ),
     "value": _Kind(
         "CS011",
         "a value changed",
-        "pass the value as a tensor, keep it constant, or warm it up with each value",
-        _DYNAMIC,
+        "keep it the same from call to call, or warm it up with each value",
     ),
     "grad_mode": _Kind(
         "CS012",
@@ -51,7 +55,11 @@ _KINDS: dict[ReasonClass, _Kind] = {
         "serves (WarmupTarget's executor)",
     ),
     "dtype": _Kind("CS014", "a dtype changed", "cast before the call, or warm up with each dtype"),
-    "type": _Kind("CS015", "a type changed", "call it with the types of serving"),
+    "type": _Kind(
+        "CS015",
+        "a type, device or kind of tensor changed",
+        "call it with what serving calls it with",
+    ),
     "global_state": _Kind(
         "CS016",
         "torch's global state changed",
@@ -67,11 +75,17 @@ _KINDS: dict[ReasonClass, _Kind] = {
 
 
 def recompiles(evidence: Evidence) -> Iterable[Finding]:
-    """Compiles of a frame that its owner had compiled before, by owner and folded guard."""
+    """Compiles of a frame that its owner had compiled before, by owner and guard.
+
+    Those that a request waited for are another finding.
+    """
     records = [
         record
         for record in evidence.records
-        if record.is_recompile and record.outcome != "failed" and not record.recompile_limit_hit
+        if record.is_recompile
+        and record.outcome == "ok"
+        and record.phase != "serving"
+        and not record.recompile_limit_hit
     ]
     for group in grouped(
         records,
@@ -88,9 +102,9 @@ def recompiles(evidence: Evidence) -> Iterable[Finding]:
             name=last.name,
             file=last.file,
             line=last.line or 0,
-            evidence=reason,
-            fix=_fix(reason, kind),
-            link=kind.link,
+            evidence=reason or UNKNOWN,
+            fix=fix_of(reason),
+            link=RECOMPILATION,
         )
 
 
@@ -102,24 +116,32 @@ def _because(reason: str, kind: _Kind) -> str:
 
 def fix_of(reason: str) -> str:
     """Return what to do so that a guard does not fail again; first what changes no code."""
-    return _fix(reason, _KINDS[reason_class(reason)])
-
-
-def _fix(reason: str, kind: _Kind) -> str:
+    kind = _KINDS[reason_class(reason)]
     if (size := _SIZE.match(reason)) is not None:
+        if not {size["before"], size["now"]}.isdisjoint(_SPECIAL_SIZES):
+            return "warm it up with this size, too: torch compiles sizes 0 and 1 apart"
         name, dim = size["name"], size["dim"]
-        source = f"L['{name}']" if name.isidentifier() else name
         return (
-            f'TORCH_COMPILE_DYNAMIC_SOURCES="{source}" in the environment, or '
+            f'TORCH_COMPILE_DYNAMIC_SOURCES="{_source(name)}" in the environment, or '
             f"torch._dynamo.mark_dynamic({name}, {dim}) before the first call, or the size among "
             "the target's shapes"
         )
     if kind.code == "CS011" and _ATTRIBUTE.match(reason):
         return (
             "torch._dynamo.config.allow_unspec_int_on_nn_module = True, if it is an integer of a "
-            "module: it compiles once more, and then no more; as a tensor it needs no more at all"
+            "module: it then compiles once more; as a tensor, never"
         )
-    if kind.code == "CS011" and (argument := _ARGUMENT.match(reason)):
-        name = argument["quoted"] or argument["plain"]
-        return f"torch.compile(dynamic=True), if `{name}` is a number; else {kind.fix}"
+    if kind.code == "CS011" and (number := _NUMBER.match(reason)):
+        return f"pass `{number['quoted'] or number['plain']}` as a tensor; or {kind.fix}"
     return kind.fix
+
+
+def _source(name: str) -> str:
+    """Return a tensor as Dynamo names its source; guards leave the ``L['']`` out.
+
+    >>> _source("ids"), _source("self.x"), _source("kwargs['ids']")
+    ("L['ids']", "L['self'].x", "L['kwargs']['ids']")
+    """
+    if name.startswith(("L[", "G[")):
+        return name
+    return re.sub(r"^\w+", lambda first: f"L['{first[0]}']", name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compilespan.findings.finding import Evidence, Finding, seconds, short, times
-from compilespan.findings.grouping import grouped
-from compilespan.ledger.reasons import advice
+from compilespan.findings.grouping import folded, grouped
+from compilespan.findings.recompiles import UNKNOWN, fix_of
+from compilespan.ledger.reasons import guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,10 +22,13 @@ def serving(evidence: Evidence) -> Iterable[Finding]:
     records = [
         record
         for record in evidence.records
-        if record.phase == "serving" and record.kind == "compile" and record.outcome != "failed"
+        if record.phase == "serving"
+        and record.kind == "compile"
+        and record.outcome == "ok"
+        and not record.recompile_limit_hit
     ]
     for group in grouped(records, lambda each: (each.name, each.request)):
-        last = group[-1]
+        last, reason = group[-1], guard(group[-1].recompile_reason or "")
         under = f" under {last.request}" if last.request else ""
         yield Finding(
             code="CS050",
@@ -34,15 +38,16 @@ def serving(evidence: Evidence) -> Iterable[Finding]:
             name=last.name,
             file=last.file,
             line=last.line or 0,
-            evidence=advice(last.recompile_reason) if last.recompile_reason else "its first call",
-            fix="add what these requests send to the target's shapes: the warmup compiles it then",
+            evidence=reason or (UNKNOWN if last.is_recompile else "it was called the first time"),
+            fix="let the warmup send what these requests send: add it to the target's shapes"
+            + (f"; or {fix_of(reason)}" if reason else ""),
         )
 
 
 def cpu(evidence: Evidence) -> Iterable[Finding]:
     """Threads that could have compiled and had no CPU."""
     timed = [record for record in evidence.records if record.cpu_wait_s is not None]
-    waited_s = sum(record.cpu_wait_s or 0.0 for record in timed)
+    waited_s = sum(min(record.cpu_wait_s or 0.0, record.duration_s) for record in timed)
     whole_s = seconds(timed)
     if waited_s >= max(_LEAST_S, _WAIT_SHARE * whole_s):
         processes = len({record.pid for record in timed})
@@ -53,8 +58,8 @@ def cpu(evidence: Evidence) -> Iterable[Finding]:
             count=len(timed),
             evidence=f"{processes} process{'es' * (processes > 1)} compiled on {evidence.cpus:g} "
             f"CPU{'s' * (evidence.cpus != 1)}",
-            fix="give the start more CPUs, or start fewer processes at once; "
-            "TORCHINDUCTOR_COMPILE_THREADS says how many compile threads each of them has",
+            fix="give the start more CPUs, or start fewer processes at once; set "
+            "TORCHINDUCTOR_COMPILE_THREADS to CPUs / processes",
         )
 
 
@@ -74,7 +79,7 @@ def imports(evidence: Evidence) -> Iterable[Finding]:
                 seconds=spent_s,
                 count=max(1, count),
                 evidence=f"{short(spent_s)} of a start of "
-                f"{short(sum(evidence.start.parts_s.values()))}, in {times(max(1, count))}",
+                f"{short(sum(evidence.start.parts_s.values()))}",
                 fix="keep site-packages and its __pycache__ on a local disk, compiled "
                 "(python -m compileall); fewer processes import it less often",
             )
@@ -82,7 +87,7 @@ def imports(evidence: Evidence) -> Iterable[Finding]:
 
 def eager(evidence: Evidence) -> Iterable[Finding]:
     """Items of a warmup that run eager."""
-    for group in grouped(evidence.eager, lambda item: (item.target, item.why)):
+    for group in grouped(evidence.eager, lambda item: (item.target, folded(item.why))):
         first = group[0]
         yield Finding(
             code="CS080",

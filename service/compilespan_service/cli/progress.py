@@ -12,7 +12,7 @@ from rich.text import Text
 
 from compilespan import get_ledger
 from compilespan.findings.finders import findings
-from compilespan.findings.finding import Evidence
+from compilespan.findings.finding import EagerItem, Evidence
 from compilespan.ledger.totals import cache_state
 from compilespan_service.cli.findings import print_findings
 from compilespan_service.cli.tables import STYLES, cost_table, duration, start_line, worded
@@ -135,6 +135,7 @@ class Progress:
         row = totals.total
         state = cache_state(row, is_over=True)
         word, start = _STARTS[state], get_ledger().start()
+        items = [item for _, item in job.planned or ()]
         ready_after_s = get_ledger().readiness.after_s
         if job.state == "succeeded" and ready_after_s is not None:
             mark = f"[green]●[/] ready after {duration(ready_after_s)}"
@@ -147,14 +148,16 @@ class Progress:
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
         self._console.print(cost_table(totals))
-        for _, item in job.planned or ():
+        for item in items:
             if not item.is_warm:
                 self._console.print(
                     f"  [red]✕[/] {escape(f'{item.target} {item.label}')}: {item.state}; "
                     f"{escape(item.error or '')}",
                     soft_wrap=True,
                 )
-        print_findings(self._console, findings(Evidence(get_ledger().records(), start)))
+        eager = [EagerItem(i.target, i.label, i.error or "") for i in items if i.state == "eager"]
+        found = findings(Evidence(get_ledger().records(), start, eager=eager))
+        print_findings(self._console, found, "GET /findings has all")
         self._console.print(
             f"  page     {self._address}/\n"
             f"  totals   {self._address}/totals\n"

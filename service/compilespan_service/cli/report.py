@@ -15,7 +15,7 @@ from compilespan.findings.finding import Evidence
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder
-from compilespan_service.cli.findings import print_findings
+from compilespan_service.cli.findings import print_findings, printable
 from compilespan_service.cli.tables import (
     STAGE_WORDS,
     duration,
@@ -65,7 +65,8 @@ class Report:
             return None
         oldest = min(active, key=lambda begun: begun.start_ns)
         kind = worded(oldest.component)
-        line = f" compilespan: {oldest.name} ({kind}) compiling for {duration(_age_s(oldest))}"
+        name = printable(oldest.name)
+        line = f" compilespan: {name} ({kind}) compiling for {duration(_age_s(oldest))}"
         if oldest.stage is not None:
             line += f" ({STAGE_WORDS[oldest.stage]})"
         if oldest.graphs:
@@ -81,6 +82,7 @@ class Report:
         cut_off = self._interrupted(processes)
         if not records and not cut_off:
             console.print(self._nothing(), soft_wrap=True)
+            print_findings(console, self._findings(processes, wall_s), "--json FILE has all")
             return
         totals = self._builder(processes).build()
         compiled = len({record.pid for record in records} | {p.process["pid"] for p, _ in cut_off})
@@ -96,7 +98,8 @@ class Report:
         console.print(name_table(totals, components))
         if totals.by_stage:
             console.print(Text(stage_line(totals)))
-        print_findings(console, self._findings(processes, wall_s))
+        print_findings(console, self._findings(processes, wall_s), "--json FILE has all")
+        self._print_left_out(console, processes)
         for process, begun in cut_off:
             doing = f" ({STAGE_WORDS[begun.stage]})" if begun.stage is not None else ""
             console.print(
@@ -142,6 +145,11 @@ class Report:
     def _findings(self, processes: list[ProcessJournal], wall_s: float) -> list[Finding]:
         start = self._start(processes, wall_s) if processes else None
         return findings(Evidence(_records(processes), start))
+
+    def _print_left_out(self, console: Console, processes: list[ProcessJournal]) -> None:
+        left_out = sum(process.record_count - len(process.records) for process in processes)
+        if left_out > 0:
+            console.print(f"  {left_out} earlier compiles are in the table, and in no finding")
 
     def _start(self, processes: list[ProcessJournal], wall_s: float) -> Start:
         """Return what the program's start was made of: until it was ready, else until now."""

@@ -21,7 +21,7 @@ _MINUTE_S = 60
 _SHOWN_S = 0.005
 _SHOWN_IMPORT_S = 0.1
 _PART_WORDS: dict[Part, str] = {
-    "boot": "Python",
+    "boot": "starting Python",
     "capture": "cudagraphs",
     "wait": "waiting for POST /warmup",
 }

@@ -12,24 +12,29 @@ export function showFindings(findings) {
   shown = JSON.stringify(findings);
   const place = byId("findings");
   byId("findings-section").hidden = !findings.length;
-  place.replaceChildren(...findings.slice(0, SHOWN).map(row));
+  const open = new Set([...place.querySelectorAll("li:has(details[open])")].map((li) => li.dataset.key));
+  place.replaceChildren(...findings.slice(0, SHOWN).map((finding) => row(finding, open)));
   const more = findings.length - SHOWN;
-  if (more > 0) place.append(element("li", { class: "muted" }, `and ${more} more, in GET /findings`));
+  if (more > 0) {
+    place.append(element("li", { class: "muted" },
+      element("span", { class: "fix" }, `and ${more} more, in GET /findings`)));
+  }
 }
 
-function row(finding) {
+function row(finding, open) {
+  const key = [finding.code, finding.name, finding.file, finding.line].join(" ");
   const where = finding.file ? `${finding.file}${finding.line ? `:${finding.line}` : ""}` : "";
-  const item = element("li", { class: finding.is_serious ? "serious" : "" },
+  return element("li", { class: finding.is_serious ? "serious" : "", "data-key": key },
     element("span", { class: "seconds" },
       (finding.is_serious ? "✕ " : "") + (finding.seconds ? duration(finding.seconds) : "–")),
     element("span", { class: "what" }, finding.what),
     element("span", { class: "fix" }, `→ ${finding.fix}`),
-    element("details", {},
+    element("details", { open: open.has(key) ? "" : null },
       element("summary", {}, `${finding.code}: why`),
       element("p", {}, finding.evidence),
       ...(where ? [element("p", {}, where)] : []),
       ...(finding.link.startsWith("https://")
-        ? [element("p", {}, element("a", { href: finding.link, rel: "noreferrer" }, finding.link))]
+        ? [element("p", {}, element("a",
+          { href: finding.link, target: "_blank", rel: "noopener noreferrer" }, finding.link))]
         : [])));
-  return item;
 }

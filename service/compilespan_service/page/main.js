@@ -15,20 +15,23 @@ const FRAME_MS = 250;
 
 const state = {
   totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
-  findings: [],
+  findings: [], compiled: null,
   live: new Map(),  // compiles of the followed job that go on, by key
   followed: null, which: "startup", said: null,
 };
 
 async function refresh() {
   const [health, totals] = await Promise.all([json("livez"), json("totals")]);
-  const [jobs, records, starts, findings] = await Promise.all([
-    json("warmup/jobs"), json("compiles?limit=2000"), json("history"), json("findings"),
+  const [jobs, records, starts] = await Promise.all([
+    json("warmup/jobs"), json("compiles?limit=2000"), json("history"),
   ]);
+  // They change with what was compiled only.
+  const compiled = JSON.stringify([totals.total, totals.ready_after_s, jobs[0]?.state]);
+  const findings = compiled === state.compiled ? state.findings : await json("findings");
   // Not by /readyz: its 503 is no error, but browsers log it as one.
   const ready = totals.ready_after_s !== null && health.state !== "draining";
   Object.assign(state, {
-    health, totals, jobs, records, starts, findings, ready, job: jobs[0] ?? null,
+    health, totals, jobs, records, starts, findings, compiled, ready, job: jobs[0] ?? null,
   });
   if (state.job && !state.job.ended_at && state.followed !== state.job.id) follow(state.job.id);
 }

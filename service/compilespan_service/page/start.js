@@ -4,7 +4,7 @@ import { byId, element } from "./dom.js";
 import { componentClass, duration, worded } from "./format.js";
 
 const PARTS = {
-  boot: "Python", import: "import", load: "load", capture: "cudagraphs",
+  boot: "starting Python", import: "import", load: "load", capture: "cudagraphs",
   wait: "waiting for POST /warmup", other: "other",
 };
 const ORDER = ["boot", "import", "load", "wait", "compile", "capture", "other"];
@@ -35,7 +35,7 @@ export function showStart(start) {
   const made = pieces(start);
   const whole = made.reduce((seconds, piece) => seconds + piece.seconds, 0);
   byId("start-bar").replaceChildren(...made.map((piece) => {
-    const part = element("span", { class: piece.kind, title: `${piece.name} ${piece.seconds} s` });
+    const part = element("span", { class: piece.kind, title: `${piece.name} ${duration(piece.seconds)}` });
     part.style.width = `${(piece.seconds / whole) * 100}%`;
     return part;
   }));
