@@ -335,6 +335,11 @@ def test_the_place_hint_and_link_of_a_graph_break_are_torchs(instrumented):
     assert "reorderable_logging_functions" in finding.fix
 
 
+def test_the_break_that_gave_a_frame_back_is_one_finding(instrumented):
+    gives_back(fixed=False)
+    assert [each.code for each in found()] == ["CS021"]
+
+
 def test_a_hundred_recompiles_of_one_guard_are_one_finding():
     guard = "tensor 'x' size mismatch at index 0. expected"
     records = [

@@ -122,6 +122,18 @@ def test_whoever_only_asks_for_a_spec_imports_nothing(timer, modules):
     assert [package for package, _ in kept(timer)] == ["imported_timed"]
 
 
+def test_whoever_asks_for_what_another_thread_imports_imports_nothing(timer, modules):
+    modules("shared_timed", "import time; time.sleep(0.2)")
+    importing = threading.Thread(target=importlib.import_module, args=("shared_timed",))
+    importing.start()
+    while "shared_timed" not in sys.modules:
+        time.sleep(0.001)
+    for finder in sys.meta_path:  # as programs do that look for a module themselves
+        finder.find_spec("shared_timed", None)
+    assert threading.get_ident() not in timer._open
+    importing.join()
+
+
 def test_a_module_can_be_reloaded(timer, modules):
     modules("again_timed", "import time; time.sleep(0.002)")
     import again_timed
