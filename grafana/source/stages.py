@@ -16,7 +16,7 @@ def stages() -> list[tuple[Json, int]]:
 def _of(title: str, selector: str) -> Json:
     spent = last(_STAGE_TIME, f"{PROCESS},{selector}")
     return bar_gauge(
-        title,
+        f"{title} by stage",
         "Seconds of compiles and failed loads by stage: tracing, AOTAutograd, lowering, building "
         "kernels, tuning, caches. They sum to the compile seconds and those of failures. "
         "`torch.compile.stage.time`.",

@@ -175,13 +175,34 @@ def test_ranks_are_apart_and_measured_against_the_fastest_of_their_start(observe
 
 
 @ROUTES
-def test_the_phases_are_those_of_the_start_that_is_chosen(observed, route):
-    target = QUERIES["slow-start: Phases D"]
-    ready_s = [totals["ready_after_s"] for totals in observed.totals]
-    for start, seconds in (("first", max(ready_s[:2])), ("second", ready_s[2])):
+def test_the_parts_are_those_of_the_start_that_is_chosen(observed, route):
+    target = QUERIES["slow-start: What the start was made of A"]
+    for start, ranks in (("first", observed.totals[:2]), ("second", observed.totals[2:])):
         chosen = {**target, "expr": target["expr"].replace("$start", start)}
-        ((_, value),) = observed.ask(route, chosen)
-        assert value == pytest.approx(seconds)
+        parts = {
+            labels["compilespan_startup_part"]: value
+            for labels, value in observed.ask(route, chosen)
+        }
+        slowest: dict[str, float] = {}
+        for totals in ranks:
+            for part, seconds in totals["start"].items():
+                slowest[part] = max(seconds, slowest.get(part, 0.0))
+        assert parts == pytest.approx(slowest)
+    assert sum(parts.values()) == pytest.approx(observed.totals[2]["ready_after_s"])
+
+
+@ROUTES
+def test_stages_are_those_of_the_totals(observed, route):
+    shown: dict[str, float] = {}
+    for title in ("Encoder", "Language model", "Other"):
+        for labels, value in observed.rows(route, f"compile-time: {title} by stage A"):
+            stage = labels["torch_compile_stage"]
+            shown[stage] = shown.get(stage, 0.0) + value
+    expected: dict[str, float] = {}
+    for totals in observed.totals:
+        for stage, seconds in totals["by_stage"].items():
+            expected[stage] = expected.get(stage, 0.0) + seconds
+    assert shown == pytest.approx(expected)
 
 
 @ROUTES

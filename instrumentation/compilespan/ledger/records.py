@@ -85,7 +85,7 @@ class CompileRecord:
         pid: Process that compiled.
         thread_id: Thread that compiled.
         recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
-        events: What happened inside, oldest first: at most 256, and 32 changes of stage.
+        events: What happened inside, oldest first, at most 256; then at most 32 changes of stage.
         request: Method and route of the request that waited for it, if its server says so.
         component: ``encoder``, ``language_model`` or ``other``.
         skip_reason: Why Dynamo gave the frame back; only if ``skipped``.

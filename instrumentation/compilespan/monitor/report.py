@@ -110,9 +110,6 @@ class Report:
             return
         with contained("report a stage of a compile"):
             self._telemetry.log_event(self.span, event)
-        if self._place is not None and self._place.listener is not None:
-            with contained("call a listener at a stage of a compile"):
-                self._place.listener.happened(self._key, event)
 
     def note_dropped(self) -> None:
         """Count an event that is not told (rule 6)."""

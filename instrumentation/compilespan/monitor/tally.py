@@ -216,9 +216,7 @@ class Tally:
             span_id=trace.format_span_id(span.span_id) if span.is_valid else "",
             pid=os.getpid(),
             thread_id=timing.thread_id,
-            events=tuple(
-                sorted([*self._events, *self._stage_events], key=lambda event: event.time_ns)
-            ),
+            events=(*self._events, *self._stage_events),
             request=place.request,
             file=unit.file,
             line=unit.line,

@@ -131,7 +131,10 @@ function parts(job) {
 function compiles() {
   const seen = new Set();
   const ended = state.records.map(spanOf).filter((span) => !seen.has(span.key) && seen.add(span.key));
-  const followed = [...state.live.values()].map((begun) => goingOn(begun, begun.events));
+  const stages = new Map(state.totals.in_progress.map((each) =>
+    [Date.parse(each.started_at), each.stage]));
+  const followed = [...state.live.values()].map((begun) =>
+    goingOn({ ...begun, stage: stages.get(Date.parse(begun.started_at)) }, begun.events));
   const others = state.totals.in_progress
     .filter((each) => !followed.some((span) => span.start === Date.parse(each.started_at)))
     .filter((each) => !ended.some((span) => span.start === Date.parse(each.started_at)))
@@ -146,8 +149,7 @@ function goingOn(begun, inside) {
     kinds: [componentClass(begun.component)], events: inside,
     attributes: {
       component: worded(begun.component), outcome: "still compiling",
-      stage: stageWord(begun.stage ?? inside.findLast((each) => each.name.endsWith(".stage"))
-        ?.attributes["torch.compile.stage"]),
+      stage: stageWord(begun.stage),
       graphs: begun.graphs ?? inside.filter((e) => e.name === "torch.compile.graph").length,
     },
   };

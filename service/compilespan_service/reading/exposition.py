@@ -49,7 +49,7 @@ class _ExactSums(Collector):
         for family in self._registry.collect():
             family.samples = [
                 sample._replace(value=round(sample.value, _NS_DIGITS))
-                if sample.name.endswith("_sum")
+                if sample.name.endswith(("_sum", "_seconds_total"))
                 else sample
                 for sample in family.samples
             ]

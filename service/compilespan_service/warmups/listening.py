@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from compilespan import semconv
 from compilespan.ledger.active import CompileBegun
 from compilespan.monitor.surroundings import resolve
 from compilespan.process import instance_id
@@ -92,7 +93,8 @@ class Listening:
             for record in process.records[-new:] if new else ():
                 number = _key(pid, record.start_ns)
                 for event in record.events:
-                    self._listener.happened(number, event)
+                    if event.name != semconv.EVENT_STAGE:
+                        self._listener.happened(number, event)
                 self._listener.ended(number, record)
 
 
