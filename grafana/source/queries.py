@@ -93,16 +93,32 @@ def is_cold() -> str:
     return f"({missed} > 0)"
 
 
+def is_warm() -> str:
+    """Return the starts in which a cache or an artefact had anything; cold ones among them."""
+    hit = by_start(GRAPHS, f'{PROCESS},torch_compile_cache_result="hit"')
+    labels = f'{PROCESS},torch_compile_kind="load",torch_compile_outcome!="failed"'
+    return f"(({hit} > 0) or ({by_start(COUNT, labels)} > 0))"
+
+
 def cold_and_warm(component: str) -> str:
-    """Return the mean compile seconds of cold and of warm starts, for each version of torch."""
+    """Return the mean compile seconds of starts by what caches were worth, and by torch.
+
+    The words are those of ``/history``: cold, warm, no cache.
+    """
     seconds = component_by_start(component, "torch_version")
 
     def mean(word: str, chosen: str) -> str:
-        of = f"avg by (torch_version) ({seconds} {chosen} on ({START}) {is_cold()})"
+        of = f"avg by (torch_version) ({seconds} {chosen})"
         named = f'label_replace({of}, "cache", "{word}", "", "")'
         return f'label_join({named}, "starts", " · torch ", "cache", "torch_version")'
 
-    return f"{mean('cold', 'and')} or {mean('warm', 'unless')}"
+    told = f"on ({START})"
+    means = (
+        mean("cold", f"and {told} {is_cold()}"),
+        mean("warm", f"and {told} {is_warm()} unless {told} {is_cold()}"),
+        mean("no cache", f"unless {told} {is_warm()} unless {told} {is_cold()}"),
+    )
+    return " or ".join(means)
 
 
 def began() -> str:

@@ -88,6 +88,7 @@ def test_the_table_says_what_compiled_and_why_again(two_models):
     lines = {line.split()[0]: line.split() for line in said.splitlines() if line.strip()}
     assert lines["VisionTower"][1] == "encoder"
     assert lines["Llama"][1:3] == ["language", "model"]
+    assert " · a start without a cache" in said
     assert "VisionTower compiled again once: dimension 0 of `x` changed" in said
     assert "TORCH_COMPILE_DYNAMIC_SOURCES=\"L['x']\"" in said
     assert "(CS010)" in said
@@ -105,6 +106,7 @@ def test_json_has_all_figures(two_models):
     assert figures["totals"]["encoder"]["recompiles"] == 1
     assert figures["wall_s"] >= figures["totals"]["total"]["wall_s"] > 0
     assert figures["interrupted"] == []
+    assert figures["cache"] == "no cache"
     assert {finding["code"] for finding in figures["findings"]} == {"CS010", "CS020"}
 
 

@@ -15,7 +15,14 @@ from compilespan.findings.finders import findings
 from compilespan.findings.finding import EagerItem, Evidence
 from compilespan.ledger.totals import cache_state
 from compilespan_service.cli.findings import print_findings
-from compilespan_service.cli.tables import STYLES, cost_table, duration, start_line, worded
+from compilespan_service.cli.tables import (
+    START_WORDS,
+    STYLES,
+    cost_table,
+    duration,
+    start_line,
+    worded,
+)
 from compilespan_service.reading.reader import reader_of
 from compilespan_service.warmups.lifecycle import ProcessState
 
@@ -26,18 +33,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from compilespan.semconv import CacheState
     from compilespan_service.warmups.job import Job
     from compilespan_service.warmups.runner import Runner
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0
-_STARTS: dict[CacheState, str] = {
-    "cold": "a cold start",
-    "warm": "[green]a warm start[/]",
-    "no cache": "a start without a cache",
-    "unknown": "a start",
-}
 _READ_S = 0.5
 """How long it waits to know the start before this one; with a long history it is printed later."""
 
@@ -133,17 +133,16 @@ class Progress:
     def _tell_cost(self, job: Job) -> None:
         totals = job.totals
         row = totals.total
-        state = cache_state(row, is_over=True)
-        word, start = _STARTS[state], get_ledger().start()
+        state = cache_state(get_ledger().totals().total, is_over=True)
+        start = get_ledger().start()
         items = [item for _, item in job.planned or ()]
         ready_after_s = get_ledger().readiness.after_s
         if job.state == "succeeded" and ready_after_s is not None:
             mark = f"[green]●[/] ready after {duration(ready_after_s)}"
         else:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
-        self._console.print(
-            f"{mark} · {word}: {row.cache_hits} of {row.graphs} graphs came from the cache"
-        )
+        cached = f"{row.cache_hits} of {row.graphs} graphs came from the cache"
+        self._console.print(f"{mark} · {START_WORDS[state]}: {cached}")
         self._console.print(Text(f"  {start_line(start)}"))
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")

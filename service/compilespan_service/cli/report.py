@@ -14,10 +14,11 @@ from compilespan.findings.finders import findings
 from compilespan.findings.finding import Evidence
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.start import Start
-from compilespan.ledger.totals import TotalsBuilder
+from compilespan.ledger.totals import TotalsBuilder, cache_state
 from compilespan_service.cli.findings import print_findings, printable
 from compilespan_service.cli.tables import (
     STAGE_WORDS,
+    START_WORDS,
     duration,
     name_table,
     stage_line,
@@ -90,7 +91,8 @@ class Report:
             Text.assemble(
                 ("compilespan", "bold"),
                 f" · {_count(compiled, 'process', 'processes')} · ran {duration(wall_s)}, "
-                f"of that compiling {duration(totals.total.wall_s)}",
+                f"of that compiling {duration(totals.total.wall_s)} · "
+                f"{START_WORDS[cache_state(totals.total, is_over=True)]}",
             )
         )
         console.print(Text(start_line(self._start(processes, wall_s))))
@@ -116,6 +118,7 @@ class Report:
             "exit_code": exit_code,
             "wall_s": wall_s,
             "totals": dataclasses.asdict(self._builder(processes).build()),
+            "cache": cache_state(self._builder(processes).build().total, is_over=True),
             "start": self._start(processes, wall_s).parts_s if processes else {},
             "findings": [
                 dataclasses.asdict(finding) for finding in self._findings(processes, wall_s)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from compilespan import CompileTotals
     from compilespan.ledger.start import Start
-    from compilespan.semconv import Component, Part, Stage
+    from compilespan.semconv import CacheState, Component, Part, Stage
 
 _MINUTE_S = 60
 _SHOWN_S = 0.005
@@ -102,6 +102,14 @@ def stage_line(totals: CompileTotals) -> str:
         for stage, seconds in longest_first
         if seconds >= _SHOWN_S
     )
+
+
+START_WORDS: dict[CacheState, str] = {
+    "cold": "a cold start",
+    "warm": "a warm start",
+    "no cache": "a start without a cache",
+    "unknown": "a start",
+}
 
 
 def start_line(start: Start) -> str:
