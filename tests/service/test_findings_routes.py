@@ -52,3 +52,19 @@ def test_other_processes_count(serve, tmp_path, monkeypatch):
     assert get_ledger().records()
     codes = {each["code"]: each["count"] for each in client.get("/findings").json()}
     assert codes["CS010"] == 4
+    assert client.get("/totals").json()["scope"]["processes"] == 2
+
+
+def test_a_process_that_only_imported_is_no_process_of_the_totals(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path))
+    journal = open_journal(tmp_path)
+    client = serve(Model())
+    journal.flush()
+    who = journal.path.read_text().splitlines()[0]
+    pid = journal.path.stem.rpartition("-")[2]
+    mark = '{"type":"mark","part":"import","start_ns":1,"end_ns":2,"name":"vllm","thread_id":1}'
+    other = journal.path.with_name(journal.path.name.replace(pid, "1"))
+    other.write_text(who.replace(f'"pid":{pid}', '"pid":1') + f"\n{mark}\n")
+    totals = client.get("/totals").json()
+    assert totals["scope"]["processes"] == 1
+    assert totals["scope"]["complete"] is True

@@ -21,7 +21,7 @@ from compilespan.servers import activation
 def configured(monkeypatch, tmp_path):
     """A process of SGLang for which a state directory is set."""
     monkeypatch.setattr(activation, "_entered", {})
-    monkeypatch.setattr("compilespan.servers.starting._report", lambda: None)
+    monkeypatch.setattr("compilespan.servers.starting._report", lambda _: None)
     monkeypatch.delenv("COMPILESPAN_FIRST_PID", raising=False)
     monkeypatch.setenv("COMPILESPAN_STATE_DIR", str(tmp_path))
     return tmp_path
@@ -151,7 +151,6 @@ def test_a_scheduler_that_compiles_nothing_has_a_journal(sglang, configured, mon
     module = stand_in(monkeypatch, "sglang.srt.managers.scheduler", Scheduler=Scheduler)
     monkeypatch.setenv("COMPILESPAN_FIRST_PID", "1")  # it is not the first
     loaded(monkeypatch)
-    assert get_ledger().journal is None
     module.Scheduler().init_startup_timing_summary()
     assert get_ledger().journal.flush()
     (process,) = StateDirectory(configured).processes()

@@ -96,6 +96,12 @@ class ProcessSnapshot:
         return str(self.process["instance"])
 
     @property
+    def took_part(self) -> bool:
+        """Whether it compiled, was ready, or serves; others of a start only imported."""
+        is_ready = self.ready_after_s is not None
+        return bool(self.record_count or self.in_progress) or is_ready or self.is_server
+
+    @property
     def doer(self) -> Doer:
         """What it had to do with its start."""
         compiling = spans_of(self.in_progress if self.exit_reason is None else (), self.is_running)

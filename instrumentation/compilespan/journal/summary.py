@@ -60,6 +60,11 @@ class Summary:
     memory: Memory | None = None
 
     @property
+    def took_part(self) -> bool:
+        """Whether it compiled or was ready; others of a start only imported."""
+        return bool(self.totals.intervals or self.interrupted) or self.ready_after_s is not None
+
+    @property
     def last_ns(self) -> int:
         """When it was last seen to do something, in nanoseconds since the epoch."""
         done = [mark.end_ns or mark.start_ns for mark in self.marks]

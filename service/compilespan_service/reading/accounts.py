@@ -65,7 +65,7 @@ class Accounts:
             scope=schemas.Scope(
                 kind=scope,
                 instance=instance_id(),
-                processes=1 + len(others),
+                processes=1 + sum(other.took_part for other in others),
                 complete=complete,
             ),
             since=schemas.moment(since_ns),

@@ -53,7 +53,7 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
     return schemas.Start(
         instance=instance,
         started_at=schemas.moment(first.process["started_ns"]),
-        processes=len(processes),
+        processes=sum(process.took_part or process is first for process in processes),
         versions=first.process["versions"],
         device=first.process.get("device") or "cpu",
         cache=cache_state(totals.total, is_over=bool(ready) or ended != "running"),
