@@ -263,9 +263,11 @@ import sys
 sys.path.insert(0, {path!r})
 from compilespan.process.imports import ImportTimer
 timer = ImportTimer(); timer.begin()
-import asyncio, concurrent.futures, ctypes, decimal, email, http.client, json, multiprocessing
-import sqlite3, ssl, unittest, xml.etree.ElementTree, zoneinfo
-import numpy, pydantic, fastapi, transformers, torch, google.protobuf
+import asyncio, concurrent.futures, ctypes, decimal, email, http.client, importlib.util, json
+import multiprocessing, sqlite3, ssl, unittest, xml.etree.ElementTree, zoneinfo
+for name in "numpy pydantic fastapi transformers torch google.protobuf wrapt".split():
+    if importlib.util.find_spec(name.partition(".")[0]) is not None:
+        importlib.import_module(name)
 print(sorted({{package for package, *_ in timer.kept}}))
 """
 

@@ -380,6 +380,8 @@ def test_stages_of_inductor_are_the_exclusive_seconds_of_torchs_own_events(
     for names, seconds in recorder.seconds.items():
         if (stage := worded(names)) is not None:
             theirs[stage] += seconds
+    # Time in none of torch's events is tracing, too: what a first compile imports.
+    assert by_stage["trace"] >= 0.95 * theirs.pop("trace")
     for stage, seconds in theirs.items():
         assert by_stage.get(stage, 0.0) == pytest.approx(seconds, rel=0.05, abs=0.05), stage
 
