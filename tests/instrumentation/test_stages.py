@@ -346,7 +346,10 @@ WORDS = {
     "kernels": ("compile_file", "async_compile"),
     "cache": ("_key", "AOTAutogradCache", "PyCodeCache", "TritonBundler"),
     "autograd": ("aot_", "dispatcher_function", "min_cut", "entire_backward"),
-    "lower": ("GraphLowering", "Scheduler", "codegen", "code_gen", "_passes", "_compile"),
+    "lower": (
+        *("GraphLowering", "Scheduler", "codegen", "code_gen", "_passes"),
+        *("inductor_compile", "backend_compile"),
+    ),
     "trace": ("bytecode_tracing", "build_guards"),
 }
 
