@@ -97,9 +97,9 @@ class ProcessSnapshot:
 
     @property
     def took_part(self) -> bool:
-        """Whether it compiled, was ready, or serves; others of a start only imported."""
-        is_ready = self.ready_after_s is not None
-        return bool(self.record_count or self.in_progress) or is_ready or self.is_server
+        """Whether it did more than to import: compiled, was ready, or serves."""
+        did_more = bool(self.record_count or self.in_progress or self.is_server)
+        return did_more or self.ready_after_s is not None or not self.marks
 
     @property
     def doer(self) -> Doer:

@@ -61,8 +61,9 @@ class Summary:
 
     @property
     def took_part(self) -> bool:
-        """Whether it compiled or was ready; others of a start only imported."""
-        return bool(self.totals.intervals or self.interrupted) or self.ready_after_s is not None
+        """Whether it did more than to import: compiled, or was ready."""
+        did_more = bool(self.totals.intervals or self.interrupted)
+        return did_more or self.ready_after_s is not None or not self.marks
 
     @property
     def last_ns(self) -> int:
