@@ -89,6 +89,11 @@ def test_an_import_inside_a_load_of_its_thread_is_an_import_and_one_beside_it_is
     assert beside.parts_s == {"load": 10}
 
 
+def test_loads_of_a_thread_that_lie_in_one_another_are_one():
+    made = start(mark("load", 0, 9, "net"), mark("load", 2, 4, "weights"), mark("import", 5, 6))
+    assert told(made) == [("load", 0, 5), ("import", 5, 6), ("load", 6, 9), ("other", 9, 10)]
+
+
 def test_what_lies_between_the_first_import_and_the_first_compile_is_loading():
     made = start(
         mark("import", 1, 2, "torch"),
