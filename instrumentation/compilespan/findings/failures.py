@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.findings.finding import Evidence, Finding, seconds, times
+from compilespan.findings.finding import Evidence, Finding, place_of, seconds, times
 from compilespan.findings.grouping import grouped
 from compilespan.findings.recompiles import RECOMPILATION, UNKNOWN, fix_of
 from compilespan.ledger.reasons import guard
@@ -30,9 +30,7 @@ def failed(evidence: Evidence) -> Iterable[Finding]:
             what=f"{first.name} {what}, {times(len(group))}",
             seconds=seconds(group),
             count=len(group),
-            name=first.name,
-            file=first.file,
-            line=first.line or 0,
+            **place_of(first),
             evidence=first.error_type or "the exception is not known",
             fix="see that the file can be read; if it can, compile it again with the versions of "
             "this server"
@@ -55,9 +53,7 @@ def limits(evidence: Evidence) -> Iterable[Finding]:
             what=f"{last.name} reached the recompile limit: {then}",
             seconds=seconds(group),
             count=len(group),
-            name=last.name,
-            file=last.file,
-            line=last.line or 0,
+            **place_of(last),
             evidence=reason or UNKNOWN,
             fix=f"{fix_of(reason)}; or raise torch._dynamo.config.recompile_limit",
             link=RECOMPILATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from compilespan.process.limits import cpus
 
@@ -80,6 +80,19 @@ class Evidence:
 
 Finder: TypeAlias = Callable[[Evidence], Iterable[Finding]]
 """Looks for one kind of thing, or for several of one family."""
+
+
+class Place(TypedDict):
+    """What a finding is about, and where."""
+
+    name: str
+    file: str | None
+    line: int
+
+
+def place_of(record: CompileRecord) -> Place:
+    """Return what was compiled, and the user's line."""
+    return {"name": record.name, "file": record.file, "line": record.line or 0}
 
 
 def seconds(records: Iterable[CompileRecord]) -> float:
