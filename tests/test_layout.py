@@ -62,7 +62,8 @@ FLOORS = {
         ["bootstrap"],
     ],
     "compilespan_service": [
-        ["schemas", "state", "signals", "demo"],
+        ["schemas", "state", "signals", "demo", "capture"],
+        ["reporters"],
         ["door", "reading"],
         ["warmups"],
         ["settings", "routes"],

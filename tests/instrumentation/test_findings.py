@@ -221,9 +221,10 @@ def tunes(*, fixed):
 
 
 def builds_kernels(*, fixed):
-    """The second start finds the cache directory of the first."""
-    for number in range(4):
-        torch.compile(lambda x, n=number: (x * (7.5 + n)).sin().cumsum(0))(torch.zeros(64, 5))
+    """The second start finds the cache directory of the first; so many that any machine waits."""
+    function = torch.compile(lambda x: (x * 7.5).sin().cumsum(0), dynamic=False)
+    for size in range(3, 11):
+        function(torch.zeros(64, size))
 
 
 def does_not_store(*, fixed):

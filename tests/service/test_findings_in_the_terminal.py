@@ -5,19 +5,29 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 
 from compilespan.findings.finding import Finding
-from compilespan_service.cli.findings import MAX_SHOWN, print_findings
+from compilespan_service.reporters.characters import console_on
+from compilespan_service.reporters.findings import MAX_SHOWN, print_findings
 
 
-def printed(*found, encoding="utf-8", **options):
+class Stream(io.TextIOWrapper):
+    def __init__(self, raw, encoding, is_terminal):
+        super().__init__(raw, encoding=encoding, errors="strict")
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+
+def printed(*found, encoding="utf-8", width=80, is_terminal=False):
     raw = io.BytesIO()
-    file = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
-    console = Console(file=file, width=options.pop("width", 80), highlight=False, **options)
+    file = Stream(raw, encoding, is_terminal)
+    console = console_on(file)
+    console.width, console.no_color = width, True
     print_findings(console, found, "elsewhere is the rest")
     file.flush()
-    return raw.getvalue().decode(encoding)
+    return raw.getvalue().decode(encoding).removeprefix("\n")
 
 
 def finding(**fields):
@@ -56,7 +66,7 @@ def test_what_is_cut_is_counted():
 @pytest.mark.parametrize("letter", ["\x1b]0;title\x07", "\x1b[2J", "\n", "\r", "\u202e"])
 def test_what_a_program_said_moves_no_cursor(letter):
     fields = ("what", "evidence", "fix", "file")
-    text = printed(finding(**dict.fromkeys(fields, f"a{letter}b")), no_color=True)
+    text = printed(finding(**dict.fromkeys(fields, f"a{letter}b")))
     assert letter not in text.replace("\n", "") or letter == "\n"
     assert len(text.splitlines()) == 5
 
@@ -76,10 +86,10 @@ def test_where_the_encoding_has_no_others_the_characters_are_plain():
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_on_a_terminal_long_texts_are_wrapped_below_their_own_column(width):
-    text = printed(finding(fix="word " * 60), width=width, force_terminal=True, no_color=True)
+    text = printed(finding(fix="word " * 60), width=width, is_terminal=True)
     below = text.splitlines()[2:-1]
     assert len(below) > 3
-    assert all(line.startswith(" " * 16) and len(line) <= width for line in below)
+    assert all(line.startswith(" " * 16) and len(line.rstrip()) <= width for line in below)
 
 
 def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):

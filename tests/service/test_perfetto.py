@@ -9,7 +9,7 @@ import pytest
 
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.records import CompileEvent
-from compilespan_service.reading.perfetto import TracedProcess, trace
+from compilespan_service.reporters.perfetto import TracedProcess, trace
 from serving import Model
 from support import record
 

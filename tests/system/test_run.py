@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -15,8 +16,12 @@ import sys
 import termios
 import textwrap
 import time
+from importlib.resources import files
 
+import jsonschema
 import pytest
+
+from compilespan_service.cli import statusline
 
 pytestmark = pytest.mark.system
 
@@ -308,3 +313,213 @@ def test_a_program_that_cannot_start(command, code, said):
 def test_nothing_is_left_behind(tmp_path):
     run(sys.executable, "-c", "pass", TMPDIR=str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_the_program_are_its_own(tmp_path):
+    """Without --, and whatever they are called."""
+    file = tmp_path / "figures.json"
+    code = "import sys; print(sys.argv[1:])"
+    given = ["--json", "x", "-o", "y", "--", "--trace", "--help", "-m"]
+    done = subprocess.run(
+        [*COMPILESPAN, "-o", str(file), sys.executable, "-c", code, *given],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{given}\n"), done.stderr
+    assert json.loads(file.read_text())["command"][-len(given) :] == given
+    assert not (tmp_path / "y").exists()
+
+
+def test_an_option_that_is_not_there_is_an_error():
+    done = subprocess.run(
+        [*COMPILESPAN, "--no-such-option", "true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--no-such-option" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--json", "--trace"])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("missing/x", "there is no directory"), (".", "directory"), ("file/x", "irectory")],
+)
+def test_outputs_are_checked_before_the_program_starts(tmp_path, option, place, said):
+    (tmp_path / "file").write_text("kept")
+    done = run("touch", str(tmp_path / "started"), options=(option, str(tmp_path / place)))
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "started").exists()
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_two_outputs_to_one_file_are_an_error(tmp_path):
+    path = str(tmp_path / "x.json")
+    done = run("true", options=("-o", path, "--trace", path))
+    assert done.returncode == 2
+    assert "another output goes there" in done.stderr
+
+
+def test_the_document_is_valid_and_report_draws_the_same_table(two_models, tmp_path):
+    _, seen, figures, _ = two_models
+    schema = files("compilespan_service.capture").joinpath("start.schema.json").read_text()
+    jsonschema.validate(figures, json.loads(schema))
+    assert figures["schema"] == "urn:compilespan:schema:start:1"
+    assert figures["command"][0] == sys.executable
+    assert figures["versions"]["torch"]
+    assert figures["host"]["cpus"] > 0
+    path = tmp_path / "start.json"
+    path.write_text(json.dumps(figures))
+    again = subprocess.run(
+        [*COMPILESPAN[:-1], "report", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    assert (
+        again.stdout.splitlines()[:8]
+        == seen.stderr[seen.stderr.index("compilespan ·") :].splitlines()[:8]
+    )
+
+
+def test_compiles_of_a_child_under_another_user_are_counted(tmp_path):
+    """A superuser's server that gives up its rights, as most do in a container."""
+    if os.geteuid() != 0:
+        pytest.skip("only a superuser starts children as another user")
+    file = tmp_path / "figures.json"
+    code = """
+    torch.compile(Llama(), backend="eager")(torch.zeros(3))  # as another it may import nothing
+    if os.fork() == 0:
+        os.setuid(65534)
+        torch.compile(VisionTower(), backend="eager")(torch.zeros(3))
+        sys.exit(0)
+    os.wait()
+    """
+    done = run(*program(tmp_path, code), options=("-o", str(file)))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert figures["totals"]["encoder"]["compiles"] == 1
+    assert figures["unknown"] == []
+
+
+def test_a_child_that_can_write_no_journal_is_named(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only a superuser starts children as another user")
+    code = """
+    torch.compile(lambda x: x, backend="eager")(torch.zeros(3))
+    os.chmod(os.environ["COMPILESPAN_STATE_DIR"], 0o700)
+    if os.fork() == 0:
+        os.setuid(65534)
+        torch.compile(VisionTower(), backend="eager")(torch.zeros(3))
+        time.sleep(3)
+        sys.exit(0)
+    os.wait()
+    """
+    done = run(*program(tmp_path, code))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"process \d+ \(python\S*\) ran as user \S+, who cannot write", done.stderr)
+
+
+def test_a_journal_that_could_not_be_written_is_named(tmp_path):
+    code = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, 150))
+    """
+    path = tmp_path / "full.py"
+    path.write_text(
+        textwrap.dedent(code) + HEAD + "torch.compile(Llama(), backend='eager')(torch.zeros(3))\n"
+    )
+    done = run(sys.executable, str(path))
+    assert done.returncode == 0, done.stderr
+    assert "no journal of it could be written" in done.stderr
+    assert "torch compiled nothing" not in done.stderr
+
+
+def test_a_worker_that_outlives_its_launcher_is_named(tmp_path):
+    code = """
+    if os.fork() == 0:
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        os.close(1), os.close(2)
+        torch.compile(Llama(), backend=slow)(torch.zeros(3))
+    time.sleep(2)
+    os._exit(0)
+    """
+    command = program(tmp_path, code)
+    file = tmp_path / "figures.json"
+    done = run(*command, options=("-o", str(file)))
+    (cut_off,) = json.loads(file.read_text())["interrupted"]
+    os.kill(cut_off["pid"], signal.SIGKILL)
+    assert done.returncode == 0
+    assert cut_off["is_running"]
+    assert "Llama was still compiling (lowering) when the program ended" in done.stderr
+    assert f"process {cut_off['pid']} of it goes on" in done.stderr
+
+
+def test_a_line_each_so_often_where_nobody_sees_the_terminal(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(statusline.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    line = statusline.status_line(stream)
+    for second in range(100):
+        clock[0] = 100.0 + second
+        line.show(f"compiling for {second} s" if second > 10 else None)
+    line.clear()
+    assert stream.getvalue().splitlines() == [
+        f"compiling for {second} s" for second in (30, 60, 90)
+    ]
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nothing(monkeypatch):
+    monkeypatch.setattr(statusline, "HEARTBEAT_S", 0.0)
+    tried = []
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            tried.append(text)
+            raise BrokenPipeError
+
+    statusline.status_line(Gone()).show("x")
+    assert tried == ["x\n"]
+
+
+def test_torchs_dumps_are_linked_from_rows_and_findings(tmp_path):
+    """With tlparse where it is installed: its part is played by a program that writes its pages."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "tlparse").write_text(
+        f"#!{sys.executable}\n"
+        "import pathlib, sys\n"
+        "page = pathlib.Path(sys.argv[3], '-_0_1_0', 'compilation_metrics_7.html')\n"
+        "page.parent.mkdir(parents=True)\n"
+        "page.write_text('x')\n"
+    )
+    (tools / "tlparse").chmod(0o755)
+    directory, file = tmp_path / "dumps", tmp_path / "figures.json"
+    options = ("--tlparse", str(directory), "-o", str(file))
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    done = run(*program(tmp_path, TWO_MODELS), options=options, PATH=path)
+    assert done.returncode == 7, done.stderr
+    (log,) = directory.glob("dedicated_log_torch_trace_*.log")
+    dumps = {each["compile_id"]: each["path"] for each in json.loads(file.read_text())["dumps"]}
+    page = str(log.with_suffix("") / "-_0_1_0" / "compilation_metrics_7.html")
+    assert dumps["0/1"] == page
+    assert dumps["0/0"] == str(log.with_suffix("") / "index.html")
+    assert done.stderr.count(page) == 2  # of its row, and of the recompile that was found
+
+
+def test_without_tlparse_the_dumps_are_torchs_logs(tmp_path):
+    done = run(
+        *program(tmp_path, TWO_MODELS), options=("--tlparse", str(tmp_path / "d")), PATH="/bin"
+    )
+    (log,) = (tmp_path / "d").glob("*.log")
+    assert f"0/0 {log}" in done.stderr
+    assert "pip install tlparse" in done.stderr

@@ -75,7 +75,10 @@ def _instrument() -> None:
     except Exception as error:
         found = f"missing:{sys.executable}: {error!r}"
     try:
-        with open(os.path.join(state, f"seen-{os.getpid()}"), "w") as file:  # noqa: PTH118, PTH123
+        path = os.path.join(state, f"seen-{os.getpid()}")  # noqa: PTH118
+        # Nobody's link is followed: the directory of a superuser's run is open to others.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        with open(os.open(path, flags, 0o600), "w") as file:  # noqa: PTH123
             file.write(found)
     except OSError:
         pass

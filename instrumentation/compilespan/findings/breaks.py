@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.findings.finding import Evidence, Finding, seconds, times
+from compilespan.findings.finding import Evidence, Finding, refs, seconds, times
 from compilespan.findings.grouping import folded, grouped
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
             evidence=first.reason,
             fix=first.hint or "move what cannot be traced out of the compiled function",
             link=first.link or _TROUBLE,
+            compiles=refs(each for each, _ in group),
         )
 
 
@@ -67,4 +68,5 @@ def given_back(evidence: Evidence) -> Iterable[Finding]:
             or "leave it out of what is compiled (torch.compiler.disable), or compile what is "
             "inside it",
             link=(broken.link if broken is not None else "") or _TROUBLE,
+            compiles=refs(group),
         )

@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from compilespan import semconv
-from compilespan.findings.finding import Evidence, Finding, place_of, seconds, short
+from compilespan.findings.finding import Evidence, Finding, seconds, short, subject_of
 from compilespan.findings.grouping import folded, grouped
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def bypassed(evidence: Evidence) -> Iterable[Finding]:
                 for record in group
             ),
             count=count,
-            **place_of(first),
+            **subject_of(first, group),
             evidence=_why(first) or "torch does not say why: its caches may be off",
             fix="see that TORCHINDUCTOR_FORCE_DISABLE_CACHES is not set; change what torch "
             "cannot store",
@@ -102,7 +102,7 @@ def alike(evidence: Evidence) -> Iterable[Finding]:
                 what=f"{len(pids)} processes compiled {group[0].name} alike, each for itself",
                 seconds=sum(sum(each.values()) - max(each.values()) for each in shared),
                 count=len(pids),
-                **place_of(group[0]),
+                **subject_of(group[0], group),
                 evidence=f"{len(shared)} graph{'s' * (len(shared) > 1)} with the same key in "
                 f"{len(pids)} processes",
                 fix="let one process warm up first, then the others with the same "
@@ -131,7 +131,7 @@ def ranks(evidence: Evidence) -> Iterable[Finding]:
                 f"{group[0].name}",
                 seconds=max(record.duration_s for record in missed),
                 count=len(missed),
-                **place_of(group[0]),
+                **subject_of(group[0], group),
                 evidence=f"process {late} compiled for {short(seconds(missed))}, {len(hit)} others "
                 f"loaded it in {short(seconds(hit))}",
                 fix="give all processes the same TORCHINDUCTOR_CACHE_DIR, versions and devices",

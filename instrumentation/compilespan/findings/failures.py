@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.findings.finding import Evidence, Finding, place_of, seconds, times
-from compilespan.findings.grouping import grouped
+from compilespan.findings.finding import Evidence, Finding, seconds, subject_of, times
+from compilespan.findings.grouping import folded, grouped
 from compilespan.findings.recompiles import RECOMPILATION, UNKNOWN, fix_of
 from compilespan.ledger.reasons import guard
 
@@ -22,7 +22,13 @@ def failed(evidence: Evidence) -> Iterable[Finding]:
         for record in evidence.records
         if record.outcome == "failed" and not record.recompile_limit_hit
     ]
-    for group in grouped(records, lambda each: (each.name, each.kind == "load", each.error_type)):
+    for group in grouped(
+        records,
+        lambda each: (
+            *(each.name, each.kind == "load", each.error_type),
+            folded(each.error_message or ""),
+        ),
+    ):
         first, is_load = group[0], group[0].kind == "load"
         what = "could not be loaded" if is_load else "could not be compiled"
         yield Finding(
@@ -30,8 +36,9 @@ def failed(evidence: Evidence) -> Iterable[Finding]:
             what=f"{first.name} {what}, {times(len(group))}",
             seconds=seconds(group),
             count=len(group),
-            **place_of(first),
-            evidence=first.error_type or "the exception is not known",
+            **subject_of(first, group),
+            evidence=": ".join(filter(None, (first.error_type, first.error_message)))
+            or "the exception is not known",
             fix="see that the file can be read; if it can, compile it again with the versions of "
             "this server"
             if is_load
@@ -53,7 +60,7 @@ def limits(evidence: Evidence) -> Iterable[Finding]:
             what=f"{last.name} reached the recompile limit: {then}",
             seconds=seconds(group),
             count=len(group),
-            **place_of(last),
+            **subject_of(last, group),
             evidence=reason or UNKNOWN,
             fix=f"{fix_of(reason)}; or raise torch._dynamo.config.recompile_limit",
             link=RECOMPILATION,

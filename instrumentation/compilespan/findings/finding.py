@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from compilespan.ledger.start import Start
 
 
+MAX_COMPILES = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CompileRef:
+    """A compile that a finding is about.
+
+    Attributes:
+        pid: Of its process.
+        compile_id: Dynamo's id, e.g. ``0/1``; tlparse and TORCH_LOGS name it alike.
+    """
+
+    pid: int
+    compile_id: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
     """Something that cost time, and what to do about it.
@@ -31,6 +47,7 @@ class Finding:
         fix: What to do.
         link: A page about it; empty if there is none.
         is_serious: Something failed or was given up: it comes before what only costs time.
+        compiles: The compiles that it is about, at most 16.
     """
 
     code: str
@@ -44,6 +61,7 @@ class Finding:
     line: int = 0
     link: str = ""
     is_serious: bool = False
+    compiles: tuple[CompileRef, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,17 +100,34 @@ Finder: TypeAlias = Callable[[Evidence], Iterable[Finding]]
 """Looks for one kind of thing, or for several of one family."""
 
 
-class Place(TypedDict):
+class Subject(TypedDict):
     """What a finding is about, and where."""
 
     name: str
     file: str | None
     line: int
+    compiles: tuple[CompileRef, ...]
 
 
-def place_of(record: CompileRecord) -> Place:
-    """Return what was compiled, and the user's line."""
-    return {"name": record.name, "file": record.file, "line": record.line or 0}
+def subject_of(record: CompileRecord, group: Iterable[CompileRecord]) -> Subject:
+    """Return what was compiled, the user's line, and the compiles of a group.
+
+    Args:
+        record: That stands for the group.
+        group: All that the finding is about.
+    """
+    return {
+        "name": record.name,
+        "file": record.file,
+        "line": record.line or 0,
+        "compiles": refs(group),
+    }
+
+
+def refs(records: Iterable[CompileRecord]) -> tuple[CompileRef, ...]:
+    """Return the ids of these compiles, each once."""
+    found = (CompileRef(record.pid, each) for record in records for each in record.compile_ids)
+    return tuple(dict.fromkeys(found))[:MAX_COMPILES]
 
 
 def seconds(records: Iterable[CompileRecord]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from compilespan.findings.finding import Evidence, Finding, place_of, seconds, times
+from compilespan.findings.finding import Evidence, Finding, seconds, subject_of, times
 from compilespan.findings.grouping import folded, grouped
 from compilespan.ledger.reasons import ReasonClass, guard, reason_class
 
@@ -99,7 +99,7 @@ def recompiles(evidence: Evidence) -> Iterable[Finding]:
             what=f"{last.name} compiled again {times(len(group))}: {_because(reason, kind)}",
             seconds=seconds(group),
             count=len(group),
-            **place_of(last),
+            **subject_of(last, group),
             evidence=reason or UNKNOWN,
             fix=fix_of(reason),
             link=RECOMPILATION,

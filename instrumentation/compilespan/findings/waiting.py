@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.findings.finding import Evidence, Finding, place_of, seconds, short, times
+from compilespan.findings.finding import Evidence, Finding, seconds, short, subject_of, times
 from compilespan.findings.grouping import folded, grouped
 from compilespan.findings.recompiles import UNKNOWN, fix_of
 from compilespan.ledger.reasons import guard
@@ -35,7 +35,7 @@ def serving(evidence: Evidence) -> Iterable[Finding]:
             what=f"{last.name} compiled {times(len(group))} while serving{under}",
             seconds=seconds(group),
             count=len(group),
-            **place_of(last),
+            **subject_of(last, group),
             evidence=reason or (UNKNOWN if last.is_recompile else "it was called the first time"),
             fix="let the warmup send what these requests send: add it to the target's shapes"
             + (f"; or {fix_of(reason)}" if reason else ""),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from compilespan.process.descendants import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MAX_PROCESSES = 512
 _NEAR = 0.9
 
 
@@ -43,13 +43,8 @@ class Memory(NamedTuple):
 def resident_bytes() -> int:
     """Return what this process and its living descendants have now; 0 if the kernel is silent."""
     page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    pending, total = ["self"], 0
-    for _ in range(_MAX_PROCESSES):
-        if not pending:
-            break
-        process = Path("/proc", pending.pop())
+    total = 0
+    for process in descendants():
         with suppress(OSError, ValueError, IndexError):
             total += int((process / "statm").read_bytes().split()[1]) * page
-            for thread in (process / "task").iterdir():
-                pending += (thread / "children").read_text("ascii").split()
     return total

@@ -91,6 +91,7 @@ class CompileRecord:
         skip_reason: Why Dynamo gave the frame back; only if ``skipped``.
         file: Source file of the compiled frame, ``None`` if unknown.
         line: First line of the compiled frame.
+        error_message: First line of the exception's text; only if ``failed``.
         stages: Seconds by stage; they sum to the duration (rule 3).
         cpu_s: Seconds in which its thread ran on a CPU; ``None`` if unknown.
         cpu_wait_s: Seconds in which its thread waited for a CPU; ``None`` if unknown.
@@ -125,6 +126,7 @@ class CompileRecord:
     skip_reason: str | None = None
     file: str | None = None
     line: int | None = None
+    error_message: str | None = None
     stages: Mapping[Stage, float] = dataclasses.field(default_factory=dict)
     cpu_s: float | None = None
     cpu_wait_s: float | None = None

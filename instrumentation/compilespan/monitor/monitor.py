@@ -22,7 +22,7 @@ from compilespan.monitor.stages import Stages, stage_of_unit
 from compilespan.monitor.surroundings import Adopter, Place, resolve
 from compilespan.monitor.tally import Tally
 from compilespan.process import epoch_ns, now_ns
-from compilespan.telemetry.exceptions import exception_type
+from compilespan.telemetry.exceptions import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ class Monitor:
         kind: Kind,
         outcome: Outcome,
         *,
-        error_type: str | None,
+        failure: Failure | None,
         component: Component | None,
     ) -> bool:
         """Count a compile that ended inside; ``False`` if this one was closed before."""
@@ -120,7 +120,7 @@ class Monitor:
         with self._lock:
             if not self.is_open:
                 return False
-            self._tally.adopted(kind, outcome, error_type=error_type, component=component)
+            self._tally.adopted(kind, outcome, failure=failure, component=component)
             return True
 
     def close(
@@ -230,14 +230,14 @@ class Monitor:
             self._report.stage(stage, event)
 
     def _conclude(self, state: State, outcome: Outcome, error: BaseException | None) -> None:
-        error_type = exception_type(error) if error is not None else None
+        failure = Failure.of(error) if error is not None else None
         outer = self._place.adopter
         if state == "adopted" and outer is not None:
             outer.stages.release(f"unit {id(self)}")
             kind = self.unit.kind or self._tally.kind
             says_nothing = kind in ("empty", "kernel") and self.stated is None
             component = None if says_nothing else self.component
-            if outer.adopt(kind, outcome, error_type=error_type, component=component):
+            if outer.adopt(kind, outcome, failure=failure, component=component):
                 if kind != "empty" and self._place.listener is not None:
                     self._place.listener.adopted()
                 return
@@ -253,7 +253,7 @@ class Monitor:
             self._place,
             self.component,
             outcome=outcome,
-            error_type=error_type,
+            failure=failure,
             timing=self.clock.timing(),
             span=self.span.get_span_context(),
         )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from compilespan.monitor.clock import Clock
     from compilespan.monitor.stages import Stages
     from compilespan.semconv import Component, Kind, Outcome, Phase
+    from compilespan.telemetry.exceptions import Failure
 
 
 class Listener(Protocol):
@@ -79,7 +80,7 @@ class Adopter(Protocol):
         kind: Kind,
         outcome: Outcome,
         *,
-        error_type: str | None,
+        failure: Failure | None,
         component: Component | None,
     ) -> bool:
         """Count a compile that ended inside; ``False`` if it was closed before."""

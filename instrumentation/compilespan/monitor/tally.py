@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from compilespan.monitor.surroundings import Place
     from compilespan.monitor.unit import Unit
     from compilespan.semconv import CacheResult, Component, Kind, Outcome, Stage
+    from compilespan.telemetry.exceptions import Failure
 
 MAX_GRAPH_BREAKS = 64
 MAX_COMPILE_IDS = 256
@@ -53,7 +54,7 @@ class Tally:
         self._is_recompile = False
         self._recompile_reason: str | None = None
         self._recompile_limit_hit = False
-        self._error_type: str | None = None
+        self._failure: Failure | None = None
         self._cache: dict[str, int] = dict.fromkeys(_CACHE_RESULTS, 0)
         self._kinds: set[Kind] = set()
         self._outcomes: set[Outcome] = set()
@@ -129,12 +130,12 @@ class Tally:
         kind: Kind,
         outcome: Outcome,
         *,
-        error_type: str | None,
+        failure: Failure | None,
         component: Component | None,
     ) -> None:
         """Count a compile that ended inside."""
         self._kinds.add(kind)
-        self._error_type = error_type or self._error_type
+        self._failure = failure or self._failure
         self._outcomes.add(outcome)
         if component is not None:
             self._components.add(component)
@@ -178,12 +179,13 @@ class Tally:
         component: Component,
         *,
         outcome: Outcome,
-        error_type: str | None,
+        failure: Failure | None,
         timing: Timing,
         span: SpanContext,
     ) -> CompileRecord:
         """Return the record of the compile that was counted here."""
         kind = unit.kind or self.kind
+        failure = (failure or self._failure) if outcome == "failed" else None
         stages_ns = timing.stages_ns
         if kind == "load" and outcome == "failed":
             stages_ns = {"cache": timing.duration_ns}
@@ -195,7 +197,8 @@ class Tally:
             trigger=unit.trigger,
             phase=place.phase,
             outcome=outcome,
-            error_type=error_type or self._error_type if outcome == "failed" else None,
+            error_type=failure.type if failure is not None else None,
+            error_message=failure.message if failure is not None else None,
             skip_reason=self.skip_reason if outcome == "skipped" else None,
             start_ns=timing.start_ns,
             duration_ns=timing.duration_ns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from compilespan import semconv
 from compilespan.faults import contained
@@ -12,6 +12,26 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _MAX_STACKTRACE = 16_384
+
+
+class Failure(NamedTuple):
+    """What a record keeps of an exception.
+
+    Attributes:
+        type: Qualified name of its class.
+        message: First line of its text.
+    """
+
+    type: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Take an exception."""
+        message = ""
+        with contained("word an exception"):  # its __str__ is the program's
+            message = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        return cls(exception_type(error), semconv.text(message))
 
 
 def exception_type(error: BaseException | type[BaseException]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from compilespan_service.cli.explain import explain
+from compilespan_service.cli.report import report
 from compilespan_service.cli.run import run
 from compilespan_service.cli.serve import serve
 
@@ -18,4 +19,6 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(explain)
-app.command(context_settings={"ignore_unknown_options": True})(run)
+app.command()(report)
+# What follows the program is the program's.
+app.command(context_settings={"allow_interspersed_args": False})(run)

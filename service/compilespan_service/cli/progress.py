@@ -14,8 +14,9 @@ from compilespan import get_ledger
 from compilespan.findings.finders import findings
 from compilespan.findings.finding import EagerItem, Evidence
 from compilespan.ledger.totals import cache_state
-from compilespan_service.cli.findings import print_findings
-from compilespan_service.cli.tables import (
+from compilespan_service.reading.reader import reader_of
+from compilespan_service.reporters.findings import print_findings
+from compilespan_service.reporters.tables import (
     START_WORDS,
     STYLES,
     cost_table,
@@ -23,7 +24,6 @@ from compilespan_service.cli.tables import (
     start_line,
     worded,
 )
-from compilespan_service.reading.reader import reader_of
 from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:
@@ -143,10 +143,12 @@ class Progress:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
         cached = f"{row.cache_hits} of {row.graphs} graphs came from the cache"
         self._console.print(f"{mark} · {START_WORDS[state]}: {cached}")
-        self._console.print(Text(f"  {start_line(start)}"))
+        made_of = start_line(start, self._console.width - 2).replace("\n", "\n  ")
+        self._console.print(Text(f"  {made_of}"), soft_wrap=True)
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
-        self._console.print(cost_table(totals))
+        table, _ = cost_table(totals, self._console.width)
+        self._console.print(table)
         for item in items:
             if not item.is_warm:
                 self._console.print(

@@ -1,4 +1,4 @@
-"""``compilespan run -- PROGRAM``: any program, unchanged, and what it compiled."""
+"""``compilespan run PROGRAM``: any program, unchanged, and what it compiled."""
 
 from __future__ import annotations
 
@@ -11,47 +11,79 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from compilespan.process import INSTANCE_ID
-from compilespan_service.cli.report import Report
-from compilespan_service.cli.statusline import StatusLine
+from compilespan_service.capture import document
+from compilespan_service.capture.capture import Capture
+from compilespan_service.capture.dumps import Dumps
+from compilespan_service.capture.taking import Taking
+from compilespan_service.capture.unknown import Strangers
+from compilespan_service.cli.paths import check, write
+from compilespan_service.cli.statusline import status_line
+from compilespan_service.reporters import perfetto, terminal
+from compilespan_service.reporters.characters import console_on
+from compilespan_service.reporters.now import words
 
 _FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR2}
 _POLL_S = 0.25
-_FILE_WIDTH = 120
+_LOOK_EVERY_S = 1.0
 _FROM_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl+C reaches the program without our help
+_REST = "-o FILE has all"
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE = 127, 126
 
 
 def run(
-    command: Annotated[
-        list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="After --, as in a shell.")
-    ],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")
+    command: Annotated[list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...")],
+    json_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            "--json",
+            metavar="FILE",
+            help="Write all of it as JSON, for `compilespan report`.",
+        ),
     ] = None,
     trace_file: Annotated[
         Path | None,
         typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
     ] = None,
+    dump_directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--tlparse",
+            metavar="DIR",
+            help="Let torch write its own log of each compile there (TORCH_TRACE), and tlparse "
+            "its pages, if it is installed.",
+        ),
+    ] = None,
 ) -> None:
     """Run a program and show what torch compiled in it, over all its processes.
 
-    No OpenTelemetry needs to be set up. The program's output, exit code and signals are its own;
-    the table goes to standard error when it ends, and whenever this command gets SIGUSR1.
+    No OpenTelemetry needs to be set up. The program's options follow it, and are its own; so are
+    its output, exit code and signals. The table goes to standard error when it ends, and whenever
+    this command gets SIGUSR1.
     """
-    state = Path(tempfile.mkdtemp(prefix="compilespan-run-"))
+    json_files = json_files or []
+    trace_files = [trace_file] if trace_file is not None else []
+    outputs = [*(("-o", path) for path in json_files), *(("--trace", path) for path in trace_files)]
+    check("run", outputs, dump_directory)
+    state = _state_directory()
     try:
-        code = _Run(command, state, json_file, trace_file).run()
+        code, capture = _Run(command, state, dump_directory).run()
     finally:
         shutil.rmtree(state, ignore_errors=True)
+    if capture is not None:
+        for path in json_files:
+            write("run", path, document.text(capture))
+        for path in trace_files:
+            write("run", path, perfetto.report(capture))
     if code < 0:  # it died of a signal: so do we, as a shell expects
         with contextlib.suppress(OSError):  # SIGKILL has no other disposition
             signal.signal(-code, signal.SIG_DFL)
@@ -60,25 +92,41 @@ def run(
     sys.exit(code)
 
 
+def _state_directory() -> Path:
+    """Return a new directory for journals; a superuser's children may be other users."""
+    state = Path(tempfile.mkdtemp(prefix="compilespan-run-"))
+    if os.geteuid() == 0:
+        state.chmod(0o1733)  # each writes files of its own, and can neither list nor read others'
+    return state
+
+
 class _Run:
     """One program while it runs."""
 
-    def __init__(
-        self, command: list[str], state: Path, json_file: Path | None, trace_file: Path | None
-    ) -> None:
+    def __init__(self, command: Sequence[str], state: Path, dumps: Path | None) -> None:
         self._command = command
         self._instance = secrets.token_hex(8)
         self._state = state
-        self._json_file = json_file
-        self._trace_file = trace_file
-        width = None if sys.stderr.isatty() else _FILE_WIDTH
-        self._console = Console(stderr=True, highlight=False, width=width)
+        self._dumps = Dumps(dumps) if dumps is not None else None
+        self._strangers = Strangers()
+        self._console = console_on(sys.stderr)
 
-    def run(self) -> int:
-        """Start it, follow it, and report; returns its exit code, negative for a signal."""
-        began_ns, began_s = time.time_ns(), time.monotonic()
+    def run(self) -> tuple[int, Capture | None]:
+        """Start it, follow it, and report.
+
+        Returns:
+            Its exit code, negative for a signal, and what is known of it; ``None`` if it could
+            not be started.
+        """
         waited_for = {*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
+        taking = Taking(
+            self._state,
+            self._instance,
+            self._command,
+            strangers=self._strangers,
+            dumps=self._dumps,
+        )
         try:
             child = subprocess.Popen(  # noqa: S603  # running it is what we are for
                 self._command,
@@ -89,44 +137,41 @@ class _Run:
             return self._cannot_start("there is no such program", EXIT_NOT_FOUND)
         except OSError as error:
             return self._cannot_start(error.strerror or str(error), EXIT_NOT_EXECUTABLE)
-        report = Report(self._state, self._instance, began_ns)
-        line = StatusLine(sys.stderr)
+        self._follow(child, taking, waited_for)
+        capture = taking.take(child.returncode)
+        terminal.report(capture, self._console, _REST)
+        return child.returncode, capture
+
+    def _follow(
+        self, child: subprocess.Popen[bytes], taking: Taking, waited_for: set[signal.Signals]
+    ) -> None:
+        line = status_line(sys.stderr)
+        looked_s = 0.0
         while child.poll() is None:
-            line.show(report.status())
+            line.show(words(taking.in_progress()))
+            if time.monotonic() - looked_s >= _LOOK_EVERY_S:
+                looked_s = time.monotonic()
+                self._strangers.look(child.pid)
             got = signal.sigtimedwait(waited_for, _POLL_S)
             if got is not None and got.si_signo == signal.SIGUSR1:
                 line.clear()
-                report.print(self._console, time.monotonic() - began_s)
+                terminal.report(taking.take(), self._console, _REST)
             elif got is not None and got.si_signo in _FORWARDED and got.si_code != _FROM_KERNEL:
                 child.send_signal(got.si_signo)
         line.clear()
-        wall_s = time.monotonic() - began_s
-        report.print(self._console, wall_s)
-        self._write(report, child.returncode, wall_s)
-        return child.returncode
 
     def _environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         bootstrap = str(files("compilespan") / "bootstrap")
         path = [bootstrap, *filter(None, [environ.get("PYTHONPATH")])]
+        trace = {"TORCH_TRACE": str(self._dumps.directory.resolve())} if self._dumps else {}
         return {
             **environ,
+            **trace,
             "PYTHONPATH": os.pathsep.join(path),
             "COMPILESPAN_STATE_DIR": str(self._state),
             INSTANCE_ID: self._instance,
         }
 
-    def _cannot_start(self, why: str, code: int) -> int:
+    def _cannot_start(self, why: str, code: int) -> tuple[int, None]:
         typer.echo(f"compilespan run: {self._command[0]}: {why}", err=True)
-        return code
-
-    def _write(self, report: Report, exit_code: int, wall_s: float) -> None:
-        if self._json_file is not None:
-            self._save(self._json_file, report.json(exit_code, wall_s))
-        if self._trace_file is not None:
-            self._save(self._trace_file, report.trace())
-
-    def _save(self, path: Path, text: str) -> None:
-        try:
-            path.write_text(text, "utf-8")
-        except OSError as error:
-            typer.echo(f"compilespan run: {path} cannot be written: {error}", err=True)
+        return code, None

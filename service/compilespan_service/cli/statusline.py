@@ -6,17 +6,60 @@ The program's output scrolls in the rows above; when nothing compiles the termin
 from __future__ import annotations
 
 import os
-from typing import TextIO
+import time
+from typing import Protocol, TextIO
 
 _SAVE, _RESTORE = "\0337", "\0338"
 
 
-class StatusLine:
-    """Draws on a terminal; on anything else it does nothing."""
+HEARTBEAT_S = 30.0
+
+
+class Status(Protocol):
+    """Shows what goes on."""
+
+    def show(self, text: str | None) -> None:
+        """Show ``text``; ``None`` if there is nothing to show."""
+
+    def clear(self) -> None:
+        """Leave the stream to others."""
+
+
+def status_line(stream: TextIO) -> Status:
+    """Return a line at the bottom of a terminal; on anything else one each 30 seconds."""
+    is_terminal = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+    return StatusLine(stream) if is_terminal else Heartbeat(stream)
+
+
+class Heartbeat:
+    """Writes a line now and then: a log shall not be silent while something compiles."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+        self._said_s = time.monotonic()
+
+    def show(self, text: str | None) -> None:
+        """Write ``text``, if the last line was written long enough ago."""
+        now_s = time.monotonic()
+        if text is None or now_s - self._said_s < HEARTBEAT_S:
+            return
+        self._said_s = now_s
+        try:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+        except OSError:  # nobody reads it any more: the program goes on
+            pass
+
+    def clear(self) -> None:
+        """There is nothing to give back."""
+
+
+class StatusLine:
+    """Draws on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = True
         self._rows = 0
 
     def show(self, text: str | None) -> None:
@@ -37,8 +80,8 @@ class StatusLine:
             self._rows = rows
             # Make room where the cursor is on the last row, then let only the rows above scroll.
             self._write(f"\n{_SAVE}\033[1;{rows - 1}r{_RESTORE}\033[1A")
-        shown = text[: columns - 1]
-        self._write(f"{_SAVE}\033[{rows};1H\033[2K\033[7m{shown}\033[0m{_RESTORE}")
+        shown = text[: columns - 2]
+        self._write(f"{_SAVE}\033[{rows};1H\033[2K\033[7m {shown}\033[0m{_RESTORE}")
 
     def clear(self) -> None:
         """Give the row back to the program."""

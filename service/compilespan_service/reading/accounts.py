@@ -15,7 +15,7 @@ from compilespan.findings.finding import Evidence
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import instance_id
 from compilespan_service import schemas
-from compilespan_service.reading.perfetto import TracedProcess
+from compilespan_service.reporters.perfetto import TracedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from compilespan.semconv import Kind, Outcome, Phase
 from compilespan_service import schemas
 from compilespan_service.door.problems import responses
 from compilespan_service.door.route import Guarded, ProblemRoute
-from compilespan_service.reading.perfetto import trace
+from compilespan_service.reporters.perfetto import trace
 
 if TYPE_CHECKING:
     from compilespan_service.reading.accounts import Accounts

@@ -51,6 +51,7 @@ class Compile(BaseModel):
     phase: Phase
     outcome: Outcome
     error_type: str | None
+    error_message: Annotated[str | None, Field(description="First line of the exception's text.")]
     started_at: dt.datetime
     duration_s: float
     stages: Annotated[

@@ -84,6 +84,7 @@ COMPILE: dict[str, Any] = {
     "phase": "serving",
     "outcome": "ok",
     "error_type": None,
+    "error_message": None,
     "started_at": _AT,
     "duration_s": 9.65,
     "stages": {"trace": 0.45, "autograd": 0.3, "lower": 1.8, "kernels": 6.9, "cache": 0.2},

@@ -10,6 +10,13 @@ from compilespan.findings import finding
 from compilespan_service.schemas import examples
 
 
+class CompileRef(BaseModel):
+    """A compile that a finding is about."""
+
+    pid: int
+    compile_id: Annotated[str, Field(description="Dynamo's; tlparse names it alike.")]
+
+
 class Finding(BaseModel):
     """Something that cost time, and what to do about it."""
 
@@ -26,6 +33,7 @@ class Finding(BaseModel):
     fix: str
     link: str
     is_serious: Annotated[bool, Field(description="Something failed or was given up.")]
+    compiles: Annotated[list[CompileRef], Field(description="At most 16 of them.")]
 
     @classmethod
     def of(cls, found: finding.Finding) -> Finding:

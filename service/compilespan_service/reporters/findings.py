@@ -7,64 +7,62 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from compilespan_service.cli.tables import duration
+from compilespan_service.reporters.characters import printable
+from compilespan_service.reporters.tables import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from compilespan.findings.finding import Finding
 
 MAX_SHOWN = 10
-_MAX_TEXT = 400
+_MAX_DUMPS = 3
 _WIDTH = 14
 """Of ``✕ 120 min 04 s``."""
-_INDENT = _WIDTH + 2
 
 
-def print_findings(console: Console, found: Sequence[Finding], rest: str) -> None:
+def print_findings(
+    console: Console,
+    found: Sequence[Finding],
+    rest: str,
+    dumps: Mapping[tuple[int, str], str] | None = None,
+) -> None:
     """Print what cost the most; nothing is cut without saying how much.
 
     Args:
         console: Where.
         found: In their order.
         rest: Where those are that are not printed.
+        dumps: Paths of what torch wrote, by process and compile id.
     """
     if not found:
         return
-    is_plain = not str(console.encoding).lower().startswith("utf")
-    arrow, cross, none = ("->", "x", "-") if is_plain else ("→", "✕", "–")
+    console.print()
     console.print(Text("What cost the most", style="bold"))
     for finding in found[:MAX_SHOWN]:
-        lost = duration(finding.seconds) if finding.seconds else none
+        lost = duration(finding.seconds) if finding.seconds else "–"
         if finding.is_serious:
-            lost = f"{cross} {lost}"
+            lost = f"✕ {lost}"
         where = f"  {place(finding)}" if finding.file else ""
-        console.print(
-            Text.assemble(
-                (f"{lost:>{_WIDTH}}  ", "red" if finding.is_serious else ""),
-                printable(finding.what),
-                (where, "dim"),
-            ),
-            soft_wrap=True,
-        )
+        what = Text.assemble(printable(finding.what), (where, "dim"))
+        _beside(console, Text(lost, "red" if finding.is_serious else ""), what)
         _below(console, printable(finding.evidence))
-        _below(console, f"{arrow} {printable(finding.fix)} ({finding.code})")
+        _below(console, f"→ {printable(finding.fix)} ({finding.code})")
         if finding.link.startswith("https://"):
             _below(console, printable(finding.link), style="dim")
+        described = [
+            (each, (dumps or {}).get((each.pid, each.compile_id))) for each in finding.compiles
+        ]
+        for each, path in [pair for pair in described if pair[1]][:_MAX_DUMPS]:
+            _below(console, f"{each.compile_id}: {path}", style="dim")
     if (more := len(found) - MAX_SHOWN) > 0:
         _below(console, f"and {more} more; {rest}")
     _below(console, "compilespan explain CODE says more of one", style="dim")
-
-
-def printable(text: str) -> str:
-    """Return a text of a program without what would move or colour the terminal, not too long."""
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)
-    return clean if len(clean) <= _MAX_TEXT else f"{clean[: _MAX_TEXT - 3]}..."
 
 
 def place(finding: Finding) -> str:
@@ -77,7 +75,17 @@ def place(finding: Finding) -> str:
 
 
 def _below(console: Console, text: str, style: str = "") -> None:
+    _beside(console, Text(), Text(text, style=style))
+
+
+def _beside(console: Console, lost: Text, text: Text) -> None:
+    """Print seconds and a text, which on a terminal stays in a column of its own."""
     if console.is_terminal:
-        console.print(Padding(Text(text, style=style), (0, 0, 0, _INDENT)))
-    else:  # whoever reads a file finds each text in one line
-        console.print(Text(" " * _INDENT + text, style=style), soft_wrap=True)
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=_WIDTH, justify="right")
+        row.add_column(overflow="fold")
+        row.add_row(lost, text)
+        console.print(row)
+    else:
+        lost.align("right", _WIDTH)
+        console.print(Text.assemble(lost, "  ", text), soft_wrap=True)

@@ -7,6 +7,7 @@ are slices, their stages are slices inside them, and what else happened are inst
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan import semconv
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from compilespan import CompileRecord
     from compilespan.semconv import Component
+    from compilespan_service.capture.capture import Capture
 
 
 class InProgress(Protocol):
@@ -70,6 +72,19 @@ class _Tracks:
                 }
             )
         return self._ids[key]
+
+
+def report(capture: Capture) -> str:
+    """Return the trace of a run of a program."""
+    by_pid: dict[int, TracedProcess] = {}
+    pids = {record.pid for record in capture.compiles} | {each.pid for each in capture.interrupted}
+    for pid in sorted(pids):
+        by_pid[pid] = TracedProcess(
+            pid,
+            [record for record in capture.compiles if record.pid == pid],
+            [each for each in capture.interrupted if each.pid == pid],
+        )
+    return json.dumps(trace(by_pid.values())) + "\n"
 
 
 def trace(processes: Iterable[TracedProcess]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""One run of a program: taken from its journals, kept in a file, drawn by `reporters`."""

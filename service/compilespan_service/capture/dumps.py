@@ -1,0 +1,93 @@
+"""Torch's own log of each compile (``TORCH_TRACE``), and tlparse's pages about it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compilespan_service.capture.capture import Dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from compilespan import CompileRecord
+
+HINT = "pip install tlparse makes pages of them"
+_PID = re.compile(rb"^[A-Z]\d{4} [\d:.]+ (\d+) ")
+_LIMIT_S = 120.0
+
+
+class Dumps:
+    """A directory of logs; of each tlparse makes pages, where it is installed."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the directory that the program gets as ``TORCH_TRACE``."""
+        self.directory = directory
+        self._before = set(self._logs())
+        self.has_tlparse = _tlparse() is not None
+
+    def of(self, records: Iterable[CompileRecord]) -> list[Dump]:
+        """Return where the compiles of these records are described.
+
+        Args:
+            records: Of a program that has ended.
+        """
+        pages = {_pid(log): self._pages(log) for log in self._logs() if log not in self._before}
+        found = (
+            (record.pid, compile_id, pages[record.pid])
+            for record in records
+            if record.pid in pages
+            for compile_id in record.compile_ids
+        )
+        return [Dump(pid, each, str(_page(where, each))) for pid, each, where in found]
+
+    def _logs(self) -> list[Path]:
+        return sorted(self.directory.glob("dedicated_log_torch_trace_*.log"))
+
+    def _pages(self, log: Path) -> Path:
+        """Return the directory of tlparse's pages; the log itself if there are none."""
+        program = _tlparse()
+        if program is None:
+            return log
+        pages = log.with_suffix("")
+        command = [program, str(log), "-o", str(pages), "--no-browser", "--overwrite"]
+        try:
+            subprocess.run(command, capture_output=True, timeout=_LIMIT_S, check=True)  # noqa: S603
+        except (OSError, subprocess.SubprocessError):
+            return log
+        return pages
+
+
+def _page(where: Path, compile_id: str) -> Path:
+    """Return the page of a compile: of its last attempt, the summary that tlparse ends with."""
+    if where.is_file():
+        return where
+    attempts = sorted(where.glob(f"-_{compile_id.replace('/', '_')}_*"), key=_attempt)
+    if not attempts:
+        return where / "index.html"
+    summaries: Sequence[Path] = sorted(attempts[-1].glob("compilation_metrics_*.html"))
+    return summaries[-1] if summaries else attempts[-1]
+
+
+def _attempt(directory: Path) -> int:
+    number = directory.name.rpartition("_")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _pid(log: Path) -> int | None:
+    """Return the process that wrote a log, as its first line says."""
+    try:
+        with log.open("rb") as file:
+            found = _PID.match(file.readline(4096))
+    except OSError:
+        return None
+    return int(found[1]) if found is not None else None
+
+
+def _tlparse() -> str | None:
+    """Return tlparse: beside this Python, else on the path."""
+    return shutil.which("tlparse", path=str(Path(sys.executable).parent)) or shutil.which("tlparse")

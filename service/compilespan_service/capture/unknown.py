@@ -1,0 +1,107 @@
+"""What a run's journals cannot say, and why: nobody shall take silence for an answer."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from compilespan.process.descendants import descendants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from compilespan.journal.reader import ProcessJournal
+
+_UID = re.compile(rb"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
+_MAX_STRANGERS = 64
+
+
+class Stranger(NamedTuple):
+    """A process that another user runs."""
+
+    program: str
+    user: str
+
+
+class Strangers:
+    """Processes below one that run as another user: they may not be able to write a journal."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, Stranger] = {}
+
+    def look(self, pid: int) -> None:
+        """Note those that run below ``pid`` now."""
+        for process in descendants(pid):
+            with suppress(OSError, AttributeError):
+                found = _UID.search((process / "status").read_bytes())
+                uid = int(found[1]) if found is not None else os.geteuid()
+                if uid != os.geteuid() and len(self.seen) < _MAX_STRANGERS:
+                    program = (process / "comm").read_text("utf-8", "replace").strip()
+                    self.seen[int(process.name)] = Stranger(program, _user(uid))
+
+
+def unknown(
+    state: Path,
+    processes: Sequence[ProcessJournal],
+    strangers: Mapping[int, Stranger],
+    *,
+    is_over: bool,
+) -> list[str]:
+    """Return a sentence for each thing that is not known.
+
+    Args:
+        state: The state directory of the run.
+        processes: What was read there.
+        strangers: Processes of other users, by pid.
+        is_over: Whether the program has ended.
+    """
+    known = {process.process["pid"] for process in processes}
+    said = list(_without_journal(state, known, is_over=is_over))
+    said += [
+        f"process {pid} ({each.program}) ran as user {each.user}, who cannot write here: what "
+        "torch compiled in it is not known"
+        for pid, each in strangers.items()
+        if pid not in known
+    ]
+    said += [
+        f"the journal of process {process.process['pid']} is not complete: it lacks what could "
+        "not be written or read"
+        for process in processes
+        if not process.is_complete or process.dropped.get("journal")
+    ]
+    if is_over:
+        said += [
+            f"process {process.process['pid']} of it goes on: what it compiles from now on is not "
+            "in here"
+            for process in processes
+            if process.is_running
+        ]
+    return said
+
+
+def _without_journal(state: Path, known: set[int], *, is_over: bool) -> Iterable[str]:
+    for path in sorted(state.glob("seen-*")):
+        pid = path.name.removeprefix("seen-")
+        with suppress(OSError):
+            found = path.read_text("utf-8")
+            if found.startswith("missing:"):
+                yield (
+                    f"torch ran in a Python without compilespan ({found.removeprefix('missing:')});"
+                    " install it there: pip install compilespan"
+                )
+            elif is_over and pid.isdecimal() and int(pid) not in known:
+                yield (
+                    f"process {pid} ran torch, and no journal of it could be written (see what it "
+                    "printed): what it compiled is not known"
+                )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

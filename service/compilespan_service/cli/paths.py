@@ -1,0 +1,69 @@
+"""Files that a command writes at its end: checked at its beginning, when it is not yet too late."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+def check(command: str, files: Iterable[tuple[str, Path]], directory: Path | None = None) -> None:
+    """See that all can be written.
+
+    Args:
+        command: Whose options they are.
+        files: Each with its option.
+        directory: Of ``--tlparse``; it is made.
+
+    Raises:
+        Exit: One cannot; its code is 2.
+    """
+    seen: set[Path] = set()
+    if directory is not None:
+        with _explained(command, "--tlparse", directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            _try(directory / ".compilespan")
+    for option, path in files:
+        with _explained(command, option, path):
+            _try(path)
+            if path.resolve() in seen:
+                raise OSError("another output goes there")
+            seen.add(path.resolve())
+
+
+@contextlib.contextmanager
+def _explained(command: str, option: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError):
+            why = f"there is no directory {path.parent}"
+        typer.echo(f"compilespan {command}: {option} {path} cannot be written: {why}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _try(path: Path) -> None:
+    """Open a file without changing it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    is_new = not path.exists()
+    with path.open("ab"):
+        pass
+    if is_new:
+        path.unlink()
+
+
+def write(command: str, path: Path, text: str) -> None:
+    """Write a file; where that fails after all, say so."""
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        typer.echo(f"compilespan {command}: {path} cannot be written: {error}", err=True)

@@ -1,0 +1,1 @@
+"""What people and tools look at; a file for each output."""

@@ -1,0 +1,121 @@
+"""A run in the terminal: what it was made of, what it compiled, what cost the most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from compilespan_service.capture.dumps import HINT
+from compilespan_service.reporters.characters import flowing, listed, printable, say
+from compilespan_service.reporters.findings import print_findings
+from compilespan_service.reporters.tables import (
+    STAGE_WORDS,
+    START_WORDS,
+    duration,
+    name_table,
+    stage_line,
+    start_line,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compilespan_service.capture.capture import Capture, Interrupted
+
+_MAX_IDS = 6
+_ANY_WIDTH = 10_000
+"""Whoever reads a file finds each text in one line."""
+
+
+def report(capture: Capture, console: Console, rest: str) -> None:
+    """Print a run.
+
+    Args:
+        capture: The run.
+        console: Where.
+        rest: Where those findings are that are not printed.
+    """
+    dumps = {(dump.pid, dump.compile_id): dump.path for dump in capture.dumps}
+    if capture.is_empty:
+        if not capture.unknown:
+            say(console, Text(_nothing(capture)))
+    else:
+        _print_costs(capture, console)
+    print_findings(console, capture.findings, rest, dumps)
+    if capture.left_out > 0:
+        console.print(f"  {capture.left_out} earlier compiles are in the table, and in no finding")
+    _print_dumps(capture, console)
+    for each in capture.interrupted:
+        say(console, Text.assemble(("✕ ", "red"), _cut_off(each)))
+    for sentence in capture.unknown:
+        say(console, Text.assemble(("! ", "yellow"), f"compilespan: {printable(sentence)}"))
+
+
+def _print_costs(capture: Capture, console: Console) -> None:
+    totals = capture.totals
+    width = console.width if console.is_terminal else _ANY_WIDTH
+    head = (
+        "compilespan",
+        _count(capture.processes, "process", "processes"),
+        f"ran {duration(capture.wall_s)}, of that compiling {duration(totals.total.wall_s)}",
+        START_WORDS[capture.cache],
+    )
+    text = Text(flowing(head, " · ", width))
+    text.stylize("bold", 0, len(head[0]))
+    console.print(text, soft_wrap=True)
+    console.print(Text(start_line(capture.start, width)), soft_wrap=True)
+    components = {record.name: record.component for record in capture.compiles}
+    table, left_out = name_table(totals, components, console.width)
+    console.print(table)
+    if left_out:
+        columns = ", ".join(left_out)
+        say(console, Text(f"in {console.width} columns without: {columns}", style="dim"))
+    if spent := stage_line(totals, width):
+        console.print(Text(spent), soft_wrap=True)
+
+
+def _print_dumps(capture: Capture, console: Console) -> None:
+    """Print where the compiles of each name are described."""
+    paths = {(dump.pid, dump.compile_id): dump.path for dump in capture.dumps}
+    if not paths:
+        return
+    console.print()
+    console.print(Text("What torch wrote of each (--tlparse)", style="bold"))
+    by_name: dict[str, dict[str, str]] = {}
+    for record in capture.compiles:
+        for compile_id in record.compile_ids:
+            if path := paths.get((record.pid, compile_id)):
+                by_name.setdefault(record.name, {}).setdefault(f"{compile_id} {path}", path)
+    for name, found in by_name.items():
+        console.print(Text(f"  {printable(name)}: {listed(found, _MAX_IDS)}"), soft_wrap=True)
+    if all(path.endswith(".log") for path in paths.values()):
+        console.print(Text(f"  {HINT}", style="dim"))
+
+
+def _nothing(capture: Capture) -> str:
+    if capture.saw_torch:
+        return "compilespan: torch compiled nothing"
+    return (
+        "compilespan: saw no process import torch, so nothing was compiled "
+        "(Python's -I, -E and -S keep it from looking)"
+    )
+
+
+def _cut_off(each: Interrupted) -> str:
+    doing = f" ({STAGE_WORDS[each.stage]})" if each.stage is not None else ""
+    through = f"{_count(each.graphs, 'graph', 'graphs')} through{_memory(each)}"
+    when = "when the program ended" if each.is_running else f"when process {each.pid} died"
+    name = printable(each.name)
+    return f"{name} was still compiling{doing} {when}: for {duration(each.elapsed_s)}, {through}"
+
+
+def _memory(each: Interrupted) -> str:
+    if each.peak_bytes is None:
+        return ""
+    of = f" of {each.limit_bytes / 1e9:.1f}" if each.limit_bytes is not None else ""
+    return f"; it and its children had {each.peak_bytes / 1e9:.1f}{of} GB of memory"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
