@@ -206,7 +206,9 @@ def service_router(
                 await asyncio.to_thread(runner.stop)
 
     router = APIRouter(lifespan=lifespan)
-    readings = Readings(settings.processes, all_starts=lambda: runner.warms_others)
+    readings = Readings(
+        settings.processes, lambda: runner.warms_others, trace_url=settings.trace_url
+    )
     runner.jobs.on_end = readings.take_job
     for each in _nouns(runner, readings, [guard.as_dependency(), *dependencies]):
         each.routes[:] = [route for route in each.routes if not is_taken(cast("APIRoute", route))]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from compilespan_service.warmups.policy import (
     OnHang,
@@ -35,6 +35,7 @@ class Settings(BaseModel):
         state_dir: Where the processes of this server keep their journals.
         token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
         token_file: A file that holds the token, e.g. a mounted secret.
+        trace_url: Where traces are shown, for links from the page: with ``{trace_id}`` in it.
         allowed_hosts: Names that requests may call this server by, besides loopback names and the
             address that they reach; separated by commas.
     """
@@ -50,6 +51,16 @@ class Settings(BaseModel):
     token: SecretStr | None = None
     token_file: Path | None = None
     allowed_hosts: str | None = None
+    trace_url: str | None = None
+
+    @field_validator("trace_url")
+    @classmethod
+    def _is_link(cls, url: str | None) -> str | None:
+        if url is not None and not (
+            url.startswith(("http://", "https://")) and "{trace_id}" in url
+        ):
+            raise ValueError("an http or https address with {trace_id} in it")
+        return url
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from server import Server
 
+from captures import CUT_OFF, capture
+from compilespan_service.capture.capture import Dump
+from compilespan_service.reporters import html
+
 pytestmark = pytest.mark.system
 
 CHROMIUM = shutil.which("chromium")
@@ -20,11 +24,11 @@ if CHROMIUM is None and os.environ.get("CI") != "true":
         allow_module_level=True,
     )
 
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402  # after the skip
 from playwright.sync_api import expect, sync_playwright  # noqa: E402  # after the skip
 
 SHOTS = Path(os.environ.get("COMPILESPAN_SCREENSHOTS", ".screenshots"))
 WIDE = {"width": 1200, "height": 900}
-PHONE = {"width": 375, "height": 800}
 
 
 @pytest.fixture(scope="module")
@@ -99,30 +103,37 @@ def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
     with pages(hold, *arguments) as server:
         server.wait_for(lambda: server.client.get("/startupz").status_code == 200)
         page = open_page(server)
-        expect(page.locator("#readiness")).to_have_text("○ cold: nothing is warmed up yet")
-        expect(page.locator("#share-text")).to_have_text("nothing was compiled yet")
+        expect(page.locator("#verdict")).to_contain_text("○ Waiting for POST /warmup: ")
+        expect(page.locator("#serving-text")).to_contain_text("It is not ready")
         shot(page, "cold")
         page.get_by_role("button", name="Warm up").click()
-        expect(page.locator("#readiness")).to_contain_text("warming up")
-        expect(page.locator("#readiness")).to_contain_text(": compiling ")
+        expect(page.locator("#verdict")).to_contain_text("◐ Compiling LanguageModel for ")
+        expect(page.locator("#verdict")).to_contain_text(", shape 3 of 3.")
         expect(page.get_by_role("button", name="Warming up …")).to_be_disabled()
         page.locator("#which").select_option(index=1)
         live = page.locator("#timeline g[aria-label^='LanguageModel'][aria-label*='going on']")
         # Marks appear when events arrive, not when the compile is over.
-        expect(live.locator(".mark").filter(has_text="↻")).to_have_count(1)
-        growing = live.locator("rect")
+        expect(page.locator("#timeline .mark").filter(has_text="↻")).to_have_count(1)
+        growing = live.locator("rect.bar")
         expect(growing).to_have_count(1)
         marks = page.locator("#timeline .mark")
         expect(marks.filter(has_text="▾")).to_have_count(1)
-        assert marks.filter(has_text="◆").count() >= 2
+        expect(marks.filter(has_text="◆")).not_to_have_count(0)
+        items = page.locator("#items tbody tr")
+        expect(items).to_have_count(3)
+        expect(items.nth(2)).to_contain_text('{"batch":3}')
+        expect(items.nth(2)).to_contain_text("◐ compiling")
+        expect(items.first).to_contain_text("ran, not verified yet")
         first_s = seconds(growing)
         page.wait_for_timeout(1200)
         assert seconds(growing) > first_s + 0.5  # the bar grows while it compiles
         shot(page, "warming")
         hold.unlink()
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
-        expect(page.locator("#readiness")).to_contain_text(", without a cache")
-        expect(page.locator("#share-text")).to_contain_text("% encoder")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
+        expect(page.locator("#verdict")).to_contain_text(", a start without a cache: ")
+        expect(page.locator("#verdict")).to_contain_text("s compiling the encoder, ")
+        expect(page.locator("#about")).to_contain_text("2 targets · torch 2.")
+        expect(items.filter(has_text="● warm")).to_have_count(3)
         made_of = page.locator("#start-parts li")
         expect(made_of.filter(has_text="import")).to_have_count(1)
         expect(made_of.filter(has_text="waiting for POST /warmup")).to_have_count(1)
@@ -133,12 +144,10 @@ def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
         findings = page.locator("#findings > li")
         expect(findings.filter(has_text="compiled again")).to_have_count(1)
         expect(findings.first).to_contain_text("→ ")
-        expect(bars(page).filter(has_text="↻")).to_have_count(1)
         totals = server.client.get("/totals").json()
         for part, place in (("encoder", "#encoder"), ("language_model", "#language-model")):
             shown = page.locator(place)
             assert float(shown.get_attribute("title")) == totals[part]["compile_s"]
-        assert page.locator("#encoder").inner_text().endswith(" s")
         page.get_by_role("button", name="Warm up").click()
         expect(page.get_by_role("alert")).to_contain_text("All is warm already")
         shot(page, "warm")
@@ -149,7 +158,7 @@ def test_details_by_keyboard_only(open_page, hold):
     with pages(hold) as server:
         server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
         page = open_page(server)
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
         expect(bars(page).nth(3)).to_be_visible()
         for _ in range(12):
             page.keyboard.press("Tab")
@@ -157,6 +166,9 @@ def test_details_by_keyboard_only(open_page, hold):
                 break
         else:
             pytest.fail("the timeline cannot be reached by Tab")
+        # One tab stop for all bars.
+        assert page.locator("#timeline [tabindex='0']").count() == 1
+        page.keyboard.press("Home")
         seen = [page.locator("#details h3").inner_text()]
         for _ in range(bars(page).count() - 1):
             page.keyboard.press("ArrowRight")
@@ -166,6 +178,8 @@ def test_details_by_keyboard_only(open_page, hold):
         page.keyboard.press("ArrowLeft")
         page.wait_for_timeout(5000)  # a refresh does not take the focus away
         assert page.evaluate("document.activeElement.closest('#timeline') !== null")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('#timeline') === null")
 
 
 def test_there_is_a_table_behind_each_picture(open_page, hold):
@@ -173,11 +187,11 @@ def test_there_is_a_table_behind_each_picture(open_page, hold):
     with pages(hold) as server:
         server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
         page = open_page(server)
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
         for summary in page.get_by_text("as a table").all():
             summary.click()
         records = server.client.get("/compiles").json()
-        table = page.get_by_role("table").first
+        table = page.get_by_role("table", name="The start")
         for record in records:
             expect(table).to_contain_text(f"{record['duration_s']:.6f}")
         expect(page.get_by_role("table", name="Starts")).to_contain_text("running")
@@ -192,12 +206,17 @@ def test_a_failing_warmup_says_what_failed(open_page, hold, tmp_path):
         page = open_page(server)
         expect(page.get_by_role("alert")).to_contain_text("The warmup failed.")
         expect(page.get_by_role("alert")).to_contain_text("no kernel for three")
-        expect(page.locator("#readiness")).to_contain_text("✕ not ready")
+        expect(page.locator("#verdict")).to_contain_text("✕ Not ready")
         expect(page.locator("#timeline g.failed")).to_have_count(1)
+        row = server.client.get("/totals").json()["total"]
+        failed = page.locator("#failed")
+        assert float(failed.get_attribute("title").split()[0]) == row["failed_s"] > 0
+        expect(page.locator("#items .failed")).to_have_text("✕ failed")
+        expect(page.locator("#items")).to_contain_text("no kernel for three")
         shot(page, "failed")
         flag.unlink()
         page.get_by_role("button", name="Warm up").click()
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
@@ -215,7 +234,7 @@ def test_a_token_is_asked_for_and_a_wrong_one_again(open_page, hold):
         expect(dialog).to_contain_text("The token was not accepted")
         page.get_by_role("textbox", name="Token").fill("s3cret")
         page.keyboard.press("Enter")
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
         expect(dialog).to_be_hidden()
         with page.expect_download() as download:
             page.get_by_role("link", name="download for Perfetto").click()
@@ -228,10 +247,10 @@ def test_a_server_that_goes_away_and_comes_back(open_page, hold, tmp_path):
     with pages(hold, *arguments) as server:
         server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
         page = open_page(server)
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
+        expect(page.locator("#verdict")).to_contain_text("● Ready after")
         port = server.port
         server.stop(signal.SIGKILL)
-        expect(page.locator("#readiness")).to_have_text("○ not reachable", timeout=15_000)
+        expect(page.locator("#verdict")).to_have_text("○ Not reachable.", timeout=15_000)
         expect(page.get_by_role("alert")).to_contain_text("asking again")
         assert page.locator("#language-model").inner_text() != "–"  # what was known stays
         shot(page, "gone")
@@ -240,7 +259,7 @@ def test_a_server_that_goes_away_and_comes_back(open_page, hold, tmp_path):
     second.port = port
     second.client.base_url = f"http://127.0.0.1:{port}"
     with second as server:
-        expect(page.locator("#readiness")).to_contain_text("warming up", timeout=60_000)
+        expect(page.locator("#verdict")).to_contain_text("◐ ", timeout=60_000)
         server.wait_for(lambda: server.client.get("/totals").json()["in_progress"])
         page.wait_for_timeout(2500)
         server.stop(signal.SIGKILL)
@@ -261,7 +280,7 @@ def test_a_recompile_while_serving_is_told_with_what_the_warmup_missed(open_page
         expect(place).to_contain_text("Net compiled again", timeout=30_000)
         expect(place).to_contain_text("under POST /generate: tensor")
         expect(place).to_contain_text("size mismatch at index 0. expected 2, actual 5")
-        expect(page.locator("#serving-count")).to_have_text("1 recompile")
+        expect(page.locator("#serving-count")).to_have_text("1 compile")
         found = page.locator("#findings > li").filter(has_text="while serving under POST /generate")
         expect(found).to_have_count(1)
         found.locator("summary").click()
@@ -280,19 +299,200 @@ def test_kernels_that_are_built_while_serving_are_counted(open_page):
         shot(page, "kernels")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
-def test_it_is_readable(open_page, hold, scheme, viewport):
-    hold.unlink()
-    with pages(hold) as server:
+@pytest.fixture(scope="module")
+def warm_server(tmp_path_factory):
+    """A server whose start shows everything: graphs, a break, a recompile, three items."""
+    directory = tmp_path_factory.mktemp("warm")
+    trace_url = "https://traces.example/explore?id={trace_id}&left={trace_id}"
+    env = {"COMPILESPAN_TRACE_URL": trace_url}
+    with pages(directory / "no-hold", "--state-dir", str(directory / "state"), **env) as server:
         server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
-        page = open_page(server, viewport=viewport, color_scheme=scheme)
-        expect(page.locator("#readiness")).to_contain_text("● ready after")
-        bars(page).last.focus()
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        poor = page.evaluate(CONTRAST)
-        assert poor == []
-        shot(page, f"{scheme}-{viewport['width']}")
+        yield server
+
+
+def ready(page):
+    expect(page.locator("#verdict")).to_contain_text("● Ready after")
+    expect(bars(page).nth(3)).to_be_visible()
+    return page
+
+
+def test_zoom_by_drag_and_by_keys(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    axis = page.locator("#timeline .axis")
+    whole = axis.all_inner_texts()
+    page.locator("#timeline").scroll_into_view_if_needed()
+    box = page.locator("#timeline").bounding_box()
+    y = box["y"] + box["height"] - 5
+    page.mouse.move(box["x"] + box["width"] * 0.5, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, y, steps=4)
+    expect(page.locator("#timeline .drag")).to_have_count(1)
+    page.mouse.up()
+    expect(page.locator("#timeline .drag")).to_have_count(0)
+    zoomed = axis.all_inner_texts()
+    assert zoomed != whole
+    page.wait_for_timeout(4500)  # a refresh does not show all of it again
+    assert axis.all_inner_texts() == zoomed
+    page.get_by_role("button", name="show all of it").click()
+    assert axis.all_inner_texts() == whole
+    expect(page.get_by_role("button", name="show all of it")).to_be_hidden()
+    bars(page).last.focus()
+    length = bars(page).last.locator("rect.bar").get_attribute("width")
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    wider = bars(page).last.locator("rect.bar").get_attribute("width")
+    assert float(wider) > float(length)
+    page.keyboard.press("Escape")
+    assert axis.all_inner_texts() == whole
+
+
+def test_pointing_moves_nothing(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    page.wait_for_timeout(500)
+    places = "() => [...document.querySelectorAll('section')].map(e => e.offsetTop)"
+    details = page.locator("#details").inner_text()
+    before = page.evaluate(places)
+    for bar in bars(page).all():
+        bar.hover(force=True)
+    assert page.evaluate(places) == before
+    assert page.locator("#details").inner_text() == details
+
+
+def test_details_have_ids_to_copy_and_the_trace(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#timeline g[aria-label^='VisionTower']").first.click(force=True)
+    details = page.locator("#details")
+    record = next(
+        each
+        for each in warm_server.client.get("/compiles").json()[::-1]
+        if each["name"] == "VisionTower"
+    )
+    expect(details).to_contain_text(record["trace_id"])
+    expect(details).to_contain_text("▾ graph break")
+    expect(details).to_contain_text("graph_break()")  # torch's reason
+    expect(details.get_by_role("link", name="open the trace")).to_have_attribute(
+        "href", "https://traces.example/explore?id={0}&left={0}".format(record["trace_id"])
+    )
+    details.get_by_role("button", name="copy the trace id").click()
+    assert page.evaluate("navigator.clipboard.readText()") == record["trace_id"]
+    details.get_by_role("button", name="copy the compile ids").click()
+    assert page.evaluate("navigator.clipboard.readText()") == ", ".join(record["compile_ids"])
+
+
+def test_stages_lie_inside_their_bar_and_marks_below_it(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    bars(page).last.focus()
+    for _ in range(6):
+        page.keyboard.press("+")
+    group = bars(page).last
+    assert group.locator(".stage").count() >= 2
+    bar = group.locator("rect.bar").bounding_box()
+    for stage in group.locator(".stage").all():
+        box = stage.bounding_box()
+        assert box["x"] >= bar["x"] - 1
+        assert box["x"] + box["width"] <= bar["x"] + bar["width"] + 1
+    page.keyboard.press("Escape")
+    shapes = page.evaluate(
+        """() => {
+          const boxes = (all) => [...document.querySelectorAll(all)]
+            .map((each) => each.getBoundingClientRect());
+          return [boxes("#timeline rect.bar"), boxes("#timeline .mark")]
+            .map((all) => all.map((b) => [b.left, b.right, b.top, b.bottom]));
+        }"""
+    )
+    bar_boxes, marks = shapes
+    assert marks
+    for left, right, top, bottom in marks:
+        for others in bar_boxes, [each for each in marks if each != [left, right, top, bottom]]:
+            for other in others:
+                apart = right <= other[0] or other[1] <= left
+                # Two pixels of a letter's box are empty.
+                assert apart or top >= other[3] - 2 or bottom <= other[2] + 2
+
+
+def test_who_closes_the_dialog_is_not_asked_again_until_he_wants(open_page, hold):
+    hold.unlink()
+    with pages(hold, COMPILESPAN_TOKEN="s3cret") as server:
+        page = open_page(server, allowed=["401"])
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(page.locator("#verdict")).to_contain_text("✕ Locked")
+        page.wait_for_timeout(5000)
+        expect(dialog).to_be_hidden()
+        page.get_by_role("button", name="Enter the token").click()
+        page.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_be_hidden()
+        page.get_by_role("button", name="Enter the token").click()
+        page.get_by_role("textbox", name="Token").fill("s3cret")
+        page.keyboard.press("Enter")
+        expect(page.locator("#verdict")).to_contain_text("Ready after", timeout=60_000)
+        expect(page.get_by_role("button", name="Enter the token")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 768, 1200, 1920])
+def test_it_is_readable(open_page, warm_server, scheme, width):
+    page = ready(
+        open_page(warm_server, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    )
+    bars(page).last.focus()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == []
+    assert_no_violation(page)
+    shot(page, f"{scheme}-{width}")
+
+
+def test_it_is_readable_in_forced_colours_and_in_print(open_page, warm_server):
+    page = ready(open_page(warm_server, forced_colors="active"))
+    bar = page.locator("#start-bar span").first
+    assert bar.evaluate("e => getComputedStyle(e).forcedColorAdjust") == "none"
+    assert_no_violation(page)
+    shot(page, "forced-colours")
+    page.emulate_media(media="print", forced_colors="none")
+    expect(page.get_by_role("button", name="Warm up")).to_be_hidden()
+    expect(page.locator("#timeline svg")).to_be_visible()
+    shot(page, "print")
+
+
+def assert_no_violation(page):
+    """What axe-core finds: WCAG, and what it recommends besides."""
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_a_run_is_one_page_that_asks_nobody(chromium, tmp_path, scheme):
+    file = tmp_path / "report.html"
+    pages_of = [Dump(1, "1/1", "dumps/1.html")]
+    run = capture(interrupted=(CUT_OFF,), unknown=("<b>x</b></script>",), dumps=pages_of)
+    file.write_text(html.report(run), "utf-8")
+    context = chromium.new_context(viewport=WIDE, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    complaints, asked = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    expect(page.locator("#verdict")).to_contain_text(
+        "✕ Ended with code 1 after 46.0 s, a cold start: 14.9 s compiling the encoder, "
+        "25.6 s the language model"
+    )
+    expect(page.locator("#failed")).to_have_text("1.20 s")
+    expect(page.locator("#findings > li")).to_have_count(3)
+    expect(page.locator("#notice")).to_contain_text("<b>x</b></script>")
+    expect(page.locator("#timeline .inside").first).to_have_text("kernels")
+    page.locator("#timeline g[aria-label^='LlamaForCausalLM']").last.focus()
+    expect(page.locator("#details")).to_contain_text("dumps/1.html")
+    expect(page.locator("button", has_text="Warm up")).to_have_count(0)
+    assert_no_violation(page)
+    shot(page, f"report-{scheme}")
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+    context.close()
 
 
 # Texts whose contrast against their background is under 4.5:1 (WCAG 2.2, 1.4.3).
@@ -313,7 +513,7 @@ CONTRAST = """() => {
   const poor = [];
   for (const node of document.querySelectorAll("body *")) {
     const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || node.closest("dialog, .mark, [hidden], noscript, button:disabled")) continue;
+    if (!own || node.closest("dialog, .mark, title, [hidden], noscript, button:disabled")) continue;
     const style = getComputedStyle(node);
     const front = node.closest("svg") ? style.fill : style.color;
     const [a, b] = [luminance(front), luminance(backOf(node))].sort((x, y) => y - x);

@@ -231,5 +231,6 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "exit_reason": _optional(_name),
         "interrupted": _list_of(_object(_BEGUN)),
         "memory": _optional(_object(_MEMORY)),
+        "serving_s": _optional(_seconds),
     },
 }

@@ -48,6 +48,7 @@ class Summary:
         is_running: Whether it lives.
         interrupted: What was compiling when it died.
         memory: As in `ProcessSnapshot`.
+        serving_s: Seconds of work after ready: compiled, failed, and for kernels.
     """
 
     process: Mapping[str, Any]
@@ -58,6 +59,7 @@ class Summary:
     is_running: bool
     interrupted: Sequence[Begun]
     memory: Memory | None = None
+    serving_s: float = 0.0
 
     @property
     def took_part(self) -> bool:
@@ -90,6 +92,7 @@ class Summary:
             snapshot.is_running,
             snapshot.interrupted,
             snapshot.memory,
+            snapshot.totals.serving_s,
         )
 
     @classmethod
@@ -101,7 +104,10 @@ class Summary:
         after_s, marks = readiness.after_s, readiness.marks
         if not is_running:  # what still goes on ends with the process
             marks = [mark._replace(end_ns=mark.end_ns or now_ns()) for mark in marks]
-        return cls(who(ledger), totals, after_s, marks, exit_reason, is_running, ())
+        return cls(
+            *(who(ledger), totals, after_s, marks, exit_reason, is_running, ()),
+            serving_s=totals.serving_s,
+        )
 
     @classmethod
     def at_end_of(cls, path: Path) -> Summary | None:
@@ -138,6 +144,7 @@ class Summary:
             "exit_reason": self.exit_reason,
             "interrupted": [dataclasses.asdict(begun) for begun in self.interrupted],
             "memory": self.memory._asdict() if self.memory is not None else None,
+            "serving_s": self.serving_s,
         }
 
     @classmethod
@@ -154,6 +161,7 @@ class Summary:
             False,
             tuple(Begun(*map(begun.get, fields)) for begun in values["interrupted"]),
             Memory.of(values["memory"]) if values.get("memory") is not None else None,
+            values.get("serving_s") or 0.0,
         )
 
 

@@ -106,6 +106,12 @@ class TotalsBuilder:
         for name, row in other._by_name.items():
             self._by_name[self._name(name)].update(row)
 
+    @property
+    def serving_s(self) -> float:
+        """Seconds of work in phase ``serving``: compiled, failed, and for kernels."""
+        row = self._by_phase["serving"].freeze() if "serving" in self._by_phase else TotalsRow()
+        return row.compile_s + row.failed_s + row.kernel_s
+
     def copy(self) -> TotalsBuilder:
         """Return another with the same sums."""
         copied = TotalsBuilder()

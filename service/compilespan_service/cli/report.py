@@ -11,14 +11,18 @@ import typer
 from compilespan_service.capture import document
 from compilespan_service.capture.confidential import without_paths
 from compilespan_service.cli.paths import check, write
-from compilespan_service.reporters import perfetto, terminal
+from compilespan_service.reporters import html, perfetto, terminal
 from compilespan_service.reporters.characters import console_on
 
-_WRITERS = {"--trace": perfetto.report, "--json": document.text}
+_WRITERS = {"--html": html.report, "--trace": perfetto.report, "--json": document.text}
 
 
 def report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `compilespan run -o FILE`.")],
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write one page that needs no network."),
+    ] = None,
     trace_file: Annotated[
         Path | None,
         typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
@@ -35,7 +39,7 @@ def report(
     ] = False,
 ) -> None:
     """Draw a run again: as the table, or as files; - is standard output."""
-    asked = {"--trace": trace_file, "--json": json_file}
+    asked = {"--html": html_file, "--trace": trace_file, "--json": json_file}
     named = {option: path for option, path in asked.items() if path is not None}
     check("report", ((option, path) for option, path in named.items() if str(path) != "-"))
     try:

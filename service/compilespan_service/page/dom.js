@@ -20,13 +20,40 @@ function fill(made, attributes, children) {
   return made;
 }
 
-/** A table; columns are [title, cell(row), isNumber]. */
+/** Replace what a place shows, only if it differs: focus and selection stay while nothing changes. */
+export function show(place, ...children) {
+  const made = element("div", {}, ...children);
+  if (made.innerHTML !== place.innerHTML) place.replaceChildren(...made.childNodes);
+}
+
+/** A table; columns are [title, cell(row), isNumber]; a cell is a text or an element. */
 export function table(caption, columns, rows) {
   const head = columns.map(([title, , number]) =>
     element("th", { scope: "col", class: number ? "number" : null }, title));
   const body = rows.map((row) => element("tr", {},
-    ...columns.map(([, cell, number]) =>
-      element("td", { class: number ? "number" : null }, String(cell(row) ?? "–")))));
+    ...columns.map(([, cell, number]) => {
+      const content = cell(row) ?? "–";
+      return element("td", { class: number ? "number" : null },
+        content instanceof Node ? content : String(content));
+    })));
   return element("table", { "aria-label": caption },
     element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
 }
+
+/** A button that copies a text. */
+export function copy(text, what) {
+  return element("button", { type: "button", class: "copy", "data-copy": text,
+    "aria-label": `copy ${what}`, title: `copy ${what}` });
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.classList.add("done");
+  } catch {  // no clipboard over plain http beyond loopback: select it, for Ctrl+C
+    getSelection().selectAllChildren(button.previousElementSibling ?? button.parentElement);
+  }
+  setTimeout(() => button.classList.remove("done"), 1500);
+});

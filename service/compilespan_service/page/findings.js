@@ -1,17 +1,19 @@
 // What cost the most, and what to do about it.
 
-import { byId, element } from "./dom.js";
+import { byId, copy, element } from "./dom.js";
 import { duration } from "./format.js";
 
 const SHOWN = 10;
 
 let shown = "[]";  // what is unfolded stays so while nothing changes
 
-export function showFindings(findings) {
+/** whole: seconds of the start that these are to be seen against; null if unknown. */
+export function showFindings(findings, whole) {
   if (JSON.stringify(findings) === shown) return;
   shown = JSON.stringify(findings);
   const place = byId("findings");
   byId("findings-section").hidden = !findings.length;
+  byId("of-whole").textContent = whole ? `of ${duration(whole)}` : "";
   const open = new Set([...place.querySelectorAll("li:has(details[open])")].map((li) => li.dataset.key));
   place.replaceChildren(...findings.slice(0, SHOWN).map((finding) => row(finding, open)));
   const more = findings.length - SHOWN;
@@ -29,10 +31,13 @@ function row(finding, open) {
       (finding.is_serious ? "✕ " : "") + (finding.seconds ? duration(finding.seconds) : "–")),
     element("span", { class: "what" }, finding.what),
     element("span", { class: "fix" }, `→ ${finding.fix}`),
+    where ? element("span", { class: "where" }, element("span", {}, where), copy(where, "the place"))
+      : null,
     element("details", { open: open.has(key) ? "" : null },
       element("summary", {}, `${finding.code}: why`),
       element("p", {}, finding.evidence),
-      ...(where ? [element("p", {}, where)] : []),
+      ...(finding.compiles ?? []).slice(0, 1).map((each) => element("p", { class: "muted" },
+        `compile ${each.compile_id} of process ${each.pid}${each.dump ? `: ${each.dump}` : ""}`)),
       ...(finding.link.startsWith("https://")
         ? [element("p", {}, element("a",
           { href: finding.link, target: "_blank", rel: "noopener noreferrer" }, finding.link))]

@@ -1,77 +1,54 @@
-// Brings data and page together: asks again and again, follows the running job, shows both.
+// The live page: brings what the server says and the parts of the page together.
 
-import { Problem, Unauthorized, download, events, hasToken, json, useToken } from "./api.js";
+import { Problem, Unauthorized, download, hasToken, json, useToken } from "./api.js";
+import { showDetails } from "./details.js";
 import { byId, element } from "./dom.js";
-import { componentClass, day, stageWord, worded } from "./format.js";
 import { showFindings } from "./findings.js";
-import { showServing, showStarts } from "./history.js";
+import { day } from "./format.js";
+import { showItems } from "./items.js";
+import { showServing } from "./serving.js";
+import { cutOff, goingOn, partsOf, spanOf } from "./spans.js";
 import { showStart } from "./start.js";
-import { showAbout, showNumbers, showReadiness } from "./summary.js";
-import { drawTimeline, spanOf } from "./timeline.js";
+import { showStarts } from "./starts.js";
+import { isBusy, refresh, state, thisStart } from "./state.js";
+import { drawWhole } from "./whole.js";
+import { Timeline } from "./timeline.js";
+import {
+  showAbout, showGone, showInstance, showLocked, showNumbers, showVerdict,
+} from "./verdict.js";
 
 const IDLE_MS = 4000;
 const BUSY_MS = 1000;
 const FRAME_MS = 250;
 
-const state = {
-  totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
-  findings: [], compiled: null,
-  live: new Map(),  // compiles of the followed job that go on, by key
-  followed: null, which: "startup", said: null,
-};
+let isLocked = false;  // the token was not given: nobody is asked again until he wants to be
 
-async function refresh() {
-  const [health, totals] = await Promise.all([json("livez"), json("totals")]);
-  const [jobs, records, starts] = await Promise.all([
-    json("warmup/jobs"), json("compiles?limit=2000"), json("history"),
-  ]);
-  // They change with what was compiled only.
-  const compiled = JSON.stringify([totals.total, totals.ready_after_s, jobs[0]?.state]);
-  const findings = compiled === state.compiled ? state.findings : await json("findings");
-  // Not by /readyz: its 503 is no error, but browsers log it as one.
-  const ready = totals.ready_after_s !== null && health.state !== "draining";
-  Object.assign(state, {
-    health, totals, jobs, records, starts, findings, compiled, ready, job: jobs[0] ?? null,
-  });
-  if (state.job && !state.job.ended_at && state.followed !== state.job.id) follow(state.job.id);
-}
-
-async function follow(id) {
-  state.followed = id;
-  state.live.clear();
-  try {
-    for await (const [name, data] of events(`warmup/jobs/${id}/events`)) {
-      if (name === "begin") state.live.set(data.key, { ...data, events: [] });
-      if (name === "graph" || name === "event") state.live.get(data.key)?.events.push(data);
-      if (name === "compile") {
-        state.live.delete(data.key);
-        state.records = [data.compile, ...state.records];
-      }
-      if (name === "job") state.job = data;
-      if (name === "end") break;
-    }
-  } catch {
-    state.followed = null;  // the server went away; the next refresh says so
-  }
-  state.live.clear();
-}
+const timeline = new Timeline(byId("timeline"), {
+  onSpan: (span) => showDetails(byId("details"), span, state.totals?.trace_url),
+  onZoom: (isZoomed) => { byId("whole").hidden = !isZoomed; },
+});
 
 function show() {
-  const { totals, health, job } = state;
+  const { totals, job } = state;
   if (!totals) return;
+  const start = thisStart();
   const targets = new Set(state.jobs.flatMap((each) => each.items.map((item) => item.target)));
-  showAbout(totals, [...targets], thisStart()?.device);
-  showReadiness(health, state.ready, totals, job, thisStart());
-  showStart(thisStart());
+  showAbout(totals, [...targets], start?.device);
+  showInstance(totals.scope.instance);
+  showVerdict({ ...state, start });
+  showStart(start);
   showNumbers(totals);
-  showFindings(state.findings);
-  const busy = Boolean(job && !job.ended_at);
-  byId("warm-up").disabled = busy;
-  byId("warm-up").textContent = busy ? "Warming up …" : "Warm up";
+  showFindings(state.findings, totals.ready_after_s);
+  showItems(job, totals.in_progress);
+  byId("warm-up").disabled = isBusy();
+  byId("warm-up").textContent = isBusy() ? "Warming up …" : "Warm up";
   notice(failureOf(job) ?? state.said);
   choices();
   showTimeline();
-  showServing(state.records.filter((record) => record.phase === "serving"), state.ready);
+  const readyAt = totals.ready_after_s === null ? null
+    : Date.parse(totals.since) + totals.ready_after_s * 1000;
+  const serving = state.records.filter((record) => record.phase === "serving");
+  showServing(serving, readyAt, Date.now());
   showStarts(state.starts);
 }
 
@@ -94,38 +71,23 @@ function choices() {
 
 function showTimeline() {
   const now = Date.now();
-  const job = state.jobs.find((each) => each.id === state.which);
+  const chosen = state.jobs.find((each) => each.id === state.which);
   const since = Date.parse(state.totals.since);
-  let [from, to, title] = [since, now, "startup"];
-  if (job) {
-    const current = job.id === state.job?.id ? state.job : job;
-    from = Date.parse(current.started_at ?? current.created_at);
-    to = current.ended_at ? Date.parse(current.ended_at) : now;
-    title = "warmup";
+  let [from, to, title] = [since, now, "The start"];
+  if (chosen) {
+    const job = chosen.id === state.job?.id ? state.job : chosen;
+    from = Date.parse(job.started_at ?? job.created_at);
+    to = job.ended_at ? Date.parse(job.ended_at) : now;
+    title = `The warmup of ${day(job.created_at)}`;
   } else if (state.totals.ready_after_s !== null) {
     to = since + state.totals.ready_after_s * 1000;
   } else if (state.job?.ended_at) {
     to = Date.parse(state.job.ended_at);
   }
-  const spans = [...parts(job), ...compiles()]
-    .filter((span) => span.start <= to && (span.end ?? now) >= from);
-  drawTimeline(`${title} ${job?.id ?? ""}`, spans, from, to, union(spans, from, to));
-}
-
-function thisStart() {
-  return state.starts.find((each) => each.instance === state.totals.scope.instance);
-}
-
-/** The parts of the start that no compile shows. */
-function parts(job) {
   const start = thisStart();
-  if (job || !start) return [];
-  return start.segments.filter((each) => !["compile", "other"].includes(each.part)).map((each) => ({
-    key: each.started_at, name: each.name ? `${each.part} ${each.name}` : each.part, row: each.part,
-    start: Date.parse(each.started_at),
-    end: Date.parse(each.started_at) + each.duration_s * 1000,
-    kinds: ["phase"], events: [], attributes: { seconds: each.duration_s },
-  }));
+  const spans = [...(start && !chosen ? partsOf(start) : []), ...compiles()]
+    .filter((span) => span.start <= to && (span.end ?? now) >= from);
+  drawWhole(timeline, { title, spans, from, to, wait: chosen ? 0 : start?.start.wait ?? 0 });
 }
 
 function compiles() {
@@ -136,33 +98,10 @@ function compiles() {
   const followed = [...state.live.values()].map((begun) =>
     goingOn({ ...begun, stage: stages.get(Date.parse(begun.started_at)) }, begun.events));
   const others = state.totals.in_progress
-    .filter((each) => !followed.some((span) => span.start === Date.parse(each.started_at)))
-    .filter((each) => !ended.some((span) => span.start === Date.parse(each.started_at)))
+    .filter((each) => ![...followed, ...ended].some((span) => span.start === Date.parse(each.started_at)))
     .map((each) => goingOn(each, []));
-  return [...ended, ...followed, ...others].sort((a, b) => a.start - b.start);
-}
-
-function goingOn(begun, inside) {
-  return {
-    key: `live-${begun.key ?? begun.started_at}`, name: begun.name, row: begun.name,
-    start: Date.parse(begun.started_at), end: null,
-    kinds: [componentClass(begun.component)], events: inside,
-    attributes: {
-      component: worded(begun.component), outcome: "still compiling",
-      stage: stageWord(begun.stage),
-      graphs: begun.graphs ?? inside.filter((e) => e.name === "torch.compile.graph").length,
-    },
-  };
-}
-
-/** Seconds between two moments that at least one span covers. */
-function union(spans, from, to) {
-  let [covered, until] = [0, from];
-  for (const span of [...spans].sort((a, b) => a.start - b.start)) {
-    const [start, end] = [Math.max(span.start, until), Math.min(span.end ?? to, to)];
-    if (end > start) [covered, until] = [covered + end - start, end];
-  }
-  return covered / 1000;
+  const cut = (thisStart()?.interrupted ?? []).map(cutOff);
+  return [...ended, ...followed, ...others, ...cut].sort((a, b) => a.start - b.start);
 }
 
 function notice(text) {
@@ -170,14 +109,18 @@ function notice(text) {
   if (text && byId("notice").textContent !== text) byId("notice").textContent = text;
 }
 
+/** Ask for the token; whoever closes the dialog is asked again when he presses the button. */
 async function askToken(why) {
   const dialog = byId("token-dialog");
   if (dialog.open) return;
-  if (hasToken()) byId("token-why").textContent = why;
+  if (why) byId("token-why").textContent = why;
   byId("token").value = "";
+  dialog.returnValue = "";
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  if (dialog.returnValue === "ok" && byId("token").value) useToken(byId("token").value);
+  isLocked = dialog.returnValue !== "ok" || !byId("token").value;
+  if (!isLocked) useToken(byId("token").value);
+  byId("unlock").hidden = !isLocked;
 }
 
 async function guarded(action) {
@@ -188,12 +131,12 @@ async function guarded(action) {
   } catch (error) {
     document.body.classList.add("stale");
     if (error instanceof Unauthorized) {
-      byId("readiness").textContent = "locked: the token is needed";
+      showLocked("this server wants its token.");
       await askToken(hasToken() ? "The token was not accepted. Try another one." : "");
     } else if (error instanceof Problem) {
       notice(error.message);
     } else {
-      byId("readiness").textContent = "○ not reachable";
+      showGone();
       notice("The server does not answer; asking again. What is shown is from before.");
     }
     return false;
@@ -212,13 +155,15 @@ async function warmUp() {
 
 async function loop() {
   while (true) {
-    if (await guarded(refresh)) show();
-    const busy = state.job && !state.job.ended_at;
-    await new Promise((resolve) => setTimeout(resolve, busy || !state.ready ? BUSY_MS : IDLE_MS));
+    if (!isLocked && await guarded(refresh)) show();
+    const pause = isBusy() || !state.ready ? BUSY_MS : IDLE_MS;
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
 byId("warm-up").addEventListener("click", warmUp);
+byId("unlock").addEventListener("click", () => guarded(() => askToken("")));
+byId("whole").addEventListener("click", () => timeline.zoom(null));
 byId("which").addEventListener("change", (event) => {
   state.which = event.target.value;
   show();
@@ -230,8 +175,8 @@ for (const [id, name] of [["trace", "compilespan-trace.json"], ["metrics", "metr
     guarded(() => download(byId(id).getAttribute("href"), name));
   });
 }
-addEventListener("resize", () => state.totals && showTimeline());
+addEventListener("resize", () => state.totals && show());
 setInterval(() => {
-  if (state.totals && state.job && !state.job.ended_at && !document.hidden) showTimeline();
+  if (state.totals && isBusy() && !document.hidden) showTimeline();
 }, FRAME_MS);
 loop();

@@ -1,182 +1,237 @@
-// The timeline: one SVG on a true time axis. Bars are compiles, marks are their events.
+// A timeline: one SVG on a true time axis. Bars are compiles with their stages inside, marks below
+// are what happened in them. One tab stop; arrow keys move, + and - zoom, dragging zooms, too.
 
-import { byId, element, svg, table } from "./dom.js";
-import { componentClass, duration, guard, stagesText, worded } from "./format.js";
+import { element, svg } from "./dom.js";
+import { duration, stageWord } from "./format.js";
+import { clusters } from "./marks.js";
 
-const ROW = 30;
-const BAR = 16;
+const ROW = 42;
+const BAR = 18;
 const TOP = 26;
-const MARKS = {
-  "torch.compile.graph": ["◆", "graph"],
-  "torch.compile.graph_break": ["▾", "graph break"],
-  "torch.compile.recompile": ["↻", "recompile"],
-  "torch.compile.recompile_limit": ["✕", "recompile limit"],
-};
-const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400];
+const LEAST_MS = 20;
+const DRAG_PX = 6;
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800,
+  3600, 7200, 14400];
 
-let focused = null;  // the key of the bar whose details are shown
-let bound = 0;  // the axis grows in steps, so that it does not jump with every tick
-let shown = null;
-
-/**
- * Draw spans between two moments.
- * A span: {key, name, row, start, end (null: goes on), kinds: [class], attributes, events}.
- */
-export function drawTimeline(title, spans, from, to, explained) {
-  const place = byId("timeline");
-  if (shown !== title) [shown, bound, focused] = [title, 0, null];
-  const width = Math.max(280, place.clientWidth);
-  const label = Math.min(170, width * 0.32);
-  const rows = [...new Set(spans.map((span) => span.row))];
-  if (!rows.length) {
-    place.replaceChildren(element("p", { class: "muted" }, "Nothing happened in it yet."));
-    byId("timeline-table").replaceChildren();
-    return;
+export class Timeline {
+  /**
+   * place: where it is drawn; onSpan(span or null): called when another one is looked at;
+   * onZoom(isZoomed): called when all of it is seen, or no longer.
+   */
+  constructor(place, { onSpan = () => {}, onZoom = () => {} } = {}) {
+    Object.assign(this, { place, onSpan, onZoom });
+    this.forget();
+    place.addEventListener("keydown", (event) => this.key(event));
+    place.addEventListener("pointerdown", (event) => this.press(event));
+    place.addEventListener("pointermove", (event) => this.drag(event));
+    place.addEventListener("pointerup", (event) => this.release(event));
+    place.addEventListener("dblclick", () => this.zoom(null));
   }
-  const length = (to - from) / 1000;
-  if (length > bound || length < bound / 3) bound = niceEnd(length);
-  const x = (time) => label + ((time - from) / 1000 / bound) * (width - label - 28);
-  const height = TOP + rows.length * ROW + 24;
-  const drawing = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, height, role: "group",
-    "aria-label": `${title}: ${spans.length} spans in ${duration(length)}. Arrow keys move.`,
-  });
-  for (const second of ticks(bound, width)) {
-    const at = x(from + second * 1000);
+
+  forget() {
+    // bound: the axis grows in steps, so that it does not jump with every tick.
+    Object.assign(this, { focused: null, bound: 0, zoomed: null, dragged: null, title: null });
+  }
+
+  /** Draw spans between two moments, in milliseconds since 1970. */
+  draw(title, spans, from, to, nothing = "Nothing happened in it yet.") {
+    if (this.title !== title) {
+      this.forget();
+      this.title = title;
+      this.onZoom(false);
+    }
+    Object.assign(this, { spans, whole: { from, to }, nothing });
+    this.redraw();
+  }
+
+  redraw() {
+    const { place, spans, whole } = this;
+    const rows = [...new Set(spans.map((span) => span.row))];
+    if (!rows.length) {
+      place.replaceChildren(element("p", { class: "muted" }, this.nothing));
+      this.look(null);
+      return;
+    }
+    this.measure(rows.length);
+    const { width, height, from, shown } = this;
+    const drawing = svg("svg", {
+      viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `${this.title}: `
+        + `${spans.length} bars in ${duration((whole.to - whole.from) / 1000)}. Arrow keys move, + and - zoom.`,
+    });
+    for (const second of ticks(from, shown, whole.from, width)) {
+      const at = this.x(whole.from + second * 1000);
+      drawing.append(
+        svg("line", { class: "grid", x1: at, x2: at, y1: TOP - 6, y2: height - 4 }),
+        svg("text", { class: "axis", x: at, y: TOP - 11, "text-anchor": "middle" },
+          duration(second).replace(/\.?0+ s$/, " s").replace(/^ s$/, "0 s")));
+    }
+    const current = spans.find((span) => span.key === this.focused) ?? spans[0];
+    rows.forEach((row, index) => this.drawRow(drawing, row, TOP + index * ROW, current));
+    if (this.dragged) {
+      const [left, right] = [this.dragged.from, this.dragged.to].sort((a, b) => a - b);
+      drawing.append(svg("rect", { class: "drag", x: left, y: TOP - 6, height: height - TOP + 2,
+        width: right - left }));
+    }
+    const hadFocus = place.contains(document.activeElement);
+    place.replaceChildren(drawing);
+    if (hadFocus) this.focus();
+    this.onSpan(spans.find((span) => span.key === this.focused) ?? null);
+  }
+
+  measure(rows) {
+    const { whole } = this;
+    const length = (whole.to - whole.from) / 1000;
+    if (length > this.bound || length < this.bound / 3) this.bound = niceEnd(length);
+    this.width = Math.max(280, this.place.clientWidth);
+    this.label = Math.min(190, this.width * 0.32);
+    this.height = TOP + rows * ROW;
+    this.from = this.zoomed?.from ?? whole.from;
+    this.shown = this.zoomed ? this.zoomed.to - this.zoomed.from : this.bound * 1000;
+  }
+
+  x(time) {
+    return this.label + ((time - this.from) / this.shown) * (this.width - this.label - 28);
+  }
+
+  time(x) {
+    return this.from + ((x - this.label) / (this.width - this.label - 28)) * this.shown;
+  }
+
+  drawRow(drawing, row, y, current) {
+    const inRow = this.spans.filter((span) => span.row === row);
+    for (const span of inRow) {
+      const [left, right] = this.edges(span);
+      if (right < this.label || left > this.width) continue;
+      drawing.append(this.bar(span, y, left, right, span === current));
+    }
+    const seen = inRow.flatMap((span) => span.events)
+      .map((event) => ({ name: event.name, x: this.x(Date.parse(event.at)) }))
+      .filter((event) => event.x >= this.label && event.x <= this.width);
+    for (const { x, text, title } of clusters(seen)) {
+      drawing.append(svg("text", { class: "mark", x, y: y + BAR + 14, "text-anchor": "middle" },
+        text, svg("title", {}, title)));
+    }
+    // Over bars that begin before what is shown.
     drawing.append(
-      svg("line", { class: "grid", x1: at, x2: at, y1: TOP - 6, y2: height - 20 }),
-      svg("text", { class: "axis", x: at, y: TOP - 11, "text-anchor": "middle" },
-        duration(second).replace(/\.0+ s$/, " s")));
+      svg("rect", { class: "under", x: 0, y: y - 2, width: this.label - 2, height: BAR + 4 }),
+      svg("text", { class: "name", x: 0, y: y + BAR - 4 }, shorten(row, this.label / 7.4),
+        svg("title", {}, row)));
   }
-  rows.forEach((row, index) => {
-    const y = TOP + index * ROW;
-    drawing.append(svg("text", { x: 0, y: y + BAR - 3 }, shorten(row, label / 7.2)));
-    for (const span of spans.filter((each) => each.row === row)) {
-      drawing.append(bar(span, x, y, to));
+
+  edges(span) {
+    const end = span.end ?? this.whole.to;
+    return [this.x(span.start), this.x(end)];
+  }
+
+  bar(span, y, left, right, isStop) {
+    const end = span.end ?? this.whole.to;
+    const group = svg("g", {
+      class: span.kinds.join(" "), tabindex: isStop ? 0 : -1, role: "button", "data-key": span.key,
+      "aria-pressed": String(span.key === this.focused),
+      "aria-label": `${span.name}: ${span.kinds.join(", ").replaceAll("-", " ")}, `
+        + `${duration((end - span.start) / 1000)}${span.end === null ? " and going on" : ""}`,
+    });
+    group.append(svg("rect", {
+      class: "bar", x: left, y, height: BAR, width: Math.max(3, right - left), rx: 2,
+    }));
+    for (const each of span.stages) {
+      const [begin, over] = [this.x(each.start), this.x(each.end)];
+      if (over - begin < 1) continue;
+      group.append(
+        svg("rect", { class: `stage ${each.stage}`, x: begin, y: y + 1, height: BAR - 2,
+          width: over - begin }),
+        svg("line", { class: "begins", x1: begin, x2: begin, y1: y + 1, y2: y + BAR - 1 }));
+      const word = stageWord(each.stage).replace("building ", "").replace("tuning kernels", "tuning");
+      if (over - begin > word.length * 7 + 8 && begin >= this.label) {
+        group.append(svg("text", { class: "inside", x: begin + 4, y: y + BAR - 5 }, word));
+      }
     }
-  });
-  const gap = length - explained;
-  drawing.append(svg("text", { class: "unexplained", x: width < 500 ? 0 : label, y: height - 4 },
-    gap > 0.05 ? `${duration(gap)} of ${duration(length)} are explained by no bar`
-      : `${duration(length)}, all of it explained`));
-  const hadFocus = place.contains(document.activeElement);
-  place.replaceChildren(drawing);
-  if (hadFocus && focused) drawing.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
-  drawing.addEventListener("keydown", moveFocus);
-  const current = spans.find((span) => span.key === focused);
-  showDetails(current ?? null, spans.length);
-  drawTable(title, spans, from, to);
-}
-
-function bar(span, x, y, now) {
-  const end = span.end ?? now;
-  const left = x(span.start);
-  const group = svg("g", {
-    class: span.kinds.join(" "), tabindex: 0, role: "img", "data-key": span.key,
-    "aria-label": `${span.name}: ${span.kinds.join(", ").replace("-", " ")}, `
-      + `${duration((end - span.start) / 1000)}${span.end === null ? " and going on" : ""}`,
-  });
-  group.append(svg("rect", {
-    class: "bar", x: left, y, height: BAR, width: Math.max(3, x(end) - left), rx: 2,
-  }));
-  if (span.kinds.includes("failed")) {
-    group.append(svg("text", { class: "mark", x: x(end) + 4, y: y + BAR - 3 }, "✕"));
-  }
-  for (const event of span.events) {
-    const mark = MARKS[event.name];
-    if (mark) {
-      group.append(svg("text", {
-        class: "mark", x: x(Date.parse(event.at)), y: y + BAR - 3, "text-anchor": "middle",
-      }, mark[0]));
+    if (span.kinds.includes("failed")) {
+      group.append(svg("text", { class: "cross", x: right + 4, y: y + BAR - 4 }, "✕"));
     }
+    group.append(svg("title", {}, `${span.name} ${duration((end - span.start) / 1000)}`));
+    group.addEventListener("focus", () => this.look(span.key));
+    return group;
   }
-  const show = () => { focused = span.key; showDetails(span); };
-  group.addEventListener("focus", show);
-  group.addEventListener("pointerenter", show);
-  return group;
-}
 
-function moveFocus(event) {
-  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  const bars = [...event.currentTarget.querySelectorAll("g[tabindex]")];
-  const next = bars[bars.indexOf(document.activeElement) + step];
-  if (next) next.focus();
-  event.preventDefault();
-}
+  look(key) {
+    if (key === this.focused) return;
+    this.focused = key;
+    for (const bar of this.place.querySelectorAll("g[tabindex]")) {
+      bar.setAttribute("tabindex", bar.dataset.key === key ? 0 : -1);
+      bar.setAttribute("aria-pressed", String(bar.dataset.key === key));
+    }
+    this.onSpan(this.spans?.find((span) => span.key === key) ?? null);
+  }
 
-function showDetails(span, total = 1) {
-  const place = byId("details");
-  if (!span) {
-    place.replaceChildren(element("p", { class: "muted" },
-      total ? "Point at a bar, or move to one with Tab and the arrow keys." : ""));
-    return;
+  focus() {
+    this.place.querySelector(`[data-key="${CSS.escape(this.focused ?? "")}"]`)?.focus();
   }
-  const list = element("dl");
-  for (const [name, value] of Object.entries(span.attributes)) {
-    if (value === null || value === undefined || value === "") continue;
-    list.append(element("dt", {}, name), element("dd", {}, String(value)));
-  }
-  const marks = span.events.map((event) => MARKS[event.name]).filter(Boolean);
-  for (const [sign, name] of new Set(marks)) {
-    list.append(element("dt", {}, `${sign} ${name}`),
-      element("dd", {}, String(marks.filter((mark) => mark[1] === name).length)));
-  }
-  for (const event of span.events.filter((each) => each.name.endsWith("graph_break")).slice(0, 5)) {
-    list.append(element("dt", {}, "▾ at"), element("dd", {},
-      `${event.attributes["code.file.path"]}:${event.attributes["code.line.number"]}`));
-  }
-  place.replaceChildren(element("h3", {}, span.name), list);
-}
 
-function drawTable(title, spans, from, to) {
-  byId("timeline-table").replaceChildren(table(title, [
-    ["name", (span) => span.name],
-    ["what", (span) => span.kinds.join(", ").replace("-", " ")],
-    ["begins at", (span) => duration(Math.max(0, (span.start - from) / 1000)), true],
-    // Not from the drawing's times: those are milliseconds since 1970, and too coarse.
-    ["seconds", (span) => (span.attributes.seconds ?? (to - span.start) / 1000).toFixed(6), true],
-    ["graphs", (span) => span.attributes.graphs, true],
-    ["cache", (span) => span.attributes.cache],
-    ["outcome", (span) => span.attributes.outcome],
-    ["recompile", (span) => span.attributes["recompiled because"]],
-  ], spans));
-}
+  key(event) {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const ends = { Home: 0, End: this.spans.length - 1 }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (step || ends !== undefined) {
+      const ordered = [...this.place.querySelectorAll("g[tabindex]")];
+      const at = ordered.findIndex((bar) => bar.dataset.key === this.focused);
+      ordered[ends ?? Math.max(0, Math.min(ordered.length - 1, at + step))]?.focus();
+    } else if (event.key === "+" || event.key === "=") {
+      this.zoomBy(0.5);
+    } else if (event.key === "-") {
+      this.zoomBy(2);
+    } else if (event.key === "0" || event.key === "Escape") {
+      this.zoom(null);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
 
-/** The record of a compile, as /compiles has it, as a span. */
-export function spanOf(record) {
-  const start = Date.parse(record.started_at);
-  const kinds = [componentClass(record.component)];
-  if (record.kind === "load") kinds.push("load");
-  if (record.outcome !== "ok") kinds.push(record.outcome);
-  return {
-    key: record.span_id || `${record.pid}-${record.started_at}`,
-    name: record.name,
-    row: record.name,
-    start,
-    end: start + record.duration_s * 1000,
-    kinds,
-    events: record.events,
-    attributes: {
-      component: worded(record.component),
-      seconds: record.duration_s,
-      "spent on": stagesText(record.stages),
-      "waited for a CPU": record.cpu_wait_s ? duration(record.cpu_wait_s) : null,
-      kind: record.kind,
-      trigger: record.trigger,
-      phase: record.phase,
-      outcome: record.outcome,
-      error: record.error_type,
-      graphs: record.graphs,
-      cache: record.cache_result,
-      request: record.request,
-      skipped: record.skip_reason,
-      at: record.file ? `${record.file}:${record.line}` : null,
-      "recompiled because": guard(record.recompile_reason),
-      process: record.pid,
-      trace: record.trace_id,
-    },
-  };
+  /** Zoom around the middle of the bar that is looked at. */
+  zoomBy(factor) {
+    const span = this.spans.find((each) => each.key === this.focused) ?? this.spans[0];
+    if (!span) return;
+    const middle = (span.start + (span.end ?? this.whole.to)) / 2;
+    const length = this.shown * factor;
+    const all = this.bound * 1000;
+    this.zoom(length >= all ? null : { from: middle - length / 2, to: middle + length / 2 });
+  }
+
+  zoom(range) {
+    if (range && range.to - range.from < LEAST_MS) return;
+    this.zoomed = range && { from: Math.max(range.from, this.whole.from), to: range.to };
+    this.onZoom(Boolean(range));
+    this.redraw();
+  }
+
+  at(event) {
+    const x = event.clientX - this.place.getBoundingClientRect().left;
+    return Math.max(this.label, Math.min(this.width, x));
+  }
+
+  press(event) {
+    if (event.button !== 0 || !this.spans?.length) return;
+    const bar = event.target.closest?.("g[tabindex]");
+    bar?.focus();
+    this.dragged = { from: this.at(event), to: this.at(event) };
+    this.place.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  }
+
+  drag(event) {
+    if (!this.dragged) return;
+    this.dragged.to = this.at(event);
+    this.redraw();
+  }
+
+  release() {
+    if (!this.dragged) return;
+    const [left, right] = [this.dragged.from, this.dragged.to].sort((a, b) => a - b);
+    this.dragged = null;
+    if (right - left > DRAG_PX) this.zoom({ from: this.time(left), to: this.time(right) });
+    else this.redraw();
+  }
 }
 
 function niceEnd(seconds) {
@@ -184,9 +239,13 @@ function niceEnd(seconds) {
   return Math.max(step, Math.ceil(seconds / step) * step);
 }
 
-function ticks(end, width) {
-  const step = STEPS.find((each) => end / each <= Math.max(3, width / 110)) ?? end;
-  return Array.from({ length: Math.floor(end / step) + 1 }, (_, index) => index * step);
+/** Seconds since the beginning of the whole that get a line in what is shown. */
+function ticks(from, shown, begin, width) {
+  const length = shown / 1000;
+  const step = STEPS.find((each) => length / each <= Math.max(3, width / 110)) ?? length;
+  const first = Math.ceil((from - begin) / 1000 / step - 1e-9);
+  const count = Math.floor(((from - begin) / 1000 + length) / step + 1e-9) - first + 1;
+  return Array.from({ length: Math.max(0, count) }, (_, index) => (first + index) * step);
 }
 
 function shorten(text, letters) {

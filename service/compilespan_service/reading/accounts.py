@@ -29,8 +29,15 @@ if TYPE_CHECKING:
 class Accounts:
     """Reads what compiling cost, across the processes of an instance."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, trace_url: str | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            instance: The processes.
+            trace_url: Where traces are shown, with ``{trace_id}`` in it.
+        """
         self._instance = instance
+        self._trace_url = trace_url
 
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
@@ -82,6 +89,7 @@ class Accounts:
             by_process=dict(totals.by_process),
             by_stage=dict(totals.by_stage),
             start=dict(start.parts_s),
+            trace_url=self._trace_url,
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:

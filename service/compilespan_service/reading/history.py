@@ -58,6 +58,7 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
         device=first.process.get("device") or "cpu",
         cache=cache_state(totals.total, is_over=bool(ready) or ended != "running"),
         ready_after_s=max(ready) if ready else None,
+        serving_s=sum(process.serving_s for process in processes),
         start=dict(start.parts_s),
         compile=dict(start.compile_s),
         imports=dict(itertools.islice(start.imports_s.items(), MAX_IMPORTS)),

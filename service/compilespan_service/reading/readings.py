@@ -25,10 +25,16 @@ class Readings:
         history: The starts before.
     """
 
-    def __init__(self, expected: int | None, all_starts: Callable[[], bool]) -> None:
-        """Read nothing yet; see `Instance` for the arguments."""
+    def __init__(
+        self,
+        expected: int | None,
+        all_starts: Callable[[], bool],
+        *,
+        trace_url: str | None = None,
+    ) -> None:
+        """Read nothing yet; see `Instance` and `Accounts` for the arguments."""
         self.instance = Instance(expected, all_starts=all_starts)
-        self.accounts = Accounts(self.instance)
+        self.accounts = Accounts(self.instance, trace_url)
         self.history = History(self.instance)
         self._lock = threading.Lock()
         self._exposition: Exposition | None = None

@@ -125,6 +125,7 @@ START: dict[str, Any] = {
     "device": "cpu",
     "cache": "cold",
     "ready_after_s": None,
+    "serving_s": 0.0,
     "start": {"boot": 0.2, "compile": 412.0, "load": 5.6, "import": 4.3},
     "compile": {"language_model": 412.0},
     "imports": {"torch": 2.4, "transformers": 1.9},

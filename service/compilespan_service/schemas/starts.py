@@ -62,6 +62,9 @@ class Start(ComponentRows):
         ),
     ]
     ready_after_s: float | None
+    serving_s: Annotated[
+        float, Field(description="Compiled after ready, failed or not, kernels included.")
+    ]
     start: Annotated[
         dict[Part, float], Field(description="Seconds by part; they sum to the whole start.")
     ]

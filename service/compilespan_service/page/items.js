@@ -1,0 +1,35 @@
+// The items of a warmup: target, shape, what became of it, how long, and why.
+
+import { byId, element, show, table } from "./dom.js";
+import { count, duration } from "./format.js";
+
+const SIGNS = {
+  pending: "○", running: "◐", warm: "●", eager: "◌", unstable: "↻", failed: "✕",
+  unverified: "◍", cancelled: "–",
+};
+
+export function showItems(job, inProgress) {
+  byId("items-section").hidden = !job?.items.length;
+  if (!job?.items.length) return;
+  const columns = [
+    ["target", (item) => item.target],
+    ["shape", (item) => element("code", {}, JSON.stringify(item.shape))],
+    ["state", (item) => element("span", { class: `state ${item.state}` },
+      `${SIGNS[item.state] ?? ""} ${stateText(item, job, inProgress)}`)],
+    ["seconds", (item) => (item.calls || item.compiles ? duration(item.compile_s) : "–"), true],
+    ["what", (item) => whatText(item)],
+    ["why", (item) => item.error ?? ""],
+  ];
+  show(byId("items"), table("Items", columns, job.items));
+}
+
+function stateText(item, job, inProgress) {
+  if (item.state === "running" && inProgress.length) return "compiling";
+  return item.state === "unverified" && !job.ended_at ? "ran, not verified yet" : item.state;
+}
+
+function whatText(item) {
+  if (!item.calls) return "";
+  const cached = item.cache_result ? `, ${item.cache_result}` : "";
+  return `${count(item.compiles, "compile", "compiles")}${cached}`;
+}

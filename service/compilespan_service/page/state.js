@@ -1,0 +1,54 @@
+// What the page knows of its server: asked again and again, and the running job as it goes on.
+
+import { events, json } from "./api.js";
+
+export const state = {
+  totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
+  findings: [], compiled: null,
+  live: new Map(),  // compiles of the followed job that go on, by key
+  followed: null, which: "startup", said: null,
+};
+
+export async function refresh() {
+  const [health, totals] = await Promise.all([json("livez"), json("totals")]);
+  const [jobs, records, starts] = await Promise.all([
+    json("warmup/jobs"), json("compiles?limit=2000"), json("history"),
+  ]);
+  // They change with what was compiled only.
+  const compiled = JSON.stringify([totals.total, totals.ready_after_s, jobs[0]?.state]);
+  const findings = compiled === state.compiled ? state.findings : await json("findings");
+  // Not by /readyz: its 503 is no error, but browsers log it as one.
+  const ready = totals.ready_after_s !== null && health.state !== "draining";
+  Object.assign(state, {
+    health, totals, jobs, records, starts, findings, compiled, ready, job: jobs[0] ?? null,
+  });
+  if (isBusy() && state.followed !== state.job.id) follow(state.job.id);
+}
+
+export function isBusy() {
+  return Boolean(state.job && !state.job.ended_at);
+}
+
+export function thisStart() {
+  return state.starts.find((each) => each.instance === state.totals.scope.instance);
+}
+
+async function follow(id) {
+  state.followed = id;
+  state.live.clear();
+  try {
+    for await (const [name, data] of events(`warmup/jobs/${id}/events`)) {
+      if (name === "begin") state.live.set(data.key, { ...data, events: [] });
+      if (name === "graph" || name === "event") state.live.get(data.key)?.events.push(data);
+      if (name === "compile") {
+        state.live.delete(data.key);
+        state.records = [data.compile, ...state.records];
+      }
+      if (name === "job") state.job = data;
+      if (name === "end") break;
+    }
+  } catch {
+    state.followed = null;  // the server went away; the next refresh says so
+  }
+  state.live.clear();
+}

@@ -1,0 +1,32 @@
+// The timeline of a start or a job, with what it explains in words and in a table.
+
+import { byId, show, table } from "./dom.js";
+import { duration } from "./format.js";
+import { union } from "./spans.js";
+
+const SHOWN_S = 0.05;
+
+/** wait: seconds of it in which the server waited for POST /warmup; they are no bar. */
+export function drawWhole(timeline, { title, spans, from, to, wait }) {
+  const length = Math.max(0, to - from) / 1000;
+  const covered = union(spans, from, to);
+  const idle = length - covered - wait;
+  byId("covered").textContent = [
+    `${duration(covered)} of ${duration(length)} in bars`,
+    wait > SHOWN_S && `${duration(wait)} waiting for POST /warmup`,
+    idle > SHOWN_S && `${duration(idle)} idle: nothing was compiled, loaded or imported`,
+  ].filter(Boolean).join(" · ");
+  timeline.draw(title, spans, from, to);
+  show(byId("timeline-table"), table(title, [
+    ["name", (span) => span.name],
+    ["what", (span) => span.kinds.join(", ").replaceAll("-", " ")],
+    ["begins at", (span) => duration(Math.max(0, (span.start - from) / 1000)), true],
+    // Not from the drawing's times: those are milliseconds since 1970, and too coarse.
+    ["seconds", (span) => (span.details.seconds ?? (to - span.start) / 1000).toFixed(6), true],
+    ["spent on", (span) => span.details["spent on"]],
+    ["graphs", (span) => span.details.graphs, true],
+    ["cache", (span) => span.details.cache],
+    ["outcome", (span) => span.details.outcome],
+    ["recompile", (span) => span.details["recompiled because"]],
+  ], spans));
+}
