@@ -7,7 +7,8 @@ import dataclasses
 from compilespan.findings.finders import findings
 from compilespan.findings.finding import Evidence
 from compilespan.ledger.records import CompileEvent
-from compilespan.ledger.start import Segment, Start
+from compilespan.ledger.segments import Segment
+from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan_service.capture.capture import Capture, Interrupted, Parts
 from support import record

@@ -24,7 +24,9 @@ from compilespan.findings.grouping import folded
 from compilespan.findings.recompiles import fix_of
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.records import CompileEvent
-from compilespan.ledger.start import Doer, Start
+from compilespan.ledger.segments import Doer
+from compilespan.ledger.start import Start
+from compilespan.ledger.totals import TotalsBuilder
 from support import record
 
 PACKAGE = Path(finders.__file__).parent
@@ -364,11 +366,15 @@ def test_failures_and_limits_come_before_what_costs_more():
     assert [each.code for each in findings(Evidence(records))] == ["CS001", "CS003", "CS011"]
 
 
+def held(records, **fields):
+    return Evidence(records, **{"cpus": 2, "compile_threads": 2, **fields})
+
+
 def test_waiting_for_a_cpu_is_found_with_processes_and_cpus():
     records = [
         record(duration_ns=10 * 10**9, cpu_s=1.0, cpu_wait_s=9.0, pid=pid) for pid in (1, 2, 3)
     ]
-    (finding,) = [each for each in findings(Evidence(records, cpus=2)) if each.code == "CS060"]
+    (finding,) = [each for each in findings(held(records)) if each.code == "CS060"]
     assert finding.what == "waited 90% of 30.0 s for a CPU"
     assert finding.evidence == "3 processes compiled on 2 CPUs"
     assert finding.seconds == 27.0
@@ -378,8 +384,18 @@ def test_waiting_for_a_cpu_is_found_with_processes_and_cpus():
     assert findings(Evidence(unknown)) == []
 
 
-def cached(result, key="k", **fields):
+def test_a_quota_that_holds_them_back_and_threads_beyond_it_are_said():
+    records = [record(duration_ns=10 * 10**9, cpu_s=1.0, cpu_wait_s=9.0)]
+    (finding,) = findings(held(records, cpus=1.5, compile_threads=32, throttled_s=7.25))
+    assert finding.evidence == (
+        "1 process compiled on 1.5 CPUs; their cgroup was held back for 7.2 s (cpu.stat); "
+        "inductor builds kernels with up to 32 threads"
+    )
+    (finding,) = findings(held(records, cpus=1.5, compile_threads=2, throttled_s=0.0))
+    assert finding.evidence == "1 process compiled on 1.5 CPUs"
 
+
+def cached(result, key="k", **fields):
     event = CompileEvent(
         "torch.compile.graph",
         1,
@@ -490,6 +506,25 @@ def test_imports_that_took_long_are_found():
     (finding,) = findings(Evidence([], start))
     assert (finding.code, finding.count, finding.seconds) == ("CS070", 2, 14.0)
     assert finding.what == "importing vllm took 14.0 s"
+
+
+def test_imports_inside_a_compile_are_found():
+    marks = [
+        Mark("import", 0, 4 * 10**9, "torch"),
+        Mark("import", 11 * 10**9, 13 * 10**9, "torch"),
+        Mark("import", 13 * 10**9, 14 * 10**9, "triton"),
+        Mark("import", 19 * 10**9, 21 * 10**9, "late"),
+    ]
+    builder = TotalsBuilder()
+    builder.add(record(start_ns=10 * 10**9, duration_ns=10 * 10**9))
+    start = Start.of(0, 30 * 10**9, [Doer(marks, builder.intervals)])
+    assert start.inside_s == {"torch": 2.0, "triton": 1.0, "late": 1.0}
+    (finding,) = [each for each in findings(Evidence([], start)) if each.code == "CS071"]
+    assert (finding.seconds, finding.count) == (4.0, 3)
+    assert finding.what == "importing torch, triton, late inside a compile took 4.0 s"
+    assert finding.evidence == "torch 2.0 s, triton 1.0 s, late 1.0 s"
+    elsewhere = Start.of(0, 30 * 10**9, [Doer(marks, {}), Doer((), builder.intervals)])
+    assert elsewhere.inside_s == {}
 
 
 def test_items_that_run_eager_are_found_in_the_result_of_a_warmup(instrumented):

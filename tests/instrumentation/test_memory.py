@@ -160,3 +160,31 @@ def test_what_is_compiling_is_journalled_with_its_stage(tmp_path, monkeypatch, i
 
     torch.compile(lambda x: x + 1, backend=backend)(torch.zeros(2))
     assert [begun.stage for begun in seen] == ["kernels"]
+
+
+def test_how_long_the_kernel_held_the_cgroup_back(tmp_path, monkeypatch):
+    """Version 2 counts microseconds, version 1 nanoseconds; from when it is first asked."""
+    root, own = tmp_path / "cgroups", tmp_path / "own"
+    inner = root / "pods/one"
+    inner.mkdir(parents=True)
+    own.write_text("0::/pods/one\n")
+    monkeypatch.setattr(limits, "_CGROUPS", root)
+    monkeypatch.setattr(limits, "_OWN_CGROUP", own)
+    assert limits.Throttled().spent_s is None
+    (inner / "cpu.stat").write_text("nr_periods 5\nthrottled_usec 2000000\n")
+    held = limits.Throttled()
+    (inner / "cpu.stat").write_text("nr_periods 9\nthrottled_usec 5500000\n")
+    assert held.spent_s == 3.5
+    (inner / "cpu.stat").write_text("nr_periods 9\nthrottled_time 7500000000\n")
+    assert held.spent_s == 5.5
+    (inner / "cpu.stat").write_text("damaged")
+    assert held.spent_s is None
+
+
+def test_threads_of_inductor_are_as_many_as_cpus_whatever_the_quota(monkeypatch):
+    from torch._inductor.config import decide_compile_threads
+
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)
+    assert limits.compile_threads() == decide_compile_threads()
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "7")
+    assert limits.compile_threads() == 7

@@ -14,7 +14,8 @@ from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.readiness import MAX_MARKS
-from compilespan.ledger.start import MAX_SEGMENTS, Doer, Start
+from compilespan.ledger.segments import Doer
+from compilespan.ledger.start import MAX_SEGMENTS, Start
 from compilespan.ledger.totals import TotalsBuilder, cache_state
 from compilespan.telemetry.startup import Startup
 from support import record
@@ -180,6 +181,30 @@ def test_other_processes_have_their_part_in_it():
     worker = Doer([mark("boot", 1, 2), mark("import", 2, 3, "vllm")], builder.intervals)
     made = start(mark("import", 0, 1, "vllm"), others=[worker])
     assert made.parts_s == {"boot": 1, "import": 2, "compile": 3, "other": 4}
+
+
+def test_what_other_processes_did_meanwhile_is_beside_it():
+    """Ready waited for the compile of one process; the other loaded and imported beside it."""
+    other = Doer([mark("import", 1, 4), mark("load", 4, 9)], {})
+    made = start(mark("import", 0, 2), records=[compiled(3, 8)], others=[other])
+    assert told(made) == [
+        *(("import", 0, 2), ("load", 2, 3), ("compile", 3, 8), ("load", 8, 9), ("other", 9, 10)),
+    ]
+    assert made.beside_s == {"load": 4.0, "import": 2.0}
+
+
+def test_nothing_is_beside_where_one_process_does_all():
+    marks = [mark("import", 0, 2), mark("import", 4, 5), mark("load", 3, 7, thread=2)]
+    assert start(*marks, records=[compiled(3, 8)]).beside_s == {}
+    # Two that do the same at once: one waited for both.
+    twice = start(records=[compiled(3, 8)], others=[start_of_another()])
+    assert twice.beside_s == {}
+
+
+def start_of_another():
+    builder = TotalsBuilder()
+    builder.add(compiled(3, 7))
+    return Doer((), builder.intervals)
 
 
 def test_imports_are_summed_by_package_longest_first():

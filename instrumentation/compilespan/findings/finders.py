@@ -24,6 +24,7 @@ FINDERS: tuple[Finder, ...] = (
     waiting.serving,
     waiting.cpu,
     waiting.imports,
+    waiting.imports_inside,
     waiting.eager,
 )
 

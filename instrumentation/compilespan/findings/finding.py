@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
-from compilespan.process.limits import cpus
+from compilespan.process.limits import compile_threads, cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +87,16 @@ class Evidence:
         records: Of all processes.
         start: What the start was made of; ``None`` if nobody knows.
         cpus: CPUs that these processes may use.
+        compile_threads: With how many threads inductor builds kernels.
+        throttled_s: Seconds in which the kernel held their cgroup back; ``None`` if unknown.
         eager: Items of warmups that run eager.
     """
 
     records: Sequence[CompileRecord]
     start: Start | None = None
     cpus: float = dataclasses.field(default_factory=cpus)
+    compile_threads: int = dataclasses.field(default_factory=compile_threads)
+    throttled_s: float | None = None
     eager: Sequence[EagerItem] = ()
 
 

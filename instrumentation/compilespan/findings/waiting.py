@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from compilespan.findings.finding import Evidence, Finding, seconds, short, subject_of, times
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _WAIT_SHARE = 0.25
 _LEAST_S = 1.0
 _IMPORT_S = 5.0
+_MAX_NAMES = 4
 
 
 def serving(evidence: Evidence) -> Iterable[Finding]:
@@ -55,10 +57,20 @@ def cpu(evidence: Evidence) -> Iterable[Finding]:
             seconds=waited_s,
             count=len(timed),
             evidence=f"{processes} process{'es' * (processes > 1)} compiled on {evidence.cpus:g} "
-            f"CPU{'s' * (evidence.cpus != 1)}",
+            f"CPU{'s' * (evidence.cpus != 1)}{_held_back(evidence)}",
             fix="give the start more CPUs, or start fewer processes at once; set "
             "TORCHINDUCTOR_COMPILE_THREADS to CPUs / processes",
         )
+
+
+def _held_back(evidence: Evidence) -> str:
+    """Return what the quota of a cgroup has to do with it."""
+    said = ""
+    if evidence.throttled_s:
+        said += f"; their cgroup was held back for {short(evidence.throttled_s)} (cpu.stat)"
+    if evidence.compile_threads > math.ceil(evidence.cpus):
+        said += f"; inductor builds kernels with up to {evidence.compile_threads} threads"
+    return said
 
 
 def imports(evidence: Evidence) -> Iterable[Finding]:
@@ -81,6 +93,24 @@ def imports(evidence: Evidence) -> Iterable[Finding]:
                 fix="keep site-packages and its __pycache__ on a local disk, compiled "
                 "(python -m compileall); fewer processes import it less often",
             )
+
+
+def imports_inside(evidence: Evidence) -> Iterable[Finding]:
+    """Packages that the first compile imports: inductor, triton."""
+    if evidence.start is None or sum(evidence.start.inside_s.values()) < _LEAST_S:
+        return
+    inside_s = evidence.start.inside_s
+    longest = [f"{name} {short(spent_s)}" for name, spent_s in inside_s.items()][:_MAX_NAMES]
+    yield Finding(
+        code="CS071",
+        what=f"importing {', '.join(list(inside_s)[:_MAX_NAMES])} inside a compile took "
+        f"{short(sum(inside_s.values()))}",
+        seconds=sum(inside_s.values()),
+        count=len(inside_s),
+        evidence=", ".join(longest),
+        fix="import torch._inductor.compile_fx (and triton) while the weights are loaded, in a "
+        "thread; keep site-packages and its __pycache__ on a local disk",
+    )
 
 
 def eager(evidence: Evidence) -> Iterable[Finding]:

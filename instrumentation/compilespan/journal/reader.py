@@ -15,7 +15,7 @@ from compilespan.journal.snapshot import Begun, ProcessSnapshot, spans_of
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.records import CompileRecord
-from compilespan.ledger.start import Doer
+from compilespan.ledger.segments import Doer
 from compilespan.ledger.totals import TotalsBuilder
 
 if TYPE_CHECKING:

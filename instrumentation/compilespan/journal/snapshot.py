@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from compilespan.ledger.start import Doer
+from compilespan.ledger.segments import Doer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

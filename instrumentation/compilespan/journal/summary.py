@@ -18,7 +18,7 @@ from compilespan.journal.lines import FORMAT, LineError, parsed
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, spans_of
 from compilespan.ledger.entries import Mark
-from compilespan.ledger.start import Doer
+from compilespan.ledger.segments import Doer
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import device, identity, instance_id, now_ns
 from compilespan.semconv import __version__

@@ -15,7 +15,8 @@ from compilespan.ledger.active import ActiveCompiles, CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.followers import Followers
 from compilespan.ledger.readiness import Readiness
-from compilespan.ledger.start import Doer, Start
+from compilespan.ledger.segments import Doer
+from compilespan.ledger.start import Start
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 from compilespan.process import now_ns, renewed_after_fork
 

@@ -1,68 +1,47 @@
-"""What a start was made of: consecutive segments, one part each, which sum to the whole.
-
-At a moment several things may go on, in several threads and processes; the most specific counts.
-"""
+"""What a start was made of: consecutive segments, one part each, which sum to the whole."""
 
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import itertools
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, get_args
 
+from compilespan.ledger.intervals import IntervalUnion
+from compilespan.ledger.segments import (
+    Doer,
+    Segment,
+    are_alike,
+    clipped,
+    cut,
+    disjoint,
+    done,
+    without,
+)
 from compilespan.semconv import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from compilespan.ledger.entries import Mark
-    from compilespan.ledger.intervals import IntervalUnion
     from compilespan.semconv import Component
 
-_ORDER: tuple[Part, ...] = ("compile", "capture", "load", "import", "wait", "boot")
-"""Of what holds at once the first counts; without any it is ``other``."""
+_WORK: tuple[Part, ...] = ("compile", "capture", "load", "import")
 LEAST_NS = 50_000_000
 MAX_SEGMENTS = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Segment:
-    """A time of the start in which one part counts.
+class Start:
+    """A start in segments, from the creation of a process until it was ready or until now.
 
     Attributes:
-        part: What it was.
-        start_ns: Nanoseconds since the epoch.
-        end_ns: Nanoseconds since the epoch.
-        name: What was imported or loaded; ``None`` if nobody knows.
-        component: Of a compile.
+        segments: One after the other, without gaps.
+        beside_s: Seconds by part of what other processes did meanwhile: ready did not wait for it.
+        inside_s: Seconds by package of what was imported while something compiled, longest first.
     """
 
-    part: Part
-    start_ns: int
-    end_ns: int
-    name: str | None = None
-    component: Component | None = None
-
-    @property
-    def duration_ns(self) -> int:
-        """Its length."""
-        return self.end_ns - self.start_ns
-
-
-class Doer(NamedTuple):
-    """A process that had a part in a start."""
-
-    marks: Sequence[Mark]
-    intervals: Mapping[tuple[Part, Component], IntervalUnion]
-    compiling: Sequence[tuple[Component, int, int | None]] = ()
-    """Component, begin and end of what has no record; ``None`` if it goes on."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Start:
-    """A start in segments, from the creation of a process until it was ready or until now."""
-
     segments: tuple[Segment, ...]
+    beside_s: Mapping[Part, float] = dataclasses.field(default_factory=dict)
+    inside_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, start_ns: int, end_ns: int, doers: Iterable[Doer]) -> Start:
@@ -73,15 +52,11 @@ class Start:
             end_ns: Nanoseconds since the epoch.
             doers: All processes that had a part in it.
         """
-        found = [each for doer in doers for each in _done(doer, end_ns)]
-        clipped = (
-            dataclasses.replace(
-                each, start_ns=max(each.start_ns, start_ns), end_ns=min(each.end_ns, end_ns)
-            )
-            for each in found
-        )
-        inside = [each for each in clipped if each.start_ns < each.end_ns]
-        return cls(tuple(_cut(start_ns, max(start_ns, end_ns), inside)))
+        end_ns = max(start_ns, end_ns)
+        by_doer = [clipped(done(doer, end_ns), start_ns, end_ns) for doer in doers]
+        segments = cut(start_ns, end_ns, list(itertools.chain.from_iterable(by_doer)))
+        alone = [cut(start_ns, end_ns, each) for each in by_doer if len(by_doer) > 1]
+        return cls(tuple(segments), _beside(segments, alone), _inside(by_doer))
 
     @property
     def parts_s(self) -> dict[Part, float]:
@@ -119,7 +94,7 @@ class Start:
         joined: list[Segment] = []
         for segment in self.segments:
             last = joined[-1] if joined else None
-            if last is not None and (segment.duration_ns < least_ns or _are_alike(last, segment)):
+            if last is not None and (segment.duration_ns < least_ns or are_alike(last, segment)):
                 joined[-1] = dataclasses.replace(last, end_ns=segment.end_ns)
             elif last is not None and last.duration_ns < least_ns:
                 joined[-1] = dataclasses.replace(segment, start_ns=last.start_ns)
@@ -131,107 +106,38 @@ class Start:
         return joined
 
 
-def _are_alike(one: Segment, other: Segment) -> bool:
-    return (one.part, one.name, one.component) == (other.part, other.name, other.component)
+def _beside(segments: Iterable[Segment], alone: Iterable[Iterable[Segment]]) -> dict[Part, float]:
+    """Return for how long a process did what the start as a whole counts as another part.
+
+    Args:
+        segments: Of the start.
+        alone: Those of each process, as if it were the only one.
+    """
+    found: dict[Part, IntervalUnion] = {part: IntervalUnion() for part in _WORK}
+    for each in itertools.chain.from_iterable(alone):
+        if each.part in found:
+            found[each.part].add(each.start_ns, each.end_ns)
+    spent_ns = {part: union.total_ns for part, union in found.items()}
+    for each in segments:
+        if spent_ns.get(each.part):
+            spent_ns[each.part] -= each.duration_ns
+    return {part: spent / 1e9 for part, spent in spent_ns.items() if spent > 0}
 
 
-def _done(doer: Doer, end_ns: int) -> list[Segment]:
-    """Return what a process did, each by itself."""
-    compiled = [
-        Segment(part, start, end, None, component)
-        for (part, component), union in doer.intervals.items()
-        for start, end in union.pairs()
-    ]
-    compiled += [
-        Segment("compile", begun_ns, end_ns if over_ns is None else over_ns, None, component)
-        for component, begun_ns, over_ns in doer.compiling
-    ]
-    done = [
-        (mark, Segment(mark.part, mark.start_ns, mark.end_ns or end_ns, mark.name))
-        for mark in doer.marks
-    ]
-    imports = [(mark.thread_id, each) for mark, each in done if mark.part == "import"]
-    loads = [(mark.thread_id, each) for mark, each in done if mark.part == "load"]
-    found = [*compiled, *(each for mark, each in done if mark.part != "load")]
-    for thread in {thread for thread, _ in loads}:
-        inside = [each for by, each in imports if by == thread]
-        found += _without([each for by, each in loads if by == thread], inside)
-    if not loads:
-        found += _inferred_load(
-            [each for _, each in imports], [each for each in compiled if each.start_ns < end_ns]
-        )
-    return found
-
-
-def _without(loads: Sequence[Segment], imports: Sequence[Segment]) -> list[Segment]:
-    """Return what is left of a thread's loads if what it imported meanwhile is none of them."""
-    left: list[Segment] = []
-    holes = _disjoint(imports)
-    first = 0
-    for load in _disjoint(loads):
-        start_ns = load.start_ns
-        while first < len(holes) and holes[first].end_ns <= start_ns:
-            first += 1
-        for hole in itertools.islice(holes, first, None):
-            if hole.start_ns >= load.end_ns:
-                break
-            left.append(dataclasses.replace(load, start_ns=start_ns, end_ns=hole.start_ns))
-            start_ns = hole.end_ns
-        left.append(dataclasses.replace(load, start_ns=start_ns))
-    return [each for each in left if each.start_ns < each.end_ns]
-
-
-def _disjoint(segments: Iterable[Segment]) -> list[Segment]:
-    """Return them in order, those that overlap joined."""
-    joined: list[Segment] = []
-    for each in sorted(segments, key=lambda segment: segment.start_ns):
-        if joined and each.start_ns < joined[-1].end_ns:
-            end_ns = max(joined[-1].end_ns, each.end_ns)
-            joined[-1] = dataclasses.replace(joined[-1], end_ns=end_ns)
-        else:
-            joined.append(each)
-    return joined
-
-
-def _inferred_load(imports: Sequence[Segment], compiled: Sequence[Segment]) -> list[Segment]:
-    """Return what lies between the first import and the first compile, if nobody says more."""
-    if not imports or not compiled:
-        return []
-    first_ns = min(each.start_ns for each in compiled)
-    imported_ns = min(each.end_ns for each in imports)
-    return _without([Segment("load", imported_ns, first_ns)], imports)
-
-
-def _cut(start_ns: int, end_ns: int, done: Sequence[Segment]) -> list[Segment]:
-    """Return consecutive segments; neighbours differ."""
-    begins = sorted(done, key=lambda each: each.start_ns)
-    bounds = {moment for each in done for moment in (each.start_ns, each.end_ns)}
-    moments = sorted({start_ns, end_ns, *bounds})
-    segments: list[Segment] = []
-    # Of each part what goes on, that which began last in front; what is over is removed there.
-    active: dict[Part, list[tuple[int, int, Segment]]] = {part: [] for part in _ORDER}
-    upcoming = 0
-    for moment, following in itertools.pairwise(moments):
-        while upcoming < len(begins) and begins[upcoming].start_ns <= moment:
-            each = begins[upcoming]
-            heapq.heappush(active[each.part], (-each.start_ns, upcoming, each))
-            upcoming += 1
-        here = dataclasses.replace(_first(active, moment), start_ns=moment, end_ns=following)
-        if segments and _are_alike(segments[-1], here):
-            segments[-1] = dataclasses.replace(segments[-1], end_ns=following)
-        else:
-            segments.append(here)
-    return segments
-
-
-def _first(active: Mapping[Part, list[tuple[int, int, Segment]]], moment: int) -> Segment:
-    for part in _ORDER:
-        going_on = active[part]
-        while going_on and going_on[0][2].end_ns <= moment:
-            heapq.heappop(going_on)
-        if going_on:
-            return going_on[0][2]
-    return _OTHER
-
-
-_OTHER = Segment("other", 0, 0)
+def _inside(by_doer: Iterable[Sequence[Segment]]) -> dict[str, float]:
+    """Return what was imported while something compiled in the same process."""
+    spent_ns: dict[str, int] = {}
+    for found in by_doer:
+        compiled = [each for each in found if each.part == "compile"]
+        first_ns = min((each.start_ns for each in compiled), default=0)
+        by_name: dict[str, list[Segment]] = {}
+        for each in found:
+            if each.part == "import" and each.name is not None and each.end_ns > first_ns:
+                by_name.setdefault(each.name, []).append(each)
+        for name, imports in by_name.items() if compiled else ():
+            whole_ns = sum(each.duration_ns for each in disjoint(imports))
+            left_ns = sum(each.duration_ns for each in without(imports, compiled))
+            if whole_ns > left_ns:
+                spent_ns[name] = spent_ns.get(name, 0) + whole_ns - left_ns
+    longest_first = sorted(spent_ns.items(), key=lambda item: -item[1])
+    return {name: spent / 1e9 for name, spent in longest_first}

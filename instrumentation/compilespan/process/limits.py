@@ -1,4 +1,4 @@
-"""What this process may have at most: memory and CPUs, by its cgroup and by the machine."""
+"""What this process may have: memory and CPUs, by its cgroup and by the machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60
 """What version 1 calls unlimited is a number near 2**63."""
+_MOST_THREADS = 32
 
 
 def memory_bytes() -> int | None:
@@ -40,6 +41,46 @@ def cpus() -> float:
             if quota_us > 0:
                 limits.append(quota_us / period_us)
     return min(limits)
+
+
+class Throttled:
+    """For how long the kernel has held this process's cgroup back since this was made."""
+
+    def __init__(self) -> None:
+        self._before_s = _throttled_s()
+
+    @property
+    def spent_s(self) -> float | None:
+        """Seconds; ``None`` if unknown."""
+        now_s = _throttled_s()
+        return None if now_s is None or self._before_s is None else now_s - self._before_s
+
+
+def _throttled_s() -> float | None:
+    found = []
+    for directory in _own_cgroups("cpu"):
+        with suppress(OSError, ValueError):
+            words = (directory / "cpu.stat").read_text("ascii").split()
+            values = dict(zip(words[::2], map(int, words[1::2]), strict=False))
+            if "throttled_usec" in values:
+                found.append(values["throttled_usec"] / 1e6)
+            if "throttled_time" in values:
+                found.append(values["throttled_time"] / 1e9)
+    return max(found, default=None)
+
+
+def compile_threads() -> int:
+    """Return with how many threads or processes inductor builds kernels, if nobody changed it.
+
+    Its default counts CPUs, and knows no quota: ``torch._inductor.config.decide_compile_threads``.
+    """
+    named = os.environ.get("TORCHINDUCTOR_COMPILE_THREADS", "")
+    if named.isdecimal():
+        return int(named)
+    try:
+        return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    except (OSError, AttributeError):
+        return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _own_cgroups(controller: str) -> list[Path]:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from compilespan import CompileRecord, CompileTotals
     from compilespan.findings.finding import Finding
-    from compilespan.ledger.start import Segment, Start
+    from compilespan.ledger.segments import Segment
+    from compilespan.ledger.start import Start
     from compilespan.semconv import CacheState, Component, Part, Stage
 
 
@@ -25,17 +26,19 @@ class Parts:
         compile_s: Seconds of the part ``compile`` by component.
         imports_s: Seconds of the part ``import`` by package, longest first.
         segments: The same in order, at most 64.
+        beside_s: Seconds by part of what other processes did meanwhile.
     """
 
     parts_s: Mapping[Part, float]
     compile_s: Mapping[Component, float]
     imports_s: Mapping[str, float]
     segments: Sequence[Segment]
+    beside_s: Mapping[Part, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, start: Start) -> Parts:
         """Sum a start up."""
-        return cls(start.parts_s, start.compile_s, start.imports_s, start.joined())
+        return cls(start.parts_s, start.compile_s, start.imports_s, start.joined(), start.beside_s)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compilespan import CompileRecord, CompileTotals
 from compilespan.findings.finding import CompileRef, Finding
 from compilespan.ledger.rows import TotalsRow
-from compilespan.ledger.start import Segment
+from compilespan.ledger.segments import Segment
 from compilespan_service.capture.capture import Capture, Dump, Interrupted, Parts
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def to_json(capture: Capture) -> dict[str, Any]:
         "start": dict(capture.start.parts_s),
         "compile": dict(capture.start.compile_s),
         "imports": dict(capture.start.imports_s),
+        "beside": dict(capture.start.beside_s),
         "segments": [dataclasses.asdict(segment) for segment in capture.start.segments],
         "findings": [dataclasses.asdict(finding) for finding in capture.findings],
         "compiles": [
@@ -116,6 +117,7 @@ def _capture(document: Mapping[str, Any]) -> Capture:
             document["compile"],
             document["imports"],
             [Segment(**_known(Segment, each)) for each in document["segments"]],
+            document["beside"],
         ),
         findings=[_finding(each) for each in document["findings"]],
         compiles=[CompileRecord.from_json(each) for each in document["compiles"]],

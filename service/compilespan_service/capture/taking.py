@@ -13,7 +13,7 @@ from compilespan.findings.finding import Evidence
 from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder
-from compilespan.process.limits import cpus, memory_bytes
+from compilespan.process.limits import Throttled, cpus, memory_bytes
 from compilespan.semconv import __version__
 from compilespan_service.capture.capture import Capture, Interrupted, Parts
 from compilespan_service.capture.unknown import unknown
@@ -61,6 +61,7 @@ class Taking:
         self._command = list(without_secrets(command))
         self._strangers = strangers
         self._dumps = dumps
+        self._throttled = Throttled()
         self._began_ns, self._began_s = time.time_ns(), time.monotonic()
 
     def in_progress(self) -> list[Begun]:
@@ -102,7 +103,9 @@ class Taking:
             saw_torch=bool(processes) or any(self._state.glob("seen-*")),
             totals=builder.build(),
             start=Parts.of(start),
-            findings=findings(Evidence(records, start if processes else None)),
+            findings=findings(
+                Evidence(records, start if processes else None, throttled_s=self._throttled.spent_s)
+            ),
             compiles=records,
             left_out=sum(each.record_count - len(each.records) for each in processes),
             interrupted=interrupted,

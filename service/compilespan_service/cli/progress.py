@@ -15,6 +15,7 @@ from compilespan.findings.finders import findings
 from compilespan.findings.finding import EagerItem, Evidence
 from compilespan.ledger.totals import cache_state
 from compilespan_service.reading.reader import reader_of
+from compilespan_service.reporters.characters import text_width
 from compilespan_service.reporters.findings import print_findings
 from compilespan_service.reporters.tables import (
     START_WORDS,
@@ -143,7 +144,7 @@ class Progress:
             mark = f"[red]✕[/] the warmup {job.state}, not ready"
         cached = f"{row.cache_hits} of {row.graphs} graphs came from the cache"
         self._console.print(f"{mark} · {START_WORDS[state]}: {cached}")
-        made_of = start_line(start, self._console.width - 2).replace("\n", "\n  ")
+        made_of = start_line(start, text_width(self._console) - 2).replace("\n", "\n  ")
         self._console.print(Text(f"  {made_of}"), soft_wrap=True)
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")

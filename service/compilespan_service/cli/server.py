@@ -159,11 +159,11 @@ class _Process:
 
     def _show(self, runner: Runner, directory: Path) -> None:
         """Show what happens."""
-        from rich.console import Console  # noqa: PLC0415  # what draws it takes a while to import
+        from compilespan_service.cli.progress import Progress  # noqa: PLC0415  # takes a while
+        from compilespan_service.reporters.characters import console_on  # noqa: PLC0415
 
-        from compilespan_service.cli.progress import Progress  # noqa: PLC0415
-
-        Progress(Console(highlight=False), runner, self._address, directory, self._over).follow()
+        console = console_on(sys.stdout)
+        Progress(console, runner, self._address, directory, self._over).follow()
 
     def _end(self, code: int = EXIT_WARMUP_FAILED) -> None:
         self._code = self._code or code

@@ -47,7 +47,8 @@ export function stageWord(stage) {
 
 /** Seconds by stage, longest first: "building kernels 6.90 s, lowering 1.80 s". */
 export function stagesText(stages) {
-  return Object.entries(stages ?? {}).sort((a, b) => b[1] - a[1])
+  return Object.entries(stages ?? {}).filter(([, seconds]) => seconds >= 0.0005)
+    .sort((a, b) => b[1] - a[1])
     .map(([stage, seconds]) => `${stageWord(stage)} ${duration(seconds)}`).join(", ");
 }
 

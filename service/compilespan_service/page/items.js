@@ -16,8 +16,8 @@ export function showItems(job, inProgress) {
     ["shape", (item) => element("code", {}, JSON.stringify(item.shape))],
     ["state", (item) => element("span", { class: `state ${item.state}` },
       `${SIGNS[item.state] ?? ""} ${stateText(item, job, inProgress)}`)],
-    ["seconds", (item) => (item.calls || item.compiles ? duration(item.compile_s) : "–"), true],
-    ["what", (item) => whatText(item)],
+    ["seconds", (item) => secondsText(item, inProgress), true],
+    ["what", (item) => element("span", { class: "what" }, whatText(item))],
     ["why", (item) => item.error ?? ""],
   ];
   show(byId("items"), table("Items", columns, job.items));
@@ -28,8 +28,13 @@ function stateText(item, job, inProgress) {
   return item.state === "unverified" && !job.ended_at ? "ran, not verified yet" : item.state;
 }
 
+function secondsText(item, inProgress) {
+  const now_s = item.state === "running" ? inProgress[0]?.elapsed_s ?? 0 : 0;
+  return item.calls || item.compiles || now_s ? duration(item.compile_s + now_s) : "–";
+}
+
 function whatText(item) {
-  if (!item.calls) return "";
+  if (!item.compiles && !item.cache_result) return "";
   const cached = item.cache_result ? `, ${item.cache_result}` : "";
   return `${count(item.compiles, "compile", "compiles")}${cached}`;
 }

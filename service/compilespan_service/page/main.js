@@ -24,7 +24,7 @@ const FRAME_MS = 250;
 let isLocked = false;  // the token was not given: nobody is asked again until he wants to be
 
 const timeline = new Timeline(byId("timeline"), {
-  onSpan: (span) => showDetails(byId("details"), span, state.totals?.trace_url),
+  onSpan: (span) => showDetails(byId("details"), span, thisStart()?.trace_url),
   onZoom: (isZoomed) => { byId("whole").hidden = !isZoomed; },
 });
 

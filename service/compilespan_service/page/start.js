@@ -45,5 +45,10 @@ export function showStart(start) {
     element("li", { class: piece.kind }, `${piece.name} ${duration(piece.seconds)}`)));
   const imports = Object.entries(start.imports).filter(([, seconds]) => seconds >= 0.1).slice(0, 4)
     .map(([name, seconds]) => `${name} ${duration(seconds)}`);
-  byId("start-imports").textContent = imports.length ? `imported: ${imports.join(", ")}` : "";
+  const beside = Object.entries(start.beside ?? {}).filter(([, seconds]) => seconds >= 0.05)
+    .map(([part, seconds]) => `${PARTS[part] ?? part} ${duration(seconds)}`);
+  byId("start-imports").textContent = [
+    imports.length && `imported: ${imports.join(", ")}`,
+    beside.length && `beside it, in other processes: ${beside.join(", ")}`,
+  ].filter(Boolean).join(" · ");
 }

@@ -41,10 +41,15 @@ function whole(start) {
     .reduce((seconds, [part, each]) => seconds + (part === "wait" ? 0 : each), 0);
 }
 
+function stateOf(start) {
+  if (start.cache !== "unknown") return start.cache;
+  return start.ended === "running" ? "starting" : "";
+}
+
 function row(start, longest) {
   const item = element("li", {},
     element("time", { datetime: start.started_at }, day(start.started_at)),
-    element("span", {}, `${start.cache} ${duration(start.ready_after_s ?? whole(start))}`));
+    element("span", {}, `${stateOf(start)} ${duration(start.ready_after_s ?? whole(start))}`));
   const column = element("span", { class: "column", "aria-hidden": "true" });
   const pieces = COMPONENTS.map((each) => [componentClass(each), start.compile[each] ?? 0]);
   const compiled = pieces.reduce((seconds, [, each]) => seconds + each, 0);

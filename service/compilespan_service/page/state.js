@@ -30,7 +30,7 @@ export function isBusy() {
 }
 
 export function thisStart() {
-  return state.starts.find((each) => each.instance === state.totals.scope.instance);
+  return state.starts.find((each) => each.instance === state.totals?.scope.instance);
 }
 
 async function follow(id) {

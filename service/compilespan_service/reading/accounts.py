@@ -14,6 +14,7 @@ from compilespan.findings.finders import findings
 from compilespan.findings.finding import Evidence
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process import instance_id
+from compilespan.process.limits import Throttled
 from compilespan_service import schemas
 from compilespan_service.reporters.perfetto import TracedProcess
 
@@ -29,15 +30,9 @@ if TYPE_CHECKING:
 class Accounts:
     """Reads what compiling cost, across the processes of an instance."""
 
-    def __init__(self, instance: Instance, trace_url: str | None = None) -> None:
-        """Read nothing yet.
-
-        Args:
-            instance: The processes.
-            trace_url: Where traces are shown, with ``{trace_id}`` in it.
-        """
+    def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        self._trace_url = trace_url
+        self._throttled = Throttled()
 
     def totals(self, scope: Literal["instance", "process"]) -> schemas.Totals:
         """Return the totals of this process, or of all processes of this start."""
@@ -89,7 +84,6 @@ class Accounts:
             by_process=dict(totals.by_process),
             by_stage=dict(totals.by_stage),
             start=dict(start.parts_s),
-            trace_url=self._trace_url,
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
@@ -115,7 +109,8 @@ class Accounts:
         records = list(get_ledger().records())
         for other in self._instance.others:
             records += other.records
-        return findings(Evidence(records, self._instance.startup, eager=eager))
+        start, throttled_s = self._instance.startup, self._throttled.spent_s
+        return findings(Evidence(records, start, throttled_s=throttled_s, eager=eager))
 
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""

@@ -9,7 +9,7 @@ from compilespan import get_ledger
 from compilespan.journal.summary import Summary
 from compilespan.ledger.start import Start
 from compilespan.ledger.totals import TotalsBuilder, cache_state
-from compilespan.process import now_ns
+from compilespan.process import instance_id, now_ns
 from compilespan_service import schemas
 from compilespan_service.reading.past import MAX_STARTS
 
@@ -22,9 +22,15 @@ MAX_IMPORTS = 8
 class History:
     """Lists all starts, from the summaries of their processes."""
 
-    def __init__(self, instance: Instance) -> None:
-        """Take the instance whose state directory it is."""
+    def __init__(self, instance: Instance, trace_url: str | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            instance: Whose state directory it is.
+            trace_url: Where traces are shown, with ``{trace_id}`` in it.
+        """
         self._instance = instance
+        self._trace_url = trace_url
 
     def starts(self) -> list[schemas.Start]:
         """Return the last starts, newest first; none without a state directory."""
@@ -37,19 +43,24 @@ class History:
         by_instance: dict[str, list[Summary]] = {}
         for process in processes:
             by_instance.setdefault(process.process["instance"], []).append(process)
-        starts = [_start(instance, found) for instance, found in by_instance.items()]
+        starts = [
+            # Of this start it is also known what compiles now.
+            _start(each, found, self._instance.startup if each == instance_id() else _begun(found))
+            for each, found in by_instance.items()
+        ]
+        for start in starts:
+            start.trace_url = self._trace_url
         return sorted(starts, key=lambda start: start.started_at, reverse=True)[:MAX_STARTS]
 
 
-def _start(instance: str, processes: list[Summary]) -> schemas.Start:
+def _start(instance: str, processes: list[Summary], start: Start) -> schemas.Start:
     builder = TotalsBuilder()
     for process in processes:
         builder.update(process.totals)
     totals = builder.build()
-    first = min(processes, key=lambda process: int(process.process["started_ns"]))
+    first = _first(processes)
     ready = [p.ready_after_s for p in processes if p.ready_after_s is not None]
     ended = _ended(processes, first)
-    start = _begun(processes, first, is_running=ended == "running")
     return schemas.Start(
         instance=instance,
         started_at=schemas.moment(first.process["started_ns"]),
@@ -61,6 +72,7 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
         serving_s=sum(process.serving_s for process in processes),
         start=dict(start.parts_s),
         compile=dict(start.compile_s),
+        beside=dict(start.beside_s),
         imports=dict(itertools.islice(start.imports_s.items(), MAX_IMPORTS)),
         segments=[
             schemas.Segment(
@@ -95,18 +107,22 @@ def _start(instance: str, processes: list[Summary]) -> schemas.Start:
     )
 
 
-def _begun(processes: list[Summary], first: Summary, *, is_running: bool) -> Start:
+def _first(processes: list[Summary]) -> Summary:
+    return min(processes, key=lambda process: int(process.process["started_ns"]))
+
+
+def _begun(processes: list[Summary]) -> Start:
     """Return what a start was made of: until the last was ready, else until its last sign."""
     ready = [
         int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
         for process in processes
         if process.ready_after_s is not None
     ]
-    begin_ns = int(first.process["started_ns"])
+    begin_ns = int(_first(processes).process["started_ns"])
     doers = [process.doer for process in processes]
     if ready:
         end_ns = max(ready)
-    elif is_running:
+    elif any(process.is_running for process in processes):
         end_ns = now_ns()
     else:
         end_ns = max([begin_ns, *(process.last_ns for process in processes)])

@@ -32,10 +32,10 @@ class Readings:
         *,
         trace_url: str | None = None,
     ) -> None:
-        """Read nothing yet; see `Instance` and `Accounts` for the arguments."""
+        """Read nothing yet; see `Instance` and `History` for the arguments."""
         self.instance = Instance(expected, all_starts=all_starts)
-        self.accounts = Accounts(self.instance, trace_url)
-        self.history = History(self.instance)
+        self.accounts = Accounts(self.instance)
+        self.history = History(self.instance, trace_url)
         self._lock = threading.Lock()
         self._exposition: Exposition | None = None
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 120
 _MAX_TEXT = 400
+_ANY_WIDTH = 10_000
 _PLAIN = str.maketrans({"·": "-", "–": "-", "→": "->", "✕": "x", "●": "*", "…": "...", "↻": "@"})
 
 
@@ -55,6 +56,11 @@ def printable(text: str, limit: int = _MAX_TEXT) -> str:
     """Return a text of a program without what would move or colour the terminal, not too long."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
+def text_width(console: Console) -> int:
+    """Return how wide texts may be: whoever reads a file finds each in one line."""
+    return console.width if console.is_terminal else _ANY_WIDTH
 
 
 def say(console: Console, text: Text) -> None:

@@ -172,6 +172,10 @@ class Parts(Protocol):
     def imports_s(self) -> Mapping[str, float]:
         """The part ``import`` by package, longest first."""
 
+    @property
+    def beside_s(self) -> Mapping[Part, float]:
+        """By part: what other processes did meanwhile."""
+
 
 def start_line(start: Parts, width: int) -> str:
     """Return what a start was made of, in the order of the page; these seconds add up."""
@@ -190,7 +194,12 @@ def start_line(start: Parts, width: int) -> str:
             words.append(f"import {duration(seconds)}{_longest(start.imports_s)}")
         else:
             words.append(f"{_PART_WORDS.get(part, part)} {duration(seconds)}")
-    return flowing(words, " · ", width)
+    beside = ", ".join(
+        f"{_PART_WORDS.get(part, part)} {duration(seconds)}"
+        for part, seconds in start.beside_s.items()
+        if seconds >= _SHOWN_S
+    )
+    return flowing([*words, *([f"beside it {beside}"] if beside else [])], " · ", width)
 
 
 def _longest(imports_s: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from compilespan_service.capture.dumps import HINT
-from compilespan_service.reporters.characters import flowing, listed, printable, say
+from compilespan_service.reporters.characters import flowing, listed, printable, say, text_width
 from compilespan_service.reporters.findings import print_findings
 from compilespan_service.reporters.tables import (
     STAGE_WORDS,
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from compilespan_service.capture.capture import Capture, Interrupted
 
 _MAX_IDS = 6
-_ANY_WIDTH = 10_000
-"""Whoever reads a file finds each text in one line."""
 
 
 def report(capture: Capture, console: Console, rest: str) -> None:
@@ -54,7 +52,7 @@ def report(capture: Capture, console: Console, rest: str) -> None:
 
 def _print_costs(capture: Capture, console: Console) -> None:
     totals = capture.totals
-    width = console.width if console.is_terminal else _ANY_WIDTH
+    width = text_width(console)
     head = (
         "compilespan",
         _count(capture.processes, "process", "processes"),

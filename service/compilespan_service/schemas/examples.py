@@ -128,6 +128,7 @@ START: dict[str, Any] = {
     "serving_s": 0.0,
     "start": {"boot": 0.2, "compile": 412.0, "load": 5.6, "import": 4.3},
     "compile": {"language_model": 412.0},
+    "beside": {"import": 3.1},
     "imports": {"torch": 2.4, "transformers": 1.9},
     "segments": [
         {
@@ -152,6 +153,7 @@ START: dict[str, Any] = {
         }
     ],
     "memory": {"peak_bytes": 8_482_560_000, "limit_bytes": 8_589_934_592},
+    "trace_url": "https://grafana.example/explore?traceId={trace_id}",
 }
 FINDING: dict[str, Any] = {
     "code": "CS010",

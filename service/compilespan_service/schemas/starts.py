@@ -71,6 +71,10 @@ class Start(ComponentRows):
     compile: Annotated[
         dict[Component, float], Field(description="The part compile by component, in seconds.")
     ]
+    beside: Annotated[
+        dict[Part, float],
+        Field(description="Seconds of what other processes did meanwhile: ready did not wait."),
+    ]
     imports: Annotated[
         dict[str, float], Field(description="The part import by package: seconds, the 8 longest.")
     ]
@@ -82,3 +86,7 @@ class Start(ComponentRows):
     ]
     interrupted: list[Interrupted]
     memory: Memory | None
+    trace_url: Annotated[
+        str | None,
+        Field(description="COMPILESPAN_TRACE_URL: where traces are shown; has {trace_id} in it."),
+    ] = None

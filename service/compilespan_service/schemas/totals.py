@@ -78,7 +78,3 @@ class Totals(ComponentRows):
         ),
     ]
     in_progress: list[InProgress]
-    trace_url: Annotated[
-        str | None,
-        Field(description="COMPILESPAN_TRACE_URL: where traces are shown; has {trace_id} in it."),
-    ] = None
