@@ -37,7 +37,7 @@ def report(capture: Capture) -> str:
     )
     shell = page.joinpath("index.html").read_text("utf-8")
     linked = re.compile(r'<link rel="stylesheet".*?</script>', re.DOTALL)
-    return linked.sub(lambda _: head, shell, count=1)
+    return linked.sub(lambda _: head, shell, count=1).replace("{{openapi}}", "#")
 
 
 def _modules() -> dict[str, str]:
