@@ -9,7 +9,7 @@ PORT ?= 8000
 # The demo's own compile cache and journals: the second start is warm, and knows of the first.
 DEMO := .demo
 
-.PHONY: demo test test-vllm test-lowest lint wheel benchmark clean
+.PHONY: demo test test-vllm test-lowest lint wheel generate benchmark clean
 
 demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
@@ -40,6 +40,12 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What is written by programs: dashboards, and the references of HTTP and telemetry.
+generate: $(VENV)/ready
+	$(BIN)/python -m grafana.source
+	$(BIN)/python docs/generate_http.py
+	$(BIN)/python docs/generate_telemetry.py
 
 # What the README's figures come from; about ten minutes on an idle machine.
 benchmark: $(VENV)/ready

@@ -1,12 +1,11 @@
-"""Writes the dashboards: ``python grafana/source``."""
+"""Writes the dashboards: ``python -m grafana.source``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import compile_time
-import slow_start
+from grafana.source import compile_time, slow_start
 
 TARGET = Path(__file__).parent.parent / "dashboards"
 

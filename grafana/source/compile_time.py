@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import stages
-import starts
-import trouble
-from dashboard import SLOW_START, dashboard, link, values
-from queries import COUNT, PROCESS
-from stat_row import stat_row
+from grafana.source import stages, starts, trouble
+from grafana.source.dashboard import SLOW_START, dashboard, link, values
+from grafana.source.queries import COUNT, PROCESS
+from grafana.source.stat_row import stat_row
 
 if TYPE_CHECKING:
-    from panels import Json
+    from grafana.source.panels import Json
 
 UID = "compilespan-compile-time"
 

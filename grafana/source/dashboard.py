@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from panels import PROMETHEUS, Json, override
+from grafana.source.panels import PROMETHEUS, Json, override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from compile_time import UID
-from dashboard import SLOW_START, dashboard, link, to_trace, values
-from panels import Json, bar_gauge, gauged, panel, table, traceql
-from queries import PART, START, joined
+from grafana.source.compile_time import UID
+from grafana.source.dashboard import SLOW_START, dashboard, link, to_trace, values
+from grafana.source.panels import Json, bar_gauge, gauged, panel, table, traceql
+from grafana.source.queries import PART, START, joined
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
 

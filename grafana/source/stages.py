@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from panels import NOTHING, Json, bar_gauge, gauged
-from queries import COMPONENTS, PROCESS, last
+from grafana.source.panels import NOTHING, Json, bar_gauge, gauged
+from grafana.source.queries import COMPONENTS, PROCESS, last
 
 _STAGE_TIME = "torch_compile_stage_time_seconds_total"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboard import to_start
-from panels import NOTHING, Json, bars, lines, override, promql, promql_now, table
-from queries import (
+from grafana.source.dashboard import to_start
+from grafana.source.panels import NOTHING, Json, bars, lines, override, promql, promql_now, table
+from grafana.source.queries import (
     BUCKETS,
     COMPILED,
     COMPONENTS,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from panels import ENCODER_COLOUR, LANGUAGE_MODEL_COLOUR, NOTHING, OTHER_COLOUR, Json, stat
-from queries import (
+from grafana.source.panels import (
+    ENCODER_COLOUR,
+    LANGUAGE_MODEL_COLOUR,
+    NOTHING,
+    OTHER_COLOUR,
+    Json,
+    stat,
+)
+from grafana.source.queries import (
     ENCODER,
     LANGUAGE_MODEL,
     OTHER,

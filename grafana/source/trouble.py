@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from dashboard import to_trace
-from panels import FAILED_COLOUR, Json, override, promql_now, stat, table, traceql, wide
-from queries import COUNT, NAMED, PROCESS, last, recompiles_while_serving, zero_where_nothing
+from grafana.source.dashboard import to_trace
+from grafana.source.panels import (
+    FAILED_COLOUR,
+    Json,
+    override,
+    promql_now,
+    stat,
+    table,
+    traceql,
+    wide,
+)
+from grafana.source.queries import (
+    COUNT,
+    NAMED,
+    PROCESS,
+    last,
+    recompiles_while_serving,
+    zero_where_nothing,
+)
 
 # As the variables choose them.
 _COMPILES = (

@@ -1,0 +1,1 @@
+"""The dashboards in Python: `python -m grafana.source` writes them as JSON."""
