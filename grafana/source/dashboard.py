@@ -110,16 +110,18 @@ def to_start() -> Json:
     }
 
 
-def to_trace(kept: str = "") -> Json:
+def to_trace(column: str, kept: str = "") -> Json:
     """Return the override that lets a span's id lead to its trace.
 
-    A table of Tempo's spans has the trace's id in a hidden column.
+    Args:
+        column: Of span ids; Tempo has the trace's id beside it, in a hidden one.
+        kept: Variables that the link keeps besides the service.
     """
     url = (
         f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__data.fields.traceIdHidden}}"
         f"&${{service:queryparam}}{kept}"
     )
-    return override("spanID", links=[{"title": "Show its trace", "url": url}])
+    return override(column, links=[{"title": "Show its trace", "url": url}])
 
 
 def link(title: str, uid: str, tooltip: str) -> Json:

@@ -31,19 +31,6 @@ def promql_now(expression: str, *, ref: str = "A") -> Json:
     return {**target, "instant": True, "range": False, "format": "table"}
 
 
-def traceql(query: str) -> Json:
-    """Return a search for spans, a row for each."""
-    return {
-        "datasource": TEMPO,
-        "refId": "A",
-        "queryType": "traceql",
-        "query": query,
-        "tableType": "spans",
-        "limit": 50,
-        "filters": [],
-    }
-
-
 def panel(
     kind: str,
     title: str,

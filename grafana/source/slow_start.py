@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from grafana.source.compile_time import UID
-from grafana.source.dashboard import SLOW_START, dashboard, link, to_trace, values
-from grafana.source.panels import Json, bar_gauge, gauged, panel, table, traceql
+from grafana.source.dashboard import SLOW_START, dashboard, link, values
+from grafana.source.panels import Json, bar_gauge, gauged, panel
 from grafana.source.queries import PART, START, joined
+from grafana.source.spans import spans, traceql
 
 _OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
+
+_KEPT = "&${start:queryparam}"
 
 
 def build() -> Json:
@@ -58,48 +61,46 @@ def _parts() -> Json:
     )
 
 
-def _spans(title: str, description: str, query: str, no_value: str) -> Json:
-    return table(
-        title,
-        description,
-        [traceql(query)],
-        unit="ns",
-        no_value=no_value,
-        overrides=[to_trace("&${start:queryparam}")],
-        sort_by="Duration",
-    )
-
-
 def _starts() -> Json:
-    return _spans(
+    return spans(
         "Starts",
         "Spans `compilespan.startup`: a server from the creation of its process until it was "
         "ready, failed, or died; of one that died the event says what was compiling.",
-        f"{{ span.compilespan.startup.outcome != nil && {_OF_START} }} | "
-        "select(span.compilespan.startup.outcome, span.compilespan.instance.id)",
-        "No start in this time range: choose a longer one",
+        f"span.compilespan.startup.outcome != nil && {_OF_START}",
+        {"compilespan.startup.outcome": "Outcome", "compilespan.instance.id": "Start"},
+        no_value="No start in this time range: choose a longer one",
+        kept=_KEPT,
     )
 
 
 def _warmups() -> Json:
-    return _spans(
+    return spans(
         "Warmups",
         "Spans `compilespan.warmup`: a job of `POST /warmup` or of the start.",
-        f"{{ span.compilespan.job.state != nil && {_OF_START} }} | "
-        "select(span.compilespan.job.state, span.compilespan.job.id)",
-        "No warmup in this time range",
+        f"span.compilespan.job.state != nil && {_OF_START}",
+        {"compilespan.job.state": "State", "compilespan.job.id": "Job"},
+        no_value="No warmup in this time range",
+        kept=_KEPT,
     )
 
 
 def _compiles() -> Json:
-    return _spans(
-        "Compiles, longest first",
+    return spans(
+        "Compiles",
         "Spans `torch.compile`; their events are graphs, graph breaks and recompiles.",
-        f"{{ span.torch.compile.trigger != nil && {_OF_START} }} | "
-        "select(span.torch.compile.name, span.torch.compile.component, span.torch.compile.kind, "
-        "span.torch.compile.cache.result, span.torch.compile.graph.count, "
-        "span.torch.compile.outcome)",
-        "No compile in this time range",
+        f"span.torch.compile.trigger != nil && {_OF_START}",
+        {
+            "torch.compile.name": "Name",
+            "torch.compile.component": "Component",
+            "torch.compile.cache.result": "Cache",
+            "torch.compile.graph.count": "Graphs",
+            "torch.compile.outcome": "Outcome",
+            "torch.compile.kind": "Kind",
+            "torch.compile.phase": "Phase",
+        },
+        no_value="No compile in this time range",
+        kept=_KEPT,
+        counts=("Graphs",),
     )
 
 
@@ -118,11 +119,15 @@ def _trace() -> Json:
 
 def _inside(event: str) -> Json:
     title = {"graph_break": "With graph breaks", "recompile": "That compiled again"}[event]
-    return _spans(
+    return spans(
         title,
         f"Spans `torch.compile` with an event `torch.compile.{event}`; the trace has its reason.",
-        f'{{ span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" '
-        f"&& {_OF_START} }} | "
-        "select(span.torch.compile.name, span.torch.compile.component, span.torch.compile.phase)",
-        "None in this time range",
+        f'span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" && {_OF_START}',
+        {
+            "torch.compile.name": "Name",
+            "torch.compile.component": "Component",
+            "torch.compile.phase": "Phase",
+        },
+        no_value="None in this time range",
+        kept=_KEPT,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grafana.source.dashboard import to_trace
 from grafana.source.panels import (
     FAILED_COLOUR,
     Json,
@@ -10,7 +9,6 @@ from grafana.source.panels import (
     promql_now,
     stat,
     table,
-    traceql,
     wide,
 )
 from grafana.source.queries import (
@@ -21,6 +19,7 @@ from grafana.source.queries import (
     recompiles_while_serving,
     zero_where_nothing,
 )
+from grafana.source.spans import spans
 
 # As the variables choose them.
 _COMPILES = (
@@ -53,25 +52,23 @@ def serving() -> list[tuple[Json, int]]:
                 },
                 overrides=[wide("Name", 180), wide("What changed", 120), wide("Recompiles", 100)],
                 sort_by="Recompiles",
-                no_value="None: every request found its shape compiled",
+                no_value="None since the processes report",
             ),
             11,
         ),
         (
-            table(
+            spans(
                 "Compiled while serving, and under which request",
-                "Spans `torch.compile` of phase `serving`. The trace's name is the request that "
-                "waited for it; the trace shows the guard that failed.",
-                [
-                    traceql(
-                        f'{{ {_COMPILES} && span.torch.compile.phase = "serving" }} | '
-                        "select(span.torch.compile.name, span.torch.compile.component, "
-                        "span.torch.compile.is_recompile)"
-                    )
-                ],
-                unit="ns",
-                overrides=[to_trace()],
-                no_value="None: every request found its shape compiled",
+                "Spans `torch.compile` of phase `serving`. The trace is that of the request that "
+                "waited for it, and shows the guard that failed.",
+                f'{_COMPILES} && span.torch.compile.phase = "serving"',
+                {
+                    "torch.compile.name": "Name",
+                    "torch.compile.component": "Component",
+                    "torch.compile.is_recompile": "Again",
+                    "torch.compile.outcome": "Outcome",
+                },
+                no_value="None",
             ),
             13,
         ),
@@ -117,18 +114,15 @@ def failed() -> list[tuple[Json, int]]:
             11,
         ),
         (
-            table(
+            spans(
                 "Failed compiles, their traces",
                 "Spans `torch.compile` with status ERROR; the event `exception` has the message.",
-                [
-                    traceql(
-                        f"{{ {_COMPILES} && status = error }} | "
-                        "select(span.torch.compile.name, span.torch.compile.component, "
-                        "span.error.type)"
-                    )
-                ],
-                unit="ns",
-                overrides=[to_trace()],
+                f"{_COMPILES} && status = error",
+                {
+                    "torch.compile.name": "Name",
+                    "torch.compile.component": "Component",
+                    "error.type": "Error",
+                },
                 no_value="None",
             ),
             13,

@@ -1,5 +1,5 @@
-// Runs Grafana's own transformations: [{results: {ref: [[labels, value]]}, transformations}] on stdin,
-// of each the columns that the panel then has, by name, on stdout.
+// Runs Grafana's own transformations: [{results: {ref: [[labels, value]]}, transformations}] on stdin
+// (or `fields` instead of `results`), of each the columns that the panel then has, by name, on stdout.
 const {
   FieldType,
   standardTransformers,
@@ -36,9 +36,16 @@ function frame(ref, results, isOnly) {
   });
 }
 
-async function columns({ results, transformations }) {
+// Frames of Prometheus' answers by ref, or one of fields that are given as they are.
+function framesOf({ results, fields }) {
+  if (fields) return [toDataFrame({ refId: "A", fields })];
   const refs = Object.keys(results).filter((ref) => results[ref].length > 0);
-  const frames = refs.map((ref) => frame(ref, results[ref], refs.length === 1));
+  return refs.map((ref) => frame(ref, results[ref], refs.length === 1));
+}
+
+async function columns(question) {
+  const { transformations } = question;
+  const frames = framesOf(question);
   const transformed = await firstValueFrom(transformDataFrame(transformations, frames));
   if (transformed.length !== 1) {
     throw new Error(`${transformed.length} tables instead of one`);

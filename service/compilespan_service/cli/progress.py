@@ -18,6 +18,7 @@ from compilespan_service.reading.reader import reader_of
 from compilespan_service.reporters.characters import text_width
 from compilespan_service.reporters.findings import print_findings
 from compilespan_service.reporters.tables import (
+    STAGE_WORDS,
     START_WORDS,
     STYLES,
     cost_table,
@@ -127,6 +128,8 @@ class Progress:
                 f"{begun.name} ({worded(begun.component)}) "
                 f"compiling for {duration(begun.elapsed_s)}"
             )
+            if begun.stage is not None:
+                line.append(f" ({STAGE_WORDS[begun.stage]})")
             if begun.graphs:
                 line.append(f", {begun.graphs} graphs through")
         return line
