@@ -38,6 +38,22 @@ def compile_seconds(component: str) -> str:
     return last(SECONDS, f"{COMPILED},{component}")
 
 
+def with_what_goes_on(component: str) -> str:
+    """Return the compile seconds of a component, those of its oldest compile in progress, too."""
+    return f"({compile_seconds(component)} or {going_on(component)})"
+
+
+def going_on(component: str = "") -> str:
+    """Return for how long the oldest compile of each process has been going on, where one is."""
+    labels = f"{PROCESS},{component}" if component else PROCESS
+    return f"torch_compile_oldest_active_age_seconds{{{labels}}} > 0"
+
+
+def failed_seconds() -> str:
+    """Return the seconds of compiles and loads that failed."""
+    return last(SECONDS, f'{NAMED},torch_compile_outcome="failed"')
+
+
 def recompiles_while_serving() -> str:
     """Return how many frames were compiled again after ready, a series for each reason."""
     return last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')

@@ -1,9 +1,10 @@
-"""The stat row: the answer before anything else."""
+"""The stat row: the answer before anything else, also while it is still compiling."""
 
 from __future__ import annotations
 
 from grafana.source.panels import (
     ENCODER_COLOUR,
+    FAILED_COLOUR,
     LANGUAGE_MODEL_COLOUR,
     NOTHING,
     OTHER_COLOUR,
@@ -11,22 +12,27 @@ from grafana.source.panels import (
     stat,
 )
 from grafana.source.queries import (
-    ENCODER,
-    LANGUAGE_MODEL,
-    OTHER,
+    COMPONENTS,
     PROCESS,
     STARTUP,
-    compile_seconds,
+    failed_seconds,
+    going_on,
     hit_ratio,
     last,
     recompiles_while_serving,
+    with_what_goes_on,
     zero_where_nothing,
 )
+
+_COLOURS = {
+    "Encoder": ENCODER_COLOUR,
+    "Language model": LANGUAGE_MODEL_COLOUR,
+    "Other": OTHER_COLOUR,
+}
 
 
 def stat_row() -> list[tuple[Json, int]]:
     """Return the row."""
-    encoder, model = compile_seconds(ENCODER), compile_seconds(LANGUAGE_MODEL)
     return [
         (
             stat(
@@ -37,42 +43,29 @@ def stat_row() -> list[tuple[Json, int]]:
                 unit="s",
                 no_value="Not ready yet",
             ),
-            4,
-        ),
-        (
-            stat(
-                "Encoder",
-                "Seconds of compile work for encoders, of all processes selected; failed compiles "
-                "and loads left out. `torch.compile.duration`, its sum.",
-                f"sum({encoder})",
-                unit="s",
-                no_value=NOTHING,
-                colour=ENCODER_COLOUR,
-            ),
             3,
         ),
         (
             stat(
-                "Language model",
-                "Seconds of compile work for language models, of all processes selected; failed "
-                "compiles and loads left out. `torch.compile.duration`, its sum.",
-                f"sum({model})",
+                "Compiling now, for",
+                "For how long the oldest compile in progress has been going on. "
+                "`torch.compile.oldest_active_age`.",
+                f"max({going_on()})",
                 unit="s",
-                no_value=NOTHING,
-                colour=LANGUAGE_MODEL_COLOUR,
+                no_value="Nothing compiles now",
             ),
             3,
         ),
+        *((_component(title, selector), 3) for title, selector in COMPONENTS.items()),
         (
             stat(
-                "Other",
-                "Seconds of compile work for what is neither encoder nor language model, of all "
-                "processes selected; failed compiles and loads left out. "
-                "`torch.compile.duration`, its sum.",
-                f"sum({compile_seconds(OTHER)})",
+                "Failed",
+                "Seconds of compiles and loads that failed; they are in no other number here. "
+                "`torch.compile.duration`, its sum, outcome `failed`.",
+                f"sum({failed_seconds()})",
                 unit="s",
-                no_value=NOTHING,
-                colour=OTHER_COLOUR,
+                no_value="None failed",
+                colour=FAILED_COLOUR,
             ),
             3,
         ),
@@ -85,16 +78,6 @@ def stat_row() -> list[tuple[Json, int]]:
                 unit="percentunit",
                 no_value="No backend with a cache",
             ),
-            4,
-        ),
-        (
-            stat(
-                "Compiling now",
-                "Compiles in progress. `torch.compile.active_compiles`.",
-                f"sum(torch_compile_active_compiles{{{PROCESS}}})",
-                unit="short",
-                no_value="No process reports",
-            ),
             3,
         ),
         (
@@ -106,6 +89,24 @@ def stat_row() -> list[tuple[Json, int]]:
                 unit="short",
                 no_value="No process reports",
             ),
-            4,
+            3,
         ),
     ]
+
+
+def _component(title: str, selector: str) -> Json:
+    what = {
+        "Encoder": "encoders",
+        "Language model": "language models",
+        "Other": "what is neither encoder nor language model",
+    }[title]
+    return stat(
+        title,
+        f"Seconds of compile work for {what}, of all processes selected, what goes on included; "
+        "failed compiles and loads left out. `torch.compile.duration`, its sum; "
+        "`torch.compile.oldest_active_age`.",
+        f"sum({with_what_goes_on(selector)})",
+        unit="s",
+        no_value=NOTHING,
+        colour=_COLOURS[title],
+    )

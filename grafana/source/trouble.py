@@ -145,18 +145,7 @@ def limits() -> list[tuple[Json, int]]:
                 unit="short",
                 no_value="No process reports",
             ),
-            8,
-        ),
-        (
-            stat(
-                "Oldest compile in progress",
-                "How long it has been going on; 0 when nothing compiles. "
-                "`torch.compile.oldest_active_age`.",
-                f"max(torch_compile_oldest_active_age_seconds{{{PROCESS}}})",
-                unit="s",
-                no_value="No process reports",
-            ),
-            8,
+            12,
         ),
         (
             stat(
@@ -167,6 +156,6 @@ def limits() -> list[tuple[Json, int]]:
                 unit="short",
                 no_value="No process reports",
             ),
-            8,
+            12,
         ),
     ]
