@@ -9,6 +9,8 @@ import pytest
 import yaml
 from prometheus import PROMTOOL, needs_prometheus
 
+from grafana.source.panels import FAILED_COLOUR
+
 pytestmark = needs_prometheus
 
 NOW = "10m"
@@ -107,5 +109,5 @@ def test_another_number_is_found(tmp_path):
 def test_what_failed_is_red_and_in_the_first_row():
     first = {p["title"]: p for _, p in boards.panels() if p["gridPos"]["y"] == 0}
     colour = first["Failed"]["fieldConfig"]["defaults"]["color"]["fixedColor"]
-    assert colour == first["Failed"]["fieldConfig"]["defaults"]["color"]["fixedColor"]
+    assert colour == FAILED_COLOUR
     assert set(first) >= {"Time to ready", "Compiling now, for", "Encoder", "Failed"}
