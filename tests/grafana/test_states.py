@@ -79,7 +79,7 @@ CASES = [(state, title) for state, (_, shown) in STATES.items() for title in sho
 
 def promtool(directory, state, title, value):
     inputs, _ = STATES[state]
-    (target,) = (boards.targets("expr")[f"compile-time: {title} A"],)
+    target = boards.targets("expr")[f"compile-time: {title} A"]
     expected = [] if value is None else [{"labels": "{}", "value": value}]
     expression = boards.filled_in(target["expr"])
     path = directory / "test.yml"
