@@ -157,6 +157,83 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        (("findings", 0, "seconds"), "x"),
+        (("findings", 0, "what"), 3),
+        (("start",), {"import": "x"}),
+        (("totals", "by_stage"), {"trace": "x"}),
+        (("interrupted", 0, "elapsed_s"), "x"),
+        (("compiles", 0, "start_ns"), None),
+        (("imports",), {"torch": []}),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence_too(tmp_path, path, to):
+    values = json.loads(text())
+    change(values, path, to)
+    file = tmp_path / "start.json"
+    file.write_text(json.dumps(values))
+    for options in ([], ["--trace", str(tmp_path / "t.json")]):
+        done = CliRunner().invoke(app, ["report", str(file), *options])
+        assert done.exit_code in (0, 2)
+        assert not done.exception or isinstance(done.exception, SystemExit)
+        assert done.exit_code == 0 or "is damaged" in done.stderr
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+def test_a_number_that_json_has_not_is_refused(tmp_path, number):
+    file = tmp_path / "start.json"
+    file.write_text(text().replace('"wall_s": 46.0', f'"wall_s": {number}'))
+    done = CliRunner().invoke(app, ["report", str(file), "--json", "-"])
+    assert done.exit_code == 2
+    assert "no number of JSON" in done.stderr
+
+
+def test_a_mark_at_the_beginning_is_read_over(tmp_path):
+    file = tmp_path / "start.json"
+    file.write_text("\ufeff" + text(), "utf-8")
+    assert CliRunner().invoke(app, ["report", str(file)]).exit_code == 0
+
+
+def test_a_stage_of_a_newer_version_has_its_own_name(tmp_path):
+    values = json.loads(text())
+    values["totals"]["by_stage"]["linking"] = 3.0
+    values["interrupted"][0]["stage"] = "linking"
+    file = tmp_path / "start.json"
+    file.write_text(json.dumps(values))
+    done = CliRunner().invoke(app, ["report", str(file)])
+    assert "linking 3.00 s" in done.stdout
+    assert "compiling (linking) when" in done.stdout
+
+
+def test_nothing_in_a_file_moves_the_cursor(tmp_path):
+    file = tmp_path / "start.json"
+    values = json.loads(text())
+    values["findings"][0].update(code="\x1b[2J", line="\x1b[3J")
+    values["imports"] = {"\x1b[4J": 3.0}
+    values["dumps"] = [{"pid": 1, "compile_id": "0/0", "path": "\x1b[5J"}]
+    file.write_text(json.dumps(values))
+    assert "\x1b" not in CliRunner().invoke(app, ["report", str(file)]).stdout
+
+
+def test_a_full_disk_is_an_error_and_a_reader_that_left_is_none(file):
+    command = [sys.executable, "-m", "compilespan_service.cli", "report", str(file)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [*command, "--json", "-"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "standard output" in done.stderr
+    assert "Traceback" not in done.stderr
+    for options in ("", "--json -", "--html -"):
+        shell = f"{' '.join(command)} {options} | head -c 10; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, ""), options
+
+
 def test_report_draws_the_table_again(file):
     done = CliRunner().invoke(app, ["report", str(file)])
     assert done.exit_code == 0
@@ -205,10 +282,26 @@ def test_without_paths_nothing_confidential_is_left(file):
         ("in src/models/llama.py line 3", "in llama.py line 3"),
         (r"in C:\Users\alice\m.py", "in m.py"),
         ("under POST /v1/chat", "under POST /v1/chat"),
-        ("https://a.b/c/d.html", "https://a.b/c/d.html"),
+        ("https://pytorch.org/c/d.html", "https://pytorch.org/c/d.html"),
+        ("see http://joe:pw@corp.internal/x", "see …"),
+        ("s3://acme/joe/m.pt hf://acme/joe", "m.pt …"),
+        ("file:///home/joe/x.py", "x.py"),
+        ("error:/home/joe/acme -I/home/joe/inc", "… …"),
+        ("PYTHONPATH=/usr/lib:/home/joe/lib", "PYTHONPATH=…"),
+        ("joe@corp:/home/joe", "…"),
+        ("~joe/acme/x.py", "x.py"),
+        ("joe/acme/kernel.cu:12", "kernel.cu:12"),
+        ("'joe smith/acme secret/a.txt' is gone", "'a.txt' is gone"),
+        ("# atk/home/joe smith/acme/mod x.py:15", "# … … x.py:15"),
+        ("/home/joe/[acme]/c.py", "c.py"),
+        ("/home/joe/a,b/c.py", "c.py"),
+        (r"C:\\Users\\joe\\x.py", "x.py"),
+        (r"\\server\share\joe\x.py", "x.py"),
+        (r"joe\acme\x.py", "x.py"),
+        ("process 7 (python) ran as user joe, who", "process 7 (python) ran as another user, who"),
         ("CPUs / processes", "CPUs / processes"),
         ("0/1: L['x'] == 3", "0/1: L['x'] == 3"),
-        ("a graph/break", "a graph/break"),
+        ("a graph/break", "a …"),
     ],
 )
 def test_of_a_path_its_last_part_is_left(given, left):

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from captures import BEGAN_NS, CUT_OFF, RECORDS, capture, compiled
@@ -165,6 +166,33 @@ def test_a_table_by_component_is_as_narrow():
     table, left_out = cost_table(capture(MANY).totals, 50)
     assert left_out
     assert "seconds" in [column.header for column in table.columns]
+
+
+def test_while_it_goes_on_what_compiles_now_is_no_ruin():
+    begun = dataclasses.replace(CUT_OFF, is_running=True)
+    text = printed(capture((), interrupted=(begun,), exit_code=None))
+    assert "● VisionTower is compiling (building kernels) for 5.50 s" in text
+    assert "nothing" not in text
+
+
+def test_the_row_of_all_other_names_says_so():
+    many = tuple(compiled(f"f{number}", number, 1.0) for number in range(70))
+    text = printed(capture(many))
+    assert "_other: all names after the first 64" in text
+    assert "_other" not in printed(capture())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_on_a_terminal_each_line_has_room(width):
+    run = capture(
+        (*MANY, compiled("視覚エンコーダー視覚エンコーダー視覚", 50, 4321.0, component="encoder"))
+    )
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, no_color=True, highlight=False)
+    terminal.report(run, console, "-o FILE has all")
+    plain = re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
+    assert [line for line in plain.splitlines() if cell_len(line.rstrip()) > width] == []
+    assert "72 min 01 s" in plain
 
 
 def test_what_compiles_now_is_one_line():

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,10 @@ def test_a_failing_warmup_says_what_failed(open_page, hold, tmp_path):
         page = open_page(server)
         expect(page.get_by_role("alert")).to_contain_text("The warmup failed.")
         expect(page.get_by_role("alert")).to_contain_text("no kernel for three")
+        (finding,) = [
+            each for each in server.client.get("/findings").json() if each["code"] == "CS001"
+        ]
+        assert "RuntimeError: no kernel for three" in finding["evidence"]
         expect(page.locator("#verdict")).to_contain_text("✕ Not ready")
         expect(page.locator("#timeline g.failed")).to_have_count(1)
         row = server.client.get("/totals").json()["total"]
@@ -319,7 +324,7 @@ def ready(page):
 def test_zoom_by_drag_and_by_keys(open_page, warm_server):
     page = ready(open_page(warm_server))
     axis = page.locator("#timeline .axis")
-    whole = axis.all_inner_texts()
+    whole = axis.all_text_contents()
     page.locator("#timeline").scroll_into_view_if_needed()
     box = page.locator("#timeline").bounding_box()
     y = box["y"] + box["height"] - 5
@@ -329,12 +334,12 @@ def test_zoom_by_drag_and_by_keys(open_page, warm_server):
     expect(page.locator("#timeline .drag")).to_have_count(1)
     page.mouse.up()
     expect(page.locator("#timeline .drag")).to_have_count(0)
-    zoomed = axis.all_inner_texts()
+    zoomed = axis.all_text_contents()
     assert zoomed != whole
     page.wait_for_timeout(4500)  # a refresh does not show all of it again
-    assert axis.all_inner_texts() == zoomed
+    assert axis.all_text_contents() == zoomed
     page.get_by_role("button", name="show all of it").click()
-    assert axis.all_inner_texts() == whole
+    assert axis.all_text_contents() == whole
     expect(page.get_by_role("button", name="show all of it")).to_be_hidden()
     bars(page).last.focus()
     length = bars(page).last.locator("rect.bar").get_attribute("width")
@@ -343,7 +348,7 @@ def test_zoom_by_drag_and_by_keys(open_page, warm_server):
     wider = bars(page).last.locator("rect.bar").get_attribute("width")
     assert float(wider) > float(length)
     page.keyboard.press("Escape")
-    assert axis.all_inner_texts() == whole
+    assert axis.all_text_contents() == whole
 
 
 def test_pointing_moves_nothing(open_page, warm_server):
@@ -430,6 +435,107 @@ def test_who_closes_the_dialog_is_not_asked_again_until_he_wants(open_page, hold
         page.keyboard.press("Enter")
         expect(page.locator("#verdict")).to_contain_text("Ready after", timeout=60_000)
         expect(page.get_by_role("button", name="Enter the token")).to_be_hidden()
+
+
+def fed(page, name, change):
+    """Answer an endpoint with what it answers, changed."""
+
+    def handle(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=change(answer.json()))
+
+    page.route(f"**/{name}", handle)
+
+
+def test_an_axis_beyond_a_minute_has_minutes(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    for seconds, expected in ((130, "1 min 40 s"), (700, "6 min"), (4000, "1 min")):
+        fed(page, "totals", lambda totals, s=seconds: {**totals, "ready_after_s": float(s)})
+        page.reload()
+        texts = page.locator("#timeline .axis")
+        expect(texts.last).to_contain_text("min")
+        found = texts.all_text_contents()
+        assert all(re.fullmatch(r"0 s|\d+ s|\d+ min( \d+ s)?", each) for each in found), found
+        assert expected in found or seconds == 4000
+
+
+def test_a_long_path_leaves_room_for_what_was_found(open_page, warm_server):
+    path = "/opt/conda/envs/serving/lib/python3.12/site-packages/transformers/models/m/modeling.py"
+    page = open_page(warm_server)
+    fed(page, "findings", lambda found: [{**each, "file": path * 2} for each in found])
+    page.reload()
+    expect(page.locator("#findings .where").first).to_contain_text("modeling.py")
+    for what in page.locator("#findings .what").all():
+        assert what.bounding_box()["width"] > 300
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_differs_from_the_servers_changes_nothing(open_page, warm_server, hours):
+    page = open_page(warm_server)
+    page.clock.install()
+    page.clock.set_fixed_time(time.time() + hours * 3600)
+    page.reload()
+    ready(page)
+    ready_s = warm_server.client.get("/totals").json()["ready_after_s"]
+    covered = page.locator("#covered").inner_text()
+    assert float(re.search(r" of ([\d.]+) s in bars", covered)[1]) == pytest.approx(
+        ready_s, rel=0.01
+    )
+
+
+def test_what_is_said_of_a_server_that_is_gone_stays(open_page, hold):
+    hold.unlink()
+    with pages(hold) as server:
+        server.wait_for(lambda: server.client.get("/readyz").status_code == 200)
+        page = ready(open_page(server))
+        server.stop(signal.SIGKILL)
+        expect(page.locator("#verdict")).to_have_text("○ Not reachable.", timeout=15_000)
+        page.set_viewport_size({"width": 900, "height": 700})
+        page.locator("#which").select_option(index=1)
+        expect(page.locator("#verdict")).to_have_text("○ Not reachable.")
+        assert_no_violation(page)
+
+
+def test_a_token_that_no_header_takes_is_not_accepted(open_page, hold):
+    hold.unlink()
+    with pages(hold, COMPILESPAN_TOKEN="s3cret") as server:
+        page = open_page(server, allowed=["401"])
+        for token in ("wr\u00f6ng \u2603", "two words"):
+            page.get_by_role("textbox", name="Token").fill(token)
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("dialog")).to_contain_text("The token was not accepted")
+        assert_no_violation(page)
+
+
+def test_keys_zoom_in_and_out_again(open_page, warm_server):
+    page = ready(open_page(warm_server))
+    bars(page).first.focus()
+    whole = page.locator("#timeline .axis").all_text_contents()
+    for _ in range(3):
+        page.keyboard.press("+")
+    (box,) = [bars(page).first.locator("rect.bar").bounding_box()]
+    assert box["width"] > 3
+    for _ in range(3):
+        page.keyboard.press("-")
+    assert page.locator("#timeline .axis").all_text_contents() == whole
+
+
+def test_long_names_do_not_widen_the_page(open_page, warm_server):
+    cut = {
+        "name": "LlamaForConditionalGeneration.get_image_features.<locals>.forward" * 3,
+        "is_encoder": False,
+        "component": "language_model",
+        "pid": 1,
+        "graphs": 1,
+        "started_at": "2026-03-02T10:40:00Z",
+        "elapsed_s": 4.0,
+        "stage": None,
+    }
+    page = open_page(warm_server, viewport={"width": 375, "height": 800})
+    fed(page, "history", lambda starts: [{**each, "interrupted": [cut]} for each in starts])
+    page.reload()
+    expect(page.locator("#starts .died").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

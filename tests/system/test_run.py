@@ -295,7 +295,7 @@ def test_a_python_without_compilespan_is_told_and_runs(tmp_path):
     shell = f'PYTHONPATH="$PYTHONPATH:{tmp_path}" {sys.executable} -c "import torch"'
     done = run("sh", "-c", shell)
     assert (done.returncode, done.stdout) == (0, "torch\n")
-    assert "torch ran in a Python without compilespan" in done.stderr
+    assert "torch was imported in a Python without compilespan" in done.stderr
     assert "pip install compilespan" in done.stderr
 
 
@@ -523,3 +523,144 @@ def test_without_tlparse_the_dumps_are_torchs_logs(tmp_path):
     (log,) = (tmp_path / "d").glob("*.log")
     assert f"0/0 {log}" in done.stderr
     assert "pip install tlparse" in done.stderr
+
+
+def test_a_program_that_closes_descriptors_keeps_its_files_and_its_records(tmp_path):
+    """What daemonises closes all it does not know; its next file gets our number."""
+    code = """
+    torch.compile(VisionTower(), backend="eager")(torch.zeros(3))
+    time.sleep(0.5)
+    os.closerange(3, 256)
+    files = [open(f"{sys.argv[1]}/{n}.bin", "wb", buffering=0) for n in range(8)]
+    torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(3))
+    time.sleep(0.5)
+    for each in files:
+        each.write(b"the user's data")
+    """
+    file = tmp_path / "figures.json"
+    done = run(*program(tmp_path, code), str(tmp_path), options=("-o", str(file)))
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert {(tmp_path / f"{n}.bin").read_bytes() for n in range(8)} == {b"the user's data"}
+    assert json.loads(file.read_text())["totals"]["total"]["compiles"] == 2
+
+
+@pytest.mark.parametrize("how", ["2>&-", "2> >(true)"])
+def test_an_error_stream_that_nobody_reads_changes_nothing(tmp_path, how):
+    file = tmp_path / "figures.json"
+    inner = f"{' '.join(COMPILESPAN)} -o {file} sh -c 'echo out; sleep 1; exit 3' {how}"
+    done = subprocess.run(
+        ["bash", "-c", inner], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert json.loads(file.read_text())["exit_code"] == 3
+
+
+def test_a_launcher_that_ends_before_its_worker_imports_torch(tmp_path):
+    shell = f"setsid {sys.executable} -c 'import time; time.sleep(8)' >/dev/null 2>&1 & sleep 0.5"
+    done = run("sh", "-c", shell)
+    assert done.returncode == 0
+    assert re.search(r"process \d+ of it goes on: what it compiles from now on", done.stderr)
+    assert "saw no process" not in done.stderr
+
+
+def test_a_state_directory_that_was_removed_is_named(tmp_path):
+    code = """
+    import shutil
+    torch.compile(Llama(), backend="eager")(torch.zeros(3))
+    time.sleep(0.5)
+    shutil.rmtree(os.environ["COMPILESPAN_STATE_DIR"])
+    """
+    done = run(*program(tmp_path, code))
+    assert done.returncode == 0, done.stderr
+    assert "was removed: what they compiled is lost" in done.stderr
+    assert "nothing" not in done.stderr
+
+
+def test_a_sitecustomize_that_raises_costs_nothing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("raise RuntimeError('mine')\n")
+    code = """
+    torch.compile(Llama(), backend="eager")(torch.zeros(3))
+    """
+    done = run(*program(tmp_path, code), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "mine" in done.stderr  # as Python says it without us
+    assert "Llama" in done.stderr
+
+
+def test_sigusr1_in_the_first_compile_says_what_compiles(tmp_path):
+    child = start(program(tmp_path, "torch.compile(Llama(), backend=slow)(torch.zeros(3))"))
+    assert child.stdout.readline() == "compiling\n"
+    time.sleep(1.5)
+    child.send_signal(signal.SIGUSR1)
+    line = child.stderr.readline()
+    while "Llama" not in line:
+        assert "nothing" not in line
+        line = child.stderr.readline()
+    assert "● Llama is compiling (lowering) for" in line
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=20)
+
+
+def test_an_exit_code_is_not_lost_where_ended_children_are_ignored(tmp_path):
+    done = subprocess.run(
+        [*COMPILESPAN, "sh", "-c", "exit 3"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    assert done.returncode == 3
+
+
+def test_a_pipe_and_a_link_are_outputs_as_they_are(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link.json"
+    os.mkfifo(pipe)
+    link.symlink_to("target.json")
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    done = run("true", options=("-o", str(pipe), "-o", str(link)))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(reader.communicate(timeout=20)[0])["exit_code"] == 0
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "target.json").read_text())["exit_code"] == 0
+
+
+def test_standard_output_is_the_programs():
+    done = run("true", options=("-o", "-"))
+    assert done.returncode == 2
+    assert "standard output is the program's" in done.stderr
+
+
+def test_who_only_asks_whether_torch_is_there_is_not_instrumented(tmp_path):
+    code = (
+        "import importlib.util, sys; importlib.util.find_spec('torch'); "
+        "print('compilespan' in sys.modules)"
+    )
+    done = run(sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert "saw no process import torch" in done.stderr
+
+
+def test_after_the_program_signals_end_what_remains(tmp_path):
+    """Whoever does not want to wait for tlparse gets torch's logs."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "tlparse").write_text("#!/bin/sh\nsleep 50\n")
+    (tools / "tlparse").chmod(0o755)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    child = subprocess.Popen(
+        [*COMPILESPAN, "--tlparse", str(tmp_path / "d"), *program(tmp_path, TWO_MODELS)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PATH": path},
+    )
+    line = child.stderr.readline()
+    while "tlparse makes its pages" not in line:
+        assert line
+        line = child.stderr.readline()
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == 7
+    assert "VisionTower" in said
+    assert ".log" in said

@@ -6,6 +6,7 @@ imports torch pays for this file alone. The environment's own ``sitecustomize`` 
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 from importlib.machinery import SourceFileLoader
@@ -37,12 +38,23 @@ class _WhenTorchComes:
         self._timer = timer
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
-        if name != "torch" or self not in sys.meta_path:
+        if name != "torch" or self not in sys.meta_path or not _is_imported(name):
             return None
         sys.meta_path.remove(self)
         _instrument()
         # Who asks goes on behind the place that we left: it would pass the timer over.
         return self._timer.find_spec(name) if self._timer is not None else None
+
+
+def _is_imported(name: str) -> bool:
+    """Whether this thread imports it, and does not only ask whether it is there."""
+    try:
+        lock = sys.modules["_frozen_importlib"]._module_locks[name]()  # noqa: SLF001
+        return bool(lock is not None and lock.owner == _thread.get_ident())
+    except KeyError:
+        return False
+    except Exception:  # another interpreter
+        return True
 
 
 def _timed_imports() -> Any:
@@ -84,5 +96,5 @@ def _instrument() -> None:
         pass
 
 
-_run_the_next()
 sys.meta_path.insert(0, _WhenTorchComes(_timed_imports()))  # type: ignore[arg-type]
+_run_the_next()  # last: it may raise, and Python then says so and goes on

@@ -34,7 +34,7 @@ _NAME = re.compile(r"(?P<started>\d{8}T\d{6})-(?P<instance>[\w.-]+)-(?P<pid>\d+)
 _MAX_FIRST_LINE = 65_536
 _MAX_ID = 100
 # Names that are missing on Windows are no flags there.
-_SAFE = functools.reduce(
+SAFE = functools.reduce(
     operator.or_,
     (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")),
 )
@@ -108,17 +108,12 @@ def open_to_read(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
     Raises:
         OSError: It is not there, a link, or no regular file.
     """
-    descriptor = os.open(path, flags | _SAFE)
+    descriptor = os.open(path, flags | SAFE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         msg = f"{path} is no regular file"
         raise OSError(msg)
     return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "ab")
-
-
-def private(path: str, flags: int) -> int:
-    """Open a file that is this user's alone; for ``open(..., opener=private)``."""
-    return os.open(path, flags | _SAFE, mode=0o600)
 
 
 def prune(directory: Path, keep: int = MAX_FILES) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.process import is_alive, now_ns
 
@@ -15,15 +15,22 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Mapping
     from pathlib import Path
+
+
+class HasFileno(Protocol):
+    """An open file."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
 
 STALE_S = 24 * 3600.0
 """A writer whose life cannot be known otherwise counts as alive for so long after its last line."""
 
 
-def lock(file: io.IOBase | BinaryIO) -> bool | None:
+def lock(file: HasFileno) -> bool | None:
     """Take the lock that shows that a journal's process lives.
 
     Returns:
@@ -83,10 +90,11 @@ def is_written(path: Path, process: Mapping[str, Any]) -> bool:
         return False
 
 
-def touch(file: io.FileIO, path: Path) -> None:
+def touch(file: HasFileno, path: Path) -> None:
     """Renew a journal's modification time, on the clock of the records."""
     now = now_ns()
-    set_times(file.fileno(), path, now, now)
+    with contextlib.suppress(OSError):
+        set_times(file.fileno(), path, now, now)
 
 
 def set_times(descriptor: int, path: Path, accessed_ns: int, modified_ns: int) -> None:

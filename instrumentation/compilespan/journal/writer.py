@@ -11,7 +11,6 @@ time is renewed each second: after a kill it shows until when the compile went o
 from __future__ import annotations
 
 import atexit
-import io
 import json
 import logging
 import os
@@ -21,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from compilespan.faults import contained
-from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, private, prune
+from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, prune
 from compilespan.journal.lines import MAX_LINE_BYTES
-from compilespan.journal.locks import lock, touch
+from compilespan.journal.locks import touch
 from compilespan.journal.memory import Memory, resident_bytes
+from compilespan.journal.own_file import OwnFile
 from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
@@ -67,7 +67,7 @@ class Journal:
         name = JournalName(started, in_file_name(instance_id()), os.getpid())
         self.path = directory / str(name)
         self._ledger = ledger
-        self._file: io.FileIO | None = None
+        self._file: OwnFile | None = None
         self._progress: dict[int, tuple[int, Stage | None]] = {}
         self._peak_bytes = 0
         self._measured_s = 0.0
@@ -115,9 +115,8 @@ class Journal:
     def _open(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._file = io.FileIO(self.path, "ab", opener=private)
-            is_locked = lock(self._file)
-            self._write("process", {**who(self._ledger), "is_locked": is_locked})
+            self._file = OwnFile(self.path)
+            self._write("process", {**who(self._ledger), "is_locked": self._file.is_locked})
             prune(self.directory)
         except OSError as error:
             self._complain(error)

@@ -10,7 +10,7 @@ from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.entries import Mark, Ready
 from compilespan.process import IMPORTED_NS, epoch_ns, fork_safe_lock, now_ns, process_age_ns
-from compilespan.process.imports import import_timer
+from compilespan.process.imports import ImportTimer, import_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +44,7 @@ class Readiness:
         self._marks: list[Mark] = []
         self._open: dict[int, Mark] = {}
         self._times_imports = False
+        self._timer: ImportTimer | None = None
 
     @property
     def phase(self) -> Phase:
@@ -64,7 +65,12 @@ class Readiness:
     def marks(self) -> list[Mark]:
         """What it did before it was ready: the first 1024, and what goes on."""
         with self._lock:
-            return [*self._marks, *self._open.values()]
+            marks = [*self._marks, *self._open.values()]
+            imports = self._timer.going_on if self._timer is not None and not self.ready else []
+        return marks + [
+            Mark("import", epoch_ns(began_ns), None, package, thread_id)
+            for package, began_ns, thread_id in imports
+        ]
 
     @property
     def marks_ended(self) -> list[Mark]:
@@ -118,7 +124,7 @@ class Readiness:
             if self.ready is not None or self._times_imports:
                 return
             self._times_imports = True
-            timer = import_timer()
+            timer = self._timer = import_timer()
             # A forked child begins with what its parent has seen; it is over before its start.
             seen, timer.note = list(timer.kept), self._imported
             timer.begin()

@@ -34,8 +34,8 @@ class ImportTimer:
         """Package, begin, end (``time.perf_counter_ns()``) and thread of each, oldest first."""
         self.note: Callable[[str, int, int, int], object] | None = None
         """Called with each from now on, instead."""
-        self._open: dict[int, Any] = {}
-        """By thread: a weak reference to the lock of the import that is timed there."""
+        self._open: dict[int, tuple[Any, str, int]] = {}
+        """By thread: a weak reference to the lock of the import that is timed, package, begin."""
 
     def begin(self) -> None:
         """Time imports from now on."""
@@ -61,7 +61,14 @@ class ImportTimer:
 
     def _time(self, lock: Any, package: str, thread: int) -> None:
         began_ns = time.perf_counter_ns()
-        self._open[thread] = ref(lock, lambda _: self._ended(package, began_ns, thread))
+        lock_ref = ref(lock, lambda _: self._ended(package, began_ns, thread))
+        self._open[thread] = (lock_ref, package, began_ns)
+
+    @property
+    def going_on(self) -> list[tuple[str, int, int]]:
+        """Package, begin and thread of each import that has not ended."""
+        opened = list(self._open.items())
+        return [(package, began_ns, thread) for thread, (_, package, began_ns) in opened]
 
     def _ended(self, package: str, began_ns: int, thread: int) -> None:
         ended_ns = time.perf_counter_ns()

@@ -19,7 +19,7 @@ class Failure(NamedTuple):
 
     Attributes:
         type: Qualified name of its class.
-        message: First line of its text.
+        message: First line of its text; with the next one if it ends in a colon, as torch's do.
     """
 
     type: str
@@ -30,7 +30,10 @@ class Failure(NamedTuple):
         """Take an exception."""
         message = ""
         with contained("word an exception"):  # its __str__ is the program's
-            message = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            for line in filter(None, map(str.strip, str(error).splitlines())):
+                message = f"{message} {line}".strip()
+                if not message.endswith(":"):
+                    break
         return cls(exception_type(error), semconv.text(message))
 
 

@@ -1,35 +1,36 @@
-"""A capture without what names the user's machine, files and arguments (``--no-paths``)."""
+"""A capture without what names the user's machine, files and arguments (``--no-paths``).
+
+Of each path its last part is left, if that is a file's name; of an address nothing, unless it is a
+page of torch's documentation. Rather a word too many is lost than one too few: what has a slash in
+it and is no number counts as a path.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from compilespan_service.capture import document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from compilespan_service.capture.capture import Capture
 
-_PATH = re.compile(
-    r"""(?<![\w:/.~\\-])                      # where a word begins, and no URL
-    (?<!GET\ )(?<!PUT\ )(?<!POST\ )(?<!PATCH\ )(?<!DELETE\ )(?<!HEAD\ )(?<!OPTIONS\ )
-    (?:[A-Za-z]:|~|\.{1,2})?                # a drive, a home, here
-    (?:[/\\][^\s/\\'"`,;:<>()\[\]{}|=]+)+[/\\]?
-    """,
-    re.VERBOSE,
-)
-_RELATIVE = re.compile(
-    r"(?<![\w:/.~\\-])(?:[\w.-]+/)+(?=[\w.-]+\.(?:py|pyx|so|pt|json|yaml|toml)\b)"
-)
-_FILES = {"file", "inner_file", "path", "code.file.path"}
 _NOBODY = "…"
+_QUOTED = re.compile(r"""(?P<quote>['"`])(?P<text>[^'"`\n]*[/\\][^'"`\n]*)(?P=quote)""")
+_WORD = re.compile(r"\S*[/\\]\S*")
+_ROUTE = re.compile(r"\b(GET|PUT|POST|PATCH|DELETE|HEAD|OPTIONS) (/\S*)")
+_PUBLIC = re.compile(r"https://(docs\.)?pytorch\.org/\S*|https://github\.com/pytorch/\S*")
+_NUMBERS = re.compile(r"\W*\d+/\d+\W*|[/\\]")
+_FILE = re.compile(r"[\w .+-]*\w\.[A-Za-z]\w{0,15}(?=$|\W)")
+_OPTION = re.compile(r"^[\w-]+=")
+_USER = re.compile(r"ran as user [^,]+")
+_PATHS = {"file", "inner_file", "path", "code.file.path"}
+_KEPT = {"request", "link"}
+"""Fields of routes, and of pages of documentation."""
 
 
 def without_paths(capture: Capture) -> Capture:
-    """Return it with the last part of each path alone, without arguments and the host's name."""
+    """Return it without directories, arguments, addresses, users and the host's name."""
     values = document.to_json(capture)
     values["command"] = [_last(each) for each in values["command"][:1]]
     if capture.command[1:]:
@@ -41,22 +42,42 @@ def without_paths(capture: Capture) -> Capture:
 
 def _cleaned(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
-        return _last(value) if key in _FILES else _text(value)
+        if key in _KEPT or key == "schema":
+            return value
+        return _last(value) if key in _PATHS else _text(value)
     if isinstance(value, dict):
-        return _mapping(value)
+        return {_text(name): _cleaned(each, name) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_cleaned(each, key) for each in value]
     return value
 
 
-def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {_text(key): _cleaned(value, key) for key, value in values.items()}
-
-
 def _text(text: str) -> str:
-    return _RELATIVE.sub("", _PATH.sub(lambda found: _last(found[0]), text))
+    routes: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        routes.append(found[0])
+        return f"\0{len(routes) - 1}\0"
+
+    text = _PUBLIC.sub(hide, _ROUTE.sub(hide, text))
+    text = _QUOTED.sub(_quoted, text)
+    text = _WORD.sub(lambda found: _word(found[0]), text)
+    text = _USER.sub("ran as another user", text)
+    return re.sub("\0(\\d+)\0", lambda found: routes[int(found[1])], text)
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return f"{found['quote']}{_last(found['text'])}{found['quote']}"
+
+
+def _word(word: str) -> str:
+    if _NUMBERS.fullmatch(word):
+        return word
+    option = _OPTION.match(word)
+    return (option[0] if option else "") + _last(word)
 
 
 def _last(path: str) -> str:
-    flavour = PureWindowsPath if "\\" in path else PurePosixPath
-    return flavour(path).name or path
+    """Return a file's name and what follows it, e.g. a line; of a directory nothing."""
+    last = re.split(r"[/\\]", path)[-1]
+    return last if _FILE.match(last) or last == path else _NOBODY

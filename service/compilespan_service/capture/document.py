@@ -71,13 +71,19 @@ def read(path: Path) -> Capture:
         CaptureError: It cannot be read, is no capture, or one of a newer version.
     """
     try:
-        return from_json(json.loads(path.read_text("utf-8")))
+        # Windows' editors begin a file with a mark.
+        text = path.read_text("utf-8-sig")
+        return from_json(json.loads(text, parse_constant=_no_number))
     except OSError as error:
         raise CaptureError(f"{path} cannot be read: {error.strerror or error}") from error
     except CaptureError as error:
         raise CaptureError(f"{path} {error}") from error
     except (ValueError, RecursionError) as error:
         raise CaptureError(f"{path} is no JSON: {error}") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def from_json(document: Any) -> Capture:

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 HINT = "pip install tlparse makes pages of them"
 _PID = re.compile(rb"^[A-Z]\d{4} [\d:.]+ (\d+) ")
-_LIMIT_S = 120.0
+_LIMIT_S = 60.0
+"""For all logs together; then the logs are linked as they are."""
 
 
 class Dumps:
@@ -26,9 +29,14 @@ class Dumps:
 
     def __init__(self, directory: Path) -> None:
         """Take the directory that the program gets as ``TORCH_TRACE``."""
-        self.directory = directory
+        self.directory = directory.resolve()
         self._before = set(self._logs())
-        self.has_tlparse = _tlparse() is not None
+        self._until_s = 0.0
+
+    @property
+    def has_tlparse(self) -> bool:
+        """Whether tlparse is installed."""
+        return _tlparse() is not None
 
     def of(self, records: Iterable[CompileRecord]) -> list[Dump]:
         """Return where the compiles of these records are described.
@@ -36,7 +44,10 @@ class Dumps:
         Args:
             records: Of a program that has ended.
         """
-        pages = {_pid(log): self._pages(log) for log in self._logs() if log not in self._before}
+        self._until_s = time.monotonic() + _LIMIT_S
+        pages = {_pid(log): log for log in self._logs() if log not in self._before}
+        with suppress(KeyboardInterrupt):  # who cannot wait has the logs
+            pages = {pid: self._pages(log) for pid, log in pages.items()}
         found = (
             (record.pid, compile_id, pages[record.pid])
             for record in records
@@ -51,12 +62,13 @@ class Dumps:
     def _pages(self, log: Path) -> Path:
         """Return the directory of tlparse's pages; the log itself if there are none."""
         program = _tlparse()
-        if program is None:
+        left_s = self._until_s - time.monotonic()
+        if program is None or left_s <= 0:
             return log
         pages = log.with_suffix("")
         command = [program, str(log), "-o", str(pages), "--no-browser", "--overwrite"]
         try:
-            subprocess.run(command, capture_output=True, timeout=_LIMIT_S, check=True)  # noqa: S603
+            subprocess.run(command, capture_output=True, timeout=left_s, check=True)  # noqa: S603
         except (OSError, subprocess.SubprocessError):
             return log
         return pages

@@ -89,7 +89,7 @@ class Taking:
         builder = TotalsBuilder()
         for process in processes:
             builder.update(process.builder)
-        interrupted = list(_interrupted(processes, is_over=exit_code is not None))
+        interrupted = list(_interrupted(processes))
         start = self._start(processes, wall_s)
         compiled = {record.pid for record in records} | {each.pid for each in interrupted}
         return Capture(
@@ -110,7 +110,11 @@ class Taking:
             left_out=sum(each.record_count - len(each.records) for each in processes),
             interrupted=interrupted,
             unknown=unknown(
-                self._state, processes, self._strangers.seen, is_over=exit_code is not None
+                self._state,
+                processes,
+                self._strangers.seen,
+                instance=self._instance,
+                is_over=exit_code is not None,
             ),
             dumps=self._dumps.of(records) if self._dumps and exit_code is not None else (),
         )
@@ -141,11 +145,9 @@ def without_secrets(command: Iterable[str]) -> Iterable[str]:
             yield argument
 
 
-def _interrupted(processes: Iterable[ProcessJournal], *, is_over: bool) -> Iterable[Interrupted]:
+def _interrupted(processes: Iterable[ProcessJournal]) -> Iterable[Interrupted]:
     for process in processes:
         is_running = process.is_running
-        if is_running and not is_over:
-            continue
         for begun in process.in_progress:
             yield Interrupted(
                 name=begun.name,

@@ -6,13 +6,14 @@ import os
 import pwd
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from compilespan.process import INSTANCE_ID
 from compilespan.process.descendants import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from compilespan.journal.reader import ProcessJournal
 
@@ -49,6 +50,7 @@ def unknown(
     processes: Sequence[ProcessJournal],
     strangers: Mapping[int, Stranger],
     *,
+    instance: str,
     is_over: bool,
 ) -> list[str]:
     """Return a sentence for each thing that is not known.
@@ -57,6 +59,7 @@ def unknown(
         state: The state directory of the run.
         processes: What was read there.
         strangers: Processes of other users, by pid.
+        instance: Of the run.
         is_over: Whether the program has ended.
     """
     known = {process.process["pid"] for process in processes}
@@ -75,12 +78,22 @@ def unknown(
     ]
     if is_over:
         said += [
-            f"process {process.process['pid']} of it goes on: what it compiles from now on is not "
-            "in here"
-            for process in processes
-            if process.is_running
+            f"process {pid} of it goes on: what it compiles from now on is not in here"
+            for pid in _going_on(instance)
         ]
+    if not state.is_dir():
+        said.append(f"{state}, where its processes wrote, was removed: what they compiled is lost")
     return said
+
+
+def _going_on(instance: str) -> Iterable[int]:
+    """Return the processes that have this instance in their environment: launchers end first."""
+    mark = f"{INSTANCE_ID}={instance}".encode()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            with suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    yield int(process.name)
 
 
 def _without_journal(state: Path, known: set[int], *, is_over: bool) -> Iterable[str]:
@@ -89,9 +102,10 @@ def _without_journal(state: Path, known: set[int], *, is_over: bool) -> Iterable
         with suppress(OSError):
             found = path.read_text("utf-8")
             if found.startswith("missing:"):
+                where = found.removeprefix("missing:")
                 yield (
-                    f"torch ran in a Python without compilespan ({found.removeprefix('missing:')});"
-                    " install it there: pip install compilespan"
+                    f"torch was imported in a Python without compilespan ({where}); install it "
+                    "there: pip install compilespan"
                 )
             elif is_over and pid.isdecimal() and int(pid) not in known:
                 yield (

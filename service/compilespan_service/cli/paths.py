@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -54,16 +55,20 @@ def _try(path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    is_new = not path.exists()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return  # a pipe or a device: opening it may wait for somebody
+    is_new = not os.path.lexists(path)
     with path.open("ab"):
         pass
     if is_new:
         path.unlink()
 
 
-def write(command: str, path: Path, text: str) -> None:
-    """Write a file; where that fails after all, say so."""
+def write(command: str, path: Path, text: str) -> bool:
+    """Write a file; where that fails after all, say so, and return ``False``."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
         typer.echo(f"compilespan {command}: {path} cannot be written: {error}", err=True)
+        return False
+    return True

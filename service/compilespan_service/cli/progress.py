@@ -156,8 +156,8 @@ class Progress:
         for item in items:
             if not item.is_warm:
                 self._console.print(
-                    f"  [red]✕[/] {escape(f'{item.target} {item.label}')}: {item.state}; "
-                    f"{escape(item.error or '')}",
+                    f"  [red]✕[/] {escape(f'{item.target} {item.label}')}: {item.state}"
+                    + escape(f"; {item.error}" if item.error else ""),
                     soft_wrap=True,
                 )
         eager = [EagerItem(i.target, i.label, i.error or "") for i in items if i.state == "eager"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -45,14 +47,32 @@ def report(
     try:
         capture = document.read(file)
         capture = without_paths(capture) if no_paths else capture
+        texts = [(path, _WRITERS[option](capture)) for option, path in named.items()]
+        if not texts:
+            with contextlib.suppress(SystemExit, BrokenPipeError):  # whoever reads has enough
+                terminal.report(capture, console_on(sys.stdout), "--json FILE has all")
     except document.CaptureError as error:
         typer.echo(f"compilespan report: {error}", err=True)
         raise typer.Exit(2) from error
-    for option, path in named.items():
-        text = _WRITERS[option](capture)
-        if str(path) == "-":
-            sys.stdout.write(text)
-        else:
-            write("report", path, text)
-    if not named:
-        terminal.report(capture, console_on(sys.stdout), "--json FILE has all")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        typer.echo(f"compilespan report: {file} is damaged: {error!r}", err=True)
+        raise typer.Exit(2) from error
+    written = [_put(path, text) for path, text in texts]
+    if not all(written):
+        raise typer.Exit(1)
+
+
+def _put(path: Path, text: str) -> bool:
+    """Write a text to a file, or to standard output; return whether that went well."""
+    if str(path) != "-":
+        return write("report", path, text)
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        typer.echo(f"compilespan report: standard output: {error}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -70,13 +71,17 @@ def run(
     its output, exit code and signals. The table goes to standard error when it ends, and whenever
     this command gets SIGUSR1.
     """
+    if "-" in map(str, [*(json_files or []), trace_file]):
+        typer.echo("compilespan run: standard output is the program's: name a file", err=True)
+        raise typer.Exit(2)
     json_files = json_files or []
     trace_files = [trace_file] if trace_file is not None else []
     outputs = [*(("-o", path) for path in json_files), *(("--trace", path) for path in trace_files)]
     check("run", outputs, dump_directory)
     state = _state_directory()
+    running = _Run(command, state, dump_directory)
     try:
-        code, capture = _Run(command, state, dump_directory).run()
+        code, capture = running.run()
     finally:
         shutil.rmtree(state, ignore_errors=True)
     if capture is not None:
@@ -84,6 +89,7 @@ def run(
             write("run", path, document.text(capture))
         for path in trace_files:
             write("run", path, perfetto.report(capture))
+        running.report(capture)
     if code < 0:  # it died of a signal: so do we, as a shell expects
         with contextlib.suppress(OSError):  # SIGKILL has no other disposition
             signal.signal(-code, signal.SIG_DFL)
@@ -109,7 +115,9 @@ class _Run:
         self._state = state
         self._dumps = Dumps(dumps) if dumps is not None else None
         self._strangers = Strangers()
-        self._console = console_on(sys.stderr)
+        # It may be closed; then nobody is told anything.
+        self._stream: TextIO = sys.stderr or io.StringIO()
+        self._console = console_on(self._stream)
 
     def run(self) -> tuple[int, Capture | None]:
         """Start it, follow it, and report.
@@ -118,6 +126,8 @@ class _Run:
             Its exit code, negative for a signal, and what is known of it; ``None`` if it could
             not be started.
         """
+        # Inherited as ignored, it would lose the program's exit code.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         waited_for = {*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
         taking = Taking(
@@ -138,14 +148,26 @@ class _Run:
         except OSError as error:
             return self._cannot_start(error.strerror or str(error), EXIT_NOT_EXECUTABLE)
         self._follow(child, taking, waited_for)
-        capture = taking.take(child.returncode)
-        terminal.report(capture, self._console, _REST)
-        return child.returncode, capture
+        # From here on signals are ours: whoever wants to can end us.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if self._dumps is not None and self._dumps.has_tlparse:
+            self._say("compilespan: tlparse makes its pages; Ctrl+C skips it")
+        return child.returncode, taking.take(child.returncode)
+
+    def report(self, capture: Capture) -> None:
+        """Print the table; that nobody reads it changes nothing."""
+        with contextlib.suppress(OSError, ValueError, SystemExit):  # rich exits for a broken pipe
+            terminal.report(capture, self._console, _REST)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            typer.echo(text, file=self._stream)
 
     def _follow(
         self, child: subprocess.Popen[bytes], taking: Taking, waited_for: set[signal.Signals]
     ) -> None:
-        line = status_line(sys.stderr)
+        line = status_line(self._stream)
         looked_s = 0.0
         while child.poll() is None:
             line.show(words(taking.in_progress()))
@@ -155,7 +177,7 @@ class _Run:
             got = signal.sigtimedwait(waited_for, _POLL_S)
             if got is not None and got.si_signo == signal.SIGUSR1:
                 line.clear()
-                terminal.report(taking.take(), self._console, _REST)
+                self.report(taking.take())
             elif got is not None and got.si_signo in _FORWARDED and got.si_code != _FROM_KERNEL:
                 child.send_signal(got.si_signo)
         line.clear()
@@ -163,7 +185,9 @@ class _Run:
     def _environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         bootstrap = str(files("compilespan") / "bootstrap")
         path = [bootstrap, *filter(None, [environ.get("PYTHONPATH")])]
-        trace = {"TORCH_TRACE": str(self._dumps.directory.resolve())} if self._dumps else {}
+        trace = {"TORCH_TRACE": str(self._dumps.directory)} if self._dumps else {}
+        if trace and environ.get("TORCH_TRACE"):
+            self._say("compilespan run: --tlparse replaces TORCH_TRACE of the environment")
         return {
             **environ,
             **trace,

@@ -9,6 +9,8 @@ import os
 import time
 from typing import Protocol, TextIO
 
+from rich.cells import set_cell_size
+
 _SAVE, _RESTORE = "\0337", "\0338"
 
 
@@ -80,7 +82,7 @@ class StatusLine:
             self._rows = rows
             # Make room where the cursor is on the last row, then let only the rows above scroll.
             self._write(f"\n{_SAVE}\033[1;{rows - 1}r{_RESTORE}\033[1A")
-        shown = text[: columns - 2]
+        shown = set_cell_size(text, columns - 2).rstrip()
         self._write(f"{_SAVE}\033[{rows};1H\033[2K\033[7m {shown}\033[0m{_RESTORE}")
 
     def clear(self) -> None:

@@ -22,6 +22,8 @@ export function hasToken() {
 
 export async function ask(path, options = {}) {
   const token = sessionStorage.getItem(KEY);
+  // A header takes no other letters, and a token has none.
+  if (token && !/^[\x21-\x7e]+$/.test(token)) throw new Unauthorized("no token can be like that");
   const headers = token ? { Authorization: `Bearer ${token}`, ...options.headers } : options.headers;
   const response = await fetch(path, { ...options, headers });
   if (response.status === 401) throw new Unauthorized((await problem(response)).detail);

@@ -52,8 +52,14 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
     button.classList.add("done");
-  } catch {  // no clipboard over plain http beyond loopback: select it, for Ctrl+C
-    getSelection().selectAllChildren(button.previousElementSibling ?? button.parentElement);
+  } catch {  // no clipboard over plain http beyond loopback
+    const held = element("textarea", {}, button.dataset.copy);
+    document.body.append(held);
+    held.select();
+    document.execCommand("copy");
+    held.remove();
+    button.focus();
+    button.classList.add("done");
   }
   setTimeout(() => button.classList.remove("done"), 1500);
 });

@@ -3,24 +3,37 @@
 import { byId, copy, element } from "./dom.js";
 import { duration } from "./format.js";
 
-const SHOWN = 10;
-
 let shown = "[]";  // what is unfolded stays so while nothing changes
 
-/** whole: seconds of the start that these are to be seen against; null if unknown. */
-export function showFindings(findings, whole) {
+/**
+ * whole: seconds of the start that these are to be seen against, null if unknown;
+ * most: how many are shown; rest: where the others are.
+ */
+export function showFindings(findings, whole, { most = 10, rest = "GET /findings" } = {}) {
   if (JSON.stringify(findings) === shown) return;
   shown = JSON.stringify(findings);
   const place = byId("findings");
   byId("findings-section").hidden = !findings.length;
   byId("of-whole").textContent = whole ? `of ${duration(whole)}` : "";
   const open = new Set([...place.querySelectorAll("li:has(details[open])")].map((li) => li.dataset.key));
-  place.replaceChildren(...findings.slice(0, SHOWN).map((finding) => row(finding, open)));
-  const more = findings.length - SHOWN;
+  const held = heldBy(place);
+  place.replaceChildren(...findings.slice(0, most).map((finding) => row(finding, open)));
+  const more = findings.length - most;
   if (more > 0) {
     place.append(element("li", { class: "muted" },
-      element("span", { class: "fix" }, `and ${more} more, in GET /findings`)));
+      element("span", { class: "fix" }, `and ${more} more, in ${rest}`)));
   }
+  if (held) {
+    const again = [...place.children].find((li) => li.dataset.key === held.key);
+    again?.querySelector(held.selector)?.focus();
+  }
+}
+
+/** What has the focus, so that it can be given back. */
+function heldBy(place) {
+  const active = document.activeElement;
+  if (!place.contains(active)) return null;
+  return { key: active.closest("li")?.dataset.key, selector: active.matches("summary") ? "summary" : "button" };
 }
 
 function row(finding, open) {

@@ -8,8 +8,15 @@ export function duration(seconds) {
     const whole = Math.round(seconds);
     return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
   }
-  const digits = seconds < 1 ? 3 : seconds < 10 ? 2 : 1;
+  const digits = seconds < 0.9995 ? 3 : seconds < 9.995 ? 2 : seconds < 99.95 ? 1 : 0;
   return `${seconds.toFixed(digits)} s`;
+}
+
+/** A moment of an axis, which is a round number: "0.5 s", "40 s", "1 min 40 s", "2 min". */
+export function tick(seconds) {
+  const rest = Number((seconds % 60).toFixed(2));
+  const minutes = Math.floor(seconds / 60);
+  return [minutes && `${minutes} min`, (rest || !minutes) && `${rest} s`].filter(Boolean).join(" ");
 }
 
 export function count(number, one, many) {
@@ -18,6 +25,11 @@ export function count(number, one, many) {
 
 export function clock(iso) {
   return new Date(iso).toLocaleTimeString([], { hour12: false });
+}
+
+/** A moment with its time zone. */
+export function moment(iso) {
+  return new Date(iso).toLocaleString([], { dateStyle: "medium", timeStyle: "long" });
 }
 
 export function day(iso) {

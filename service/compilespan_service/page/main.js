@@ -4,27 +4,29 @@ import { Problem, Unauthorized, download, hasToken, json, useToken } from "./api
 import { showDetails } from "./details.js";
 import { byId, element } from "./dom.js";
 import { showFindings } from "./findings.js";
-import { day } from "./format.js";
+import { clock, day } from "./format.js";
 import { showItems } from "./items.js";
 import { showServing } from "./serving.js";
 import { cutOff, goingOn, partsOf, spanOf } from "./spans.js";
 import { showStart } from "./start.js";
 import { showStarts } from "./starts.js";
-import { isBusy, refresh, state, thisStart } from "./state.js";
+import { MOST, isBusy, now, refresh, state, thisStart } from "./state.js";
 import { drawWhole } from "./whole.js";
 import { Timeline } from "./timeline.js";
 import {
-  showAbout, showGone, showInstance, showLocked, showNumbers, showVerdict,
+  showAbout, showGone, showInstance, showNumbers, showTrouble, showVerdict,
 } from "./verdict.js";
 
 const IDLE_MS = 4000;
 const BUSY_MS = 1000;
 const FRAME_MS = 250;
+const SAID_MS = 15_000;
 
 let isLocked = false;  // the token was not given: nobody is asked again until he wants to be
 
+const look = (span) => showDetails(byId("details"), span, thisStart()?.trace_url);
 const timeline = new Timeline(byId("timeline"), {
-  onSpan: (span) => showDetails(byId("details"), span, thisStart()?.trace_url),
+  onSpan: look,
   onZoom: (isZoomed) => { byId("whole").hidden = !isZoomed; },
 });
 
@@ -35,33 +37,57 @@ function show() {
   const targets = new Set(state.jobs.flatMap((each) => each.items.map((item) => item.target)));
   showAbout(totals, [...targets], start?.device);
   showInstance(totals.scope.instance);
-  showVerdict({ ...state, start });
+  if (!isStale()) {
+    showVerdict({ ...state, start });
+    notice(failureOf(job) ?? said());
+  }
   showStart(start);
   showNumbers(totals);
   showFindings(state.findings, totals.ready_after_s);
   showItems(job, totals.in_progress);
-  byId("warm-up").disabled = isBusy();
-  byId("warm-up").textContent = isBusy() ? "Warming up …" : "Warm up";
-  notice(failureOf(job) ?? state.said);
+  button(isBusy() || isStale());
   choices();
   showTimeline();
   const readyAt = totals.ready_after_s === null ? null
     : Date.parse(totals.since) + totals.ready_after_s * 1000;
   const serving = state.records.filter((record) => record.phase === "serving");
-  showServing(serving, readyAt, Date.now());
+  showServing(serving, readyAt, now(), look);
   showStarts(state.starts);
 }
+
+/** Whether what is shown is from before: the server is gone, or locked. */
+function isStale() {
+  return document.body.classList.contains("stale");
+}
+
+/** Not by its attribute `disabled`: that would take the focus away. */
+function button(isOff) {
+  byId("warm-up").setAttribute("aria-disabled", String(isOff));
+  byId("warm-up").textContent = isBusy() ? "Warming up …" : "Warm up";
+}
+
+function said() {
+  return state.said && Date.now() < state.said.until ? state.said.text : null;
+}
+
+function say(text) {
+  state.said = { text, until: Date.now() + SAID_MS };
+}
+
+const ENDS = { failed: "failed", timed_out: "timed out", cancelled: "was cancelled" };
 
 function failureOf(job) {
   if (!job || !job.ended_at || job.state === "succeeded") return job?.warnings?.[0] ?? null;
   const item = job.items.find((each) => each.error);
-  const why = item ? `${item.target} ${JSON.stringify(item.shape)}: ${item.error}` : job.error ?? "";
-  return `The warmup ${job.state.replace("_", " ")}. ${why}`;
+  const why = !item ? job.error ?? ""
+    : item.error.startsWith(item.target) ? item.error
+      : `${item.target} ${JSON.stringify(item.shape)}: ${item.error}`;
+  return `The warmup ${ENDS[job.state] ?? job.state}.`
+    + (why ? ` ${why[0].toUpperCase()}${why.slice(1)}` : "");
 }
 
 function choices() {
-  const wanted = [["startup", "the start"], ...state.jobs.slice(0, 8).map((job) =>
-    [job.id, `the warmup of ${day(job.created_at)}`])];
+  const wanted = [["startup", "the start"], ...state.jobs.map((job) => [job.id, nameOf(job)])];
   const select = byId("which");
   if ([...select.options].map((option) => option.value).join() !== wanted.map((w) => w[0]).join()) {
     select.replaceChildren(...wanted.map(([value, text]) => element("option", { value }, text)));
@@ -69,15 +95,20 @@ function choices() {
   }
 }
 
+function nameOf(job) {
+  return `the warmup of ${clock(job.created_at)}, ${job.state.replace("_", " ")}`;
+}
+
 function showTimeline() {
-  const now = Date.now();
+  // While nothing compiles, nothing is known since the last answer.
+  const until = isBusy() ? now() : Date.parse(state.totals.as_of);
   const chosen = state.jobs.find((each) => each.id === state.which);
   const since = Date.parse(state.totals.since);
-  let [from, to, title] = [since, now, "The start"];
+  let [from, to, title] = [since, until, "The start"];
   if (chosen) {
     const job = chosen.id === state.job?.id ? state.job : chosen;
     from = Date.parse(job.started_at ?? job.created_at);
-    to = job.ended_at ? Date.parse(job.ended_at) : now;
+    to = job.ended_at ? Date.parse(job.ended_at) : until;
     title = `The warmup of ${day(job.created_at)}`;
   } else if (state.totals.ready_after_s !== null) {
     to = since + state.totals.ready_after_s * 1000;
@@ -86,8 +117,10 @@ function showTimeline() {
   }
   const start = thisStart();
   const spans = [...(start && !chosen ? partsOf(start) : []), ...compiles()]
-    .filter((span) => span.start <= to && (span.end ?? now) >= from);
-  drawWhole(timeline, { title, spans, from, to, wait: chosen ? 0 : start?.start.wait ?? 0 });
+    .filter((span) => span.start <= to && (span.end ?? until) >= from);
+  const wait = chosen ? 0 : start?.start.wait ?? 0;
+  const isCut = state.records.length >= MOST;
+  drawWhole(timeline, { title, spans, from, to, wait, isCut });
 }
 
 function compiles() {
@@ -106,6 +139,7 @@ function compiles() {
 
 function notice(text) {
   byId("notice").hidden = !text;
+  byId("notice").classList.toggle("good", text === said());
   if (text && byId("notice").textContent !== text) byId("notice").textContent = text;
 }
 
@@ -131,12 +165,16 @@ async function guarded(action) {
   } catch (error) {
     document.body.classList.add("stale");
     if (error instanceof Unauthorized) {
-      showLocked("this server wants its token.");
+      showTrouble("Locked: this server wants its token.");
+      button(true);
       await askToken(hasToken() ? "The token was not accepted. Try another one." : "");
     } else if (error instanceof Problem) {
+      if (!state.totals) showTrouble("The server answered with an error.");
       notice(error.message);
+      say(error.message);
     } else {
       showGone();
+      button(true);
       notice("The server does not answer; asking again. What is shown is from before.");
     }
     return false;
@@ -144,10 +182,11 @@ async function guarded(action) {
 }
 
 async function warmUp() {
-  byId("warm-up").disabled = true;
+  if (byId("warm-up").getAttribute("aria-disabled") === "true") return;
+  button(true);
   await guarded(async () => {
     const job = await json("warmup", { method: "POST" });
-    state.said = job.already_warm ? "All is warm already; nothing was left to do." : null;
+    if (job.already_warm) say("All is warm already; nothing was left to do.");
     await refresh();
     show();
   });

@@ -4,6 +4,7 @@
 import { showDetails } from "./details.js";
 import { byId, element, show } from "./dom.js";
 import { showFindings } from "./findings.js";
+import { moment as localMoment } from "./format.js";
 import { showServing } from "./serving.js";
 import { cutOff, partsOf, spanOf } from "./spans.js";
 import { showStart } from "./start.js";
@@ -39,8 +40,9 @@ const findings = run.findings.map((finding) => ({
   compiles: finding.compiles.map((each) => ({ ...each, dump: dumpOf(each.pid, [each.compile_id]) })),
 }));
 
+const look = (span) => showDetails(byId("details"), span, null);
 const timeline = new Timeline(byId("timeline"), {
-  onSpan: (span) => showDetails(byId("details"), span, null),
+  onSpan: look,
   onZoom: (isZoomed) => { byId("whole").hidden = !isZoomed; },
 });
 byId("whole").addEventListener("click", () => timeline.zoom(null));
@@ -56,13 +58,13 @@ const serving = records.filter((record) => record.phase === "serving").reverse()
 for (const each of document.querySelectorAll("[data-live]")) each.remove();
 byId("serving-section").hidden = !serving.length;
 showAbout(totals, [], run.host.name, run.command.join(" "));
-show(byId("instance"), element("span", {}, moment(run.began_ns).replace("T", " ").slice(0, 19)));
+show(byId("instance"), element("span", {}, localMoment(moment(run.began_ns))));
 showEnd(run.exit_code, run.wall_s, start);
 showStart(start);
 showNumbers(totals);
-showFindings(findings, run.wall_s);
+showFindings(findings, run.wall_s, { most: 100, rest: "the file that this page is made of" });
 draw();
-if (serving.length) showServing(serving, null, (run.began_ns / 1e6) + run.wall_s * 1000);
+if (serving.length) showServing(serving, null, (run.began_ns / 1e6) + run.wall_s * 1000, look);
 const said = [
   ...run.unknown,
   ...run.left_out ? [`${run.left_out} earlier compiles are in the numbers, and in no bar`] : [],

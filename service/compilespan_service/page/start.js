@@ -43,12 +43,15 @@ export function showStart(start) {
   byId("start-bar").setAttribute("aria-label", `The start: ${text}`);
   byId("start-parts").replaceChildren(...made.map((piece) =>
     element("li", { class: piece.kind }, `${piece.name} ${duration(piece.seconds)}`)));
-  const imports = Object.entries(start.imports).filter(([, seconds]) => seconds >= 0.1).slice(0, 4)
+  const imports = Object.entries(start.imports).filter(([, seconds]) => seconds >= 0.1);
+  const named = imports.slice(0, 4);
+  const rest = (start.start.import ?? 0) - named.reduce((sum, [, seconds]) => sum + seconds, 0);
+  const imported = [...named, ...(rest >= 0.1 && named.length ? [["others", rest]] : [])]
     .map(([name, seconds]) => `${name} ${duration(seconds)}`);
   const beside = Object.entries(start.beside ?? {}).filter(([, seconds]) => seconds >= 0.05)
     .map(([part, seconds]) => `${PARTS[part] ?? part} ${duration(seconds)}`);
   byId("start-imports").textContent = [
-    imports.length && `imported: ${imports.join(", ")}`,
+    imported.length && `imported: ${imported.join(", ")}`,
     beside.length && `beside it, in other processes: ${beside.join(", ")}`,
   ].filter(Boolean).join(" · ");
 }

@@ -43,7 +43,7 @@ function whole(start) {
 
 function stateOf(start) {
   if (start.cache !== "unknown") return start.cache;
-  return start.ended === "running" ? "starting" : "";
+  return start.ended === "running" ? "not ready yet" : "";
 }
 
 function row(start, longest) {

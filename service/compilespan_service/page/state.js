@@ -2,9 +2,12 @@
 
 import { events, json } from "./api.js";
 
+export const MOST = 4096;
+
 export const state = {
   totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
   findings: [], compiled: null,
+  ahead: 0,  // the server's clock against this one's, in milliseconds
   live: new Map(),  // compiles of the followed job that go on, by key
   followed: null, which: "startup", said: null,
 };
@@ -12,17 +15,23 @@ export const state = {
 export async function refresh() {
   const [health, totals] = await Promise.all([json("livez"), json("totals")]);
   const [jobs, records, starts] = await Promise.all([
-    json("warmup/jobs"), json("compiles?limit=2000"), json("history"),
+    json("warmup/jobs"), json(`compiles?limit=${MOST}`), json("history"),
   ]);
   // They change with what was compiled only.
   const compiled = JSON.stringify([totals.total, totals.ready_after_s, jobs[0]?.state]);
   const findings = compiled === state.compiled ? state.findings : await json("findings");
   // Not by /readyz: its 503 is no error, but browsers log it as one.
   const ready = totals.ready_after_s !== null && health.state !== "draining";
+  const ahead = Date.parse(totals.as_of) - Date.now();
   Object.assign(state, {
-    health, totals, jobs, records, starts, findings, compiled, ready, job: jobs[0] ?? null,
+    ahead, health, totals, jobs, records, starts, findings, compiled, ready, job: jobs[0] ?? null,
   });
   if (isBusy() && state.followed !== state.job.id) follow(state.job.id);
+}
+
+/** This moment on the server's clock. */
+export function now() {
+  return Date.now() + state.ahead;
 }
 
 export function isBusy() {

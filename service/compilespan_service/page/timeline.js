@@ -1,8 +1,9 @@
 // A timeline: one SVG on a true time axis. Bars are compiles with their stages inside, marks below
 // are what happened in them. One tab stop; arrow keys move, + and - zoom, dragging zooms, too.
 
+import { niceEnd, ticks } from "./axis.js";
 import { element, svg } from "./dom.js";
-import { duration, stageWord } from "./format.js";
+import { duration, stageWord, tick } from "./format.js";
 import { clusters } from "./marks.js";
 
 const ROW = 42;
@@ -10,8 +11,6 @@ const BAR = 18;
 const TOP = 26;
 const LEAST_MS = 20;
 const DRAG_PX = 6;
-const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800,
-  3600, 7200, 14400];
 
 export class Timeline {
   /**
@@ -30,7 +29,7 @@ export class Timeline {
 
   forget() {
     // bound: the axis grows in steps, so that it does not jump with every tick.
-    Object.assign(this, { focused: null, bound: 0, zoomed: null, dragged: null, title: null });
+    Object.assign(this, { focused: null, looked: null, bound: 0, zoomed: null, dragged: null, title: null });
   }
 
   /** Draw spans between two moments, in milliseconds since 1970. */
@@ -62,9 +61,9 @@ export class Timeline {
       const at = this.x(whole.from + second * 1000);
       drawing.append(
         svg("line", { class: "grid", x1: at, x2: at, y1: TOP - 6, y2: height - 4 }),
-        svg("text", { class: "axis", x: at, y: TOP - 11, "text-anchor": "middle" },
-          duration(second).replace(/\.?0+ s$/, " s").replace(/^ s$/, "0 s")));
+        svg("text", { class: "axis", x: at, y: TOP - 11, "text-anchor": "middle" }, tick(second)));
     }
+    this.follow();
     const current = spans.find((span) => span.key === this.focused) ?? spans[0];
     rows.forEach((row, index) => this.drawRow(drawing, row, TOP + index * ROW, current));
     if (this.dragged) {
@@ -76,6 +75,14 @@ export class Timeline {
     place.replaceChildren(drawing);
     if (hadFocus) this.focus();
     this.onSpan(spans.find((span) => span.key === this.focused) ?? null);
+  }
+
+  /** A compile that ended has another key than while it went on. */
+  follow() {
+    const last = this.looked;
+    if (!last || this.spans.some((span) => span.key === this.focused)) return;
+    const same = this.spans.find((span) => span.name === last.name && span.start === last.start);
+    if (same) this.focused = same.key;
   }
 
   measure(rows) {
@@ -128,7 +135,7 @@ export class Timeline {
     const group = svg("g", {
       class: span.kinds.join(" "), tabindex: isStop ? 0 : -1, role: "button", "data-key": span.key,
       "aria-pressed": String(span.key === this.focused),
-      "aria-label": `${span.name}: ${span.kinds.join(", ").replaceAll("-", " ")}, `
+      "aria-label": `${span.name}: ${kindsText(span.kinds)}, `
         + `${duration((end - span.start) / 1000)}${span.end === null ? " and going on" : ""}`,
     });
     group.append(svg("rect", {
@@ -161,7 +168,8 @@ export class Timeline {
       bar.setAttribute("tabindex", bar.dataset.key === key ? 0 : -1);
       bar.setAttribute("aria-pressed", String(bar.dataset.key === key));
     }
-    this.onSpan(this.spans?.find((span) => span.key === key) ?? null);
+    this.looked = this.spans?.find((span) => span.key === key) ?? null;
+    this.onSpan(this.looked);
   }
 
   focus() {
@@ -200,7 +208,8 @@ export class Timeline {
 
   zoom(range) {
     if (range && range.to - range.from < LEAST_MS) return;
-    this.zoomed = range && { from: Math.max(range.from, this.whole.from), to: range.to };
+    const late = range ? Math.max(0, this.whole.from - range.from) : 0;
+    this.zoomed = range && { from: range.from + late, to: range.to + late };
     this.onZoom(Boolean(range));
     this.redraw();
   }
@@ -234,18 +243,8 @@ export class Timeline {
   }
 }
 
-function niceEnd(seconds) {
-  const step = STEPS.find((each) => each * 8 >= seconds) ?? 3600;
-  return Math.max(step, Math.ceil(seconds / step) * step);
-}
-
-/** Seconds since the beginning of the whole that get a line in what is shown. */
-function ticks(from, shown, begin, width) {
-  const length = shown / 1000;
-  const step = STEPS.find((each) => length / each <= Math.max(3, width / 110)) ?? length;
-  const first = Math.ceil((from - begin) / 1000 / step - 1e-9);
-  const count = Math.floor(((from - begin) / 1000 + length) / step + 1e-9) - first + 1;
-  return Array.from({ length: Math.max(0, count) }, (_, index) => (first + index) * step);
+export function kindsText(kinds) {
+  return kinds.join(", ").replaceAll("-", " ").replace("phase", "part of the start");
 }
 
 function shorten(text, letters) {

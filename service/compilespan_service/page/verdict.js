@@ -44,20 +44,26 @@ export function startText(start) {
 }
 
 export function showVerdict({ health, ready, totals, job, start }) {
-  const begun = totals.in_progress[0];
+  const active = [...totals.in_progress].sort((a, b) => b.elapsed_s - a.elapsed_s);
+  const begun = active.length ? { ...active[0], others: active.length - 1 } : null;
   const busy = job && !job.ended_at && job.state !== "queued";
   if (ready) {
     const text = [`Ready after ${duration(totals.ready_after_s)}`, startText(start)];
     const now = begun ? ` ${compiling(begun)} now.` : "";
-    say("ready", `● ${text.filter(Boolean).join(", ")}.${now}`);
+    const isWarm = health.state !== "not-warm";
+    const rest = isWarm ? "" : " Not all of it is warm.";
+    say(isWarm ? "ready" : "waiting", `${isWarm ? "●" : "◑"} ${text.filter(Boolean).join(", ")}.${rest}${now}`);
   } else if (health.state === "draining") {
     say("waiting", "○ Draining: it ends, and takes no more requests.");
   } else if (begun) {
-    say("busy", `◐ ${compiling(begun)}${busy ? place(job) : ""}.`);
+    const ending = job?.state === "cancelling" ? "; the warmup ends after it" : "";
+    say("busy", `◐ ${compiling(begun)}${busy ? place(job) : ""}${ending}.`);
   } else if (health.state === "loading") {
     say("busy", `◐ Loading the models for ${duration(health.elapsed_s)}.`);
   } else if (busy) {
     say("busy", `◐ Warming up for ${duration(job.elapsed_s)}${place(job)}.`);
+  } else if (job && !job.ended_at) {
+    say("busy", "◐ A warmup is queued.");
   } else if (health.state === "cold") {
     say("waiting", "○ Waiting for POST /warmup: nothing is warmed up yet.");
   } else {
@@ -73,8 +79,8 @@ export function showEnd(exitCode, seconds, start) {
   say(exitCode ? "failed" : "ready", `${exitCode ? "✕" : "●"} ${text}.`);
 }
 
-export function showLocked(why) {
-  say("failed", `✕ Locked: ${why}`);
+export function showTrouble(what) {
+  say("failed", `✕ ${what}`);
 }
 
 export function showGone() {
@@ -83,7 +89,8 @@ export function showGone() {
 
 function compiling(begun) {
   const doing = begun.stage ? ` (${stageWord(begun.stage)})` : "";
-  return `Compiling ${begun.name} for ${duration(begun.elapsed_s)}${doing}`;
+  const others = begun.others ? `, and ${begun.others} more` : "";
+  return `Compiling ${begun.name} for ${duration(begun.elapsed_s)}${doing}${others}`;
 }
 
 function place(job) {
@@ -93,12 +100,12 @@ function place(job) {
 
 export function showNumbers(totals) {
   const row = totals.total;
-  const shown = COMPONENTS.filter((each) => !isEmpty(totals[each]));
+  const active = new Set((totals.in_progress ?? []).map((begun) => begun.component));
+  const shown = COMPONENTS.filter((each) => !isEmpty(totals[each]) || active.has(each));
   for (const component of COMPONENTS) {
     const seconds = totals[component].compile_s;
     set(componentClass(component), duration(seconds), seconds);
-    byId(componentClass(component)).parentElement.hidden = shown.length > 0
-      ? !shown.includes(component) : component === "other";
+    byId(componentClass(component)).parentElement.hidden = !shown.includes(component);
   }
   byId("failed").parentElement.hidden = !row.failed;
   set("failed", duration(row.failed_s), `${row.failed_s} in ${row.failed}`);

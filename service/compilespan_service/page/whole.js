@@ -3,23 +3,25 @@
 import { byId, show, table } from "./dom.js";
 import { duration } from "./format.js";
 import { union } from "./spans.js";
+import { kindsText } from "./timeline.js";
 
 const SHOWN_S = 0.05;
 
 /** wait: seconds of it in which the server waited for POST /warmup; they are no bar. */
-export function drawWhole(timeline, { title, spans, from, to, wait }) {
+export function drawWhole(timeline, { title, spans, from, to, wait, isCut = false }) {
   const length = Math.max(0, to - from) / 1000;
   const covered = union(spans, from, to);
   const idle = length - covered - wait;
   byId("covered").textContent = [
     `${duration(covered)} of ${duration(length)} in bars`,
     wait > SHOWN_S && `${duration(wait)} waiting for POST /warmup`,
-    idle > SHOWN_S && `${duration(idle)} idle: nothing was compiled, loaded or imported`,
+    idle > SHOWN_S && !isCut && `${duration(idle)} idle: nothing was compiled, loaded or imported`,
+    isCut && "earlier compiles are in the numbers, and in no bar",
   ].filter(Boolean).join(" · ");
   timeline.draw(title, spans, from, to);
   show(byId("timeline-table"), table(title, [
     ["name", (span) => span.name],
-    ["what", (span) => span.kinds.join(", ").replaceAll("-", " ")],
+    ["what", (span) => kindsText(span.kinds)],
     ["begins at", (span) => duration(Math.max(0, (span.start - from) / 1000)), true],
     // Not from the drawing's times: those are milliseconds since 1970, and too coarse.
     ["seconds", (span) => (span.details.seconds ?? (to - span.start) / 1000).toFixed(6), true],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def flowing(texts: Sequence[str], separator: str, width: int) -> str:
     lines = [""]
     for text in texts:
         joined = f"{lines[-1]}{separator}{text}" if lines[-1].strip() else f"{lines[-1]}{text}"
-        if len(joined) + len(separator.rstrip()) > width and lines[-1].strip():
+        if cell_len(joined) + len(separator.rstrip()) > width and lines[-1].strip():
             lines[-1] += separator.rstrip()
             lines.append(f"  {text}")
         else:

@@ -52,14 +52,14 @@ def print_findings(
         what = Text.assemble(printable(finding.what), (where, "dim"))
         _beside(console, Text(lost, "red" if finding.is_serious else ""), what)
         _below(console, printable(finding.evidence))
-        _below(console, f"→ {printable(finding.fix)} ({finding.code})")
+        _below(console, f"→ {printable(finding.fix)} ({printable(finding.code)})")
         if finding.link.startswith("https://"):
             _below(console, printable(finding.link), style="dim")
         described = [
             (each, (dumps or {}).get((each.pid, each.compile_id))) for each in finding.compiles
         ]
         for each, path in [pair for pair in described if pair[1]][:_MAX_DUMPS]:
-            _below(console, f"{each.compile_id}: {path}", style="dim")
+            _below(console, printable(f"{each.compile_id}: {path}"), style="dim")
     if (more := len(found) - MAX_SHOWN) > 0:
         _below(console, f"and {more} more; {rest}")
     _below(console, "compilespan explain CODE says more of one", style="dim")

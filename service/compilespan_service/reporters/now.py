@@ -27,7 +27,7 @@ def words(active: Sequence[Begun]) -> str | None:
     kind = worded(oldest.component)
     line = f"compilespan: {printable(oldest.name)} ({kind}) compiling for {duration(age_s)}"
     if oldest.stage is not None:
-        line += f" ({STAGE_WORDS[oldest.stage]})"
+        line += f" ({STAGE_WORDS.get(oldest.stage, oldest.stage)})"
     if oldest.graphs:
         line += f", {oldest.graphs} graph{'s' * (oldest.graphs > 1)} through"
     if len(active) > 1:

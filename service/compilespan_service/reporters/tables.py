@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rich import box
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def duration(seconds: float) -> str:
     if seconds >= 100:  # noqa: PLR2004  # from here on three digits are whole seconds
         minutes, rest = divmod(round(seconds), _MINUTE_S)
         return f"{minutes} min {rest:02d} s"
-    for limit, digits in ((1, 3), (10, 2), (100, 1)):
+    for limit, digits in ((0.9995, 3), (9.995, 2), (99.95, 1)):
         if seconds < limit:
             return f"{seconds:.{digits}f} s"
     return f"{seconds:.0f} s"
@@ -72,11 +73,11 @@ _COLUMNS = (
 )
 _LEFT_OUT_FIRST = (
     *("graphs", "captures", "kernels", "skipped", "loads", "cache hits", "recompiles"),
-    *("failed", "compiles", "component"),
+    *("failed", "compiles", "component", "failed for"),
 )
 """Where the terminal is narrow; seconds stay, and of names at least 16 letters."""
 _NAME_LETTERS = 16
-_GAP = 2
+_GAP = 3
 
 
 def cost_table(totals: CompileTotals, width: int) -> tuple[Table, list[str]]:
@@ -142,7 +143,7 @@ def stage_line(totals: CompileTotals, width: int) -> str:
     """Return what compiles spent their time on, longest first; these seconds add up."""
     longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
     words = [
-        f"{STAGE_WORDS[stage]} {duration(seconds)}"
+        f"{STAGE_WORDS.get(stage, stage)} {duration(seconds)}"
         for stage, seconds in longest_first
         if seconds >= _SHOWN_S
     ]
@@ -204,7 +205,7 @@ def start_line(start: Parts, width: int) -> str:
 
 def _longest(imports_s: Mapping[str, float]) -> str:
     shown = [(name, spent) for name, spent in imports_s.items() if spent >= _SHOWN_IMPORT_S]
-    listed = ", ".join(f"{name} {duration(spent)}" for name, spent in shown[:3])
+    listed = ", ".join(f"{printable(name)} {duration(spent)}" for name, spent in shown[:3])
     return f" ({listed})" if listed else ""
 
 
@@ -228,7 +229,7 @@ def _table(
     if has_components:
         columns = {"component": [row.component for row in rows], **columns}
     names = [printable(row.name) for row in rows]
-    letters = min(_NAME_LETTERS, max(map(len, names)))
+    letters = min(_NAME_LETTERS, max(map(cell_len, names)))
     left_out = []
     for title in _LEFT_OUT_FIRST:
         if letters + sum(_width(*column) for column in columns.items()) <= width:
@@ -245,4 +246,4 @@ def _table(
 
 
 def _width(title: str, cells: Sequence[str]) -> int:
-    return max(map(len, (title, *cells))) + _GAP
+    return max(map(cell_len, (title, *cells))) + _GAP

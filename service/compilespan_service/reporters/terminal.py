@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from compilespan.semconv import MAX_NAMES, OTHER
 from compilespan_service.capture.dumps import HINT
 from compilespan_service.reporters.characters import flowing, listed, printable, say, text_width
 from compilespan_service.reporters.findings import print_findings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from compilespan_service.capture.capture import Capture, Interrupted
 
 _MAX_IDS = 6
+_MAX_PATHS = 2000
 
 
 def report(capture: Capture, console: Console, rest: str) -> None:
@@ -45,7 +47,9 @@ def report(capture: Capture, console: Console, rest: str) -> None:
         console.print(f"  {capture.left_out} earlier compiles are in the table, and in no finding")
     _print_dumps(capture, console)
     for each in capture.interrupted:
-        say(console, Text.assemble(("✕ ", "red"), _cut_off(each)))
+        is_now = capture.exit_code is None and each.is_running
+        mark = ("● ", "") if is_now else ("✕ ", "red")
+        say(console, Text.assemble(mark, _now(each) if is_now else _cut_off(each)))
     for sentence in capture.unknown:
         say(console, Text.assemble(("! ", "yellow"), f"compilespan: {printable(sentence)}"))
 
@@ -61,16 +65,18 @@ def _print_costs(capture: Capture, console: Console) -> None:
     )
     text = Text(flowing(head, " · ", width))
     text.stylize("bold", 0, len(head[0]))
-    console.print(text, soft_wrap=True)
-    console.print(Text(start_line(capture.start, width)), soft_wrap=True)
+    say(console, text)
+    say(console, Text(start_line(capture.start, width)))
     components = {record.name: record.component for record in capture.compiles}
     table, left_out = name_table(totals, components, console.width)
     console.print(table)
+    if OTHER in totals.by_name:
+        say(console, Text(f"{OTHER}: all names after the first {MAX_NAMES}", style="dim"))
     if left_out:
         columns = ", ".join(left_out)
         say(console, Text(f"in {console.width} columns without: {columns}", style="dim"))
     if spent := stage_line(totals, width):
-        console.print(Text(spent), soft_wrap=True)
+        say(console, Text(spent))
 
 
 def _print_dumps(capture: Capture, console: Console) -> None:
@@ -86,7 +92,9 @@ def _print_dumps(capture: Capture, console: Console) -> None:
             if path := paths.get((record.pid, compile_id)):
                 by_name.setdefault(record.name, {}).setdefault(f"{compile_id} {path}", path)
     for name, found in by_name.items():
-        console.print(Text(f"  {printable(name)}: {listed(found, _MAX_IDS)}"), soft_wrap=True)
+        console.print(
+            Text(f"  {printable(name)}: {printable(listed(found, _MAX_IDS), 2000)}"), soft_wrap=True
+        )
     if all(path.endswith(".log") for path in paths.values()):
         console.print(Text(f"  {HINT}", style="dim"))
 
@@ -95,13 +103,21 @@ def _nothing(capture: Capture) -> str:
     if capture.saw_torch:
         return "compilespan: torch compiled nothing"
     return (
-        "compilespan: saw no process import torch, so nothing was compiled "
-        "(Python's -I, -E and -S keep it from looking)"
+        "compilespan: saw no process import torch (Python's -I, -E and -S, and an environment that "
+        "was cleared, keep it from looking)"
     )
 
 
+def _now(each: Interrupted) -> str:
+    return f"{printable(each.name)} is compiling{_doing(each)} for {duration(each.elapsed_s)}"
+
+
+def _doing(each: Interrupted) -> str:
+    return f" ({STAGE_WORDS.get(each.stage, each.stage)})" if each.stage is not None else ""
+
+
 def _cut_off(each: Interrupted) -> str:
-    doing = f" ({STAGE_WORDS[each.stage]})" if each.stage is not None else ""
+    doing = _doing(each)
     through = f"{_count(each.graphs, 'graph', 'graphs')} through{_memory(each)}"
     when = "when the program ended" if each.is_running else f"when process {each.pid} died"
     name = printable(each.name)

@@ -22,13 +22,13 @@ from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
 from compilespan_service.warmups.loader import load_models
 from compilespan_service.warmups.plans import Plans
 from compilespan_service.warmups.spec import LoadError
+from compilespan_service.warmups.waiting import Waiting
 from compilespan_service.warmups.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compilespan import WarmupTarget
-    from compilespan.ledger.entries import Mark
     from compilespan_service.schemas import JobState
     from compilespan_service.warmups.policy import Policy
     from compilespan_service.warmups.targets import Factory
@@ -65,7 +65,7 @@ class Runner:
         self._owner = Owner(self._lock, self._goes_on, self._end, self._hung)
         self._plans: Plans | None = None
         self._execution: Execution | None = None
-        self._waiting: Mark | None = None
+        self._waiting = Waiting()
         """For the first ``POST /warmup``, if the operator wants that."""
         self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
@@ -168,7 +168,7 @@ class Runner:
             return
         if self._plans is not None and self._plans.has_targets:
             if self._policy.warmup == "on-request":
-                self._waiting = get_ledger().readiness.begin("wait", "POST /warmup")
+                self._waiting.begin()
             self.lifecycle.advance(ProcessState.COLD)
         else:
             self.lifecycle.advance(ProcessState.NO_TARGETS, "the factory returned no targets")
@@ -205,8 +205,7 @@ class Runner:
                 why = f"the models could not be loaded: {self.lifecycle.detail}"
                 self.jobs.end(job, "failed", why)
                 return
-            if self._waiting is not None:
-                get_ledger().readiness.end(self._waiting)
+            self._waiting.end()
             job.go("running")
             budget_s = job.request.budget_s or self._policy.budget_s
             self._execution = Execution(job, job.planned, self._owner, budget_s)
@@ -248,8 +247,10 @@ class Runner:
         if state == "cancelled" and job.state == "running":  # by the end of the process
             job.go("cancelling")
         self.jobs.end(job, state, error)
-        if was_cold and not plans.all_warm:
-            self._fail_start(f"the warmup {state}")
+        if not plans.all_warm:
+            self._waiting.begin()
+            if was_cold:
+                self._fail_start(f"the warmup {state}")
 
     def _fail_start(self, why: str) -> None:
         self._startup.end("failed", why)
