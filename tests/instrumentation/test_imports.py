@@ -282,3 +282,22 @@ def test_the_packages_of_a_server_are_imported_as_ever(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
+
+
+def test_an_import_that_goes_on_is_part_of_the_start_already(modules):
+    """Else a start that has imported for a minute says it was loading."""
+    modules("long_timed", "import time; time.sleep(1.0)")
+    readiness = get_ledger().readiness
+    readiness.time_imports()
+    thread = threading.Thread(target=importlib.import_module, args=("long_timed",))
+    thread.start()
+    try:
+        time.sleep(0.4)
+        (going_on,) = [mark for mark in readiness.marks if mark.name == "long_timed"]
+        assert (going_on.part, going_on.end_ns) == ("import", None)
+        assert get_ledger().start().imports_s["long_timed"] > 0.2
+    finally:
+        thread.join()
+    (over,) = [mark for mark in readiness.marks if mark.name == "long_timed"]
+    assert over.end_ns is not None
+    import_timer().end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 from fastapi import Depends, FastAPI
@@ -744,3 +745,14 @@ def test_whatever_a_run_raises_fails_its_item_and_ends_the_job(serve, make):
     assert client.post("/warmup?wait=30").status_code == 500
     assert client.get("/warmup").json()["state"] == "failed"
     assert client.post("/warmup?wait=30").status_code == 500
+
+
+def test_after_a_warmup_that_failed_it_waits_for_the_next_one(serve):
+    """Idle time has its name before the first request and after a failed one."""
+    model = Model()
+    model.failing.add(2)
+    client = serve(model)
+    client.post("/warmup?wait=60")
+    before_s = client.get("/totals").json()["start"]["wait"]
+    time.sleep(0.3)
+    assert client.get("/totals").json()["start"]["wait"] >= before_s + 0.25

@@ -99,6 +99,16 @@ def bars(page):
     return page.locator("#timeline g[tabindex]")
 
 
+def assert_the_start_is_shown(page):
+    made_of = page.locator("#start-parts li")
+    expect(made_of.filter(has_text="import")).to_have_count(1)
+    expect(made_of.filter(has_text="waiting for POST /warmup")).to_have_count(1)
+    expect(made_of.filter(has_text="encoder")).to_have_count(1)
+    widths = page.eval_on_selector_all("#start-bar span", "all => all.map(e => e.style.width)")
+    assert sum(float(width.rstrip("%")) for width in widths) == pytest.approx(100, abs=0.5)
+    expect(page.locator("#start-imports")).to_contain_text("torch ")
+
+
 def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
     arguments = ("--warmup", "on-request", "--state-dir", str(tmp_path / "state"))
     with pages(hold, *arguments) as server:
@@ -129,19 +139,17 @@ def test_before_during_and_after_a_warmup(open_page, hold, tmp_path):
         page.wait_for_timeout(1200)
         assert seconds(growing) > first_s + 0.5  # the bar grows while it compiles
         shot(page, "warming")
+        live.focus()
         hold.unlink()
         expect(page.locator("#verdict")).to_contain_text("● Ready after")
+        # What was looked at while it went on is still looked at.
+        expect(page.locator("#details h3")).to_have_text("LanguageModel")
+        assert page.evaluate("document.activeElement.closest('#timeline') !== null")
         expect(page.locator("#verdict")).to_contain_text(", a start without a cache: ")
         expect(page.locator("#verdict")).to_contain_text("s compiling the encoder, ")
         expect(page.locator("#about")).to_contain_text("2 targets · torch 2.")
         expect(items.filter(has_text="● warm")).to_have_count(3)
-        made_of = page.locator("#start-parts li")
-        expect(made_of.filter(has_text="import")).to_have_count(1)
-        expect(made_of.filter(has_text="waiting for POST /warmup")).to_have_count(1)
-        expect(made_of.filter(has_text="encoder")).to_have_count(1)
-        widths = page.eval_on_selector_all("#start-bar span", "all => all.map(e => e.style.width)")
-        assert sum(float(width.rstrip("%")) for width in widths) == pytest.approx(100, abs=0.5)
-        expect(page.locator("#start-imports")).to_contain_text("torch ")
+        assert_the_start_is_shown(page)
         findings = page.locator("#findings > li")
         expect(findings.filter(has_text="compiled again")).to_have_count(1)
         expect(findings.first).to_contain_text("→ ")
