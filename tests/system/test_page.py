@@ -491,6 +491,21 @@ def test_a_clock_that_differs_from_the_servers_changes_nothing(open_page, warm_s
     )
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_compile_in_progress_is_as_long_on_any_clock(open_page, hold, hours):
+    with pages(hold) as server:
+        server.wait_for(lambda: server.client.get("/totals").json()["in_progress"])
+        page = open_page(server)
+        page.clock.install(time=time.time() + hours * 3600)
+        page.reload()
+        expect(page.locator("#verdict")).to_contain_text("◐ Compiling")
+        expect(page.locator("#timeline g[aria-label*='going on']")).to_have_count(1)
+        covered = page.locator("#covered").inner_text()
+        whole_s = float(re.search(r" of ([\d.]+) s in bars", covered)[1])
+        age_s = server.client.get("/livez").json()["elapsed_s"]
+        assert 1 < whole_s < age_s + 5
+
+
 def test_what_is_said_of_a_server_that_is_gone_stays(open_page, hold):
     hold.unlink()
     with pages(hold) as server:
