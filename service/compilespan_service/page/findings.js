@@ -1,7 +1,7 @@
 // What cost the most, and what to do about it.
 
 import { byId, copy, element } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, shortPath } from "./format.js";
 
 let shown = "[]";  // what is unfolded stays so while nothing changes
 
@@ -44,7 +44,8 @@ function row(finding, open) {
       (finding.is_serious ? "✕ " : "") + (finding.seconds ? duration(finding.seconds) : "–")),
     element("span", { class: "what" }, finding.what),
     element("span", { class: "fix" }, `→ ${finding.fix}`),
-    where ? element("span", { class: "where" }, element("span", {}, where), copy(where, "the place"))
+    where ? element("span", { class: "where" },
+      element("span", { title: where }, shortPath(where)), copy(where, "the place"))
       : null,
     element("details", { open: open.has(key) ? "" : null },
       element("summary", {}, `${finding.code}: why`),

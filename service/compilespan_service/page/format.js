@@ -64,6 +64,11 @@ export function stagesText(stages) {
     .map(([stage, seconds]) => `${stageWord(stage)} ${duration(seconds)}`).join(", ");
 }
 
+/** A path from the package on, where it lies among installed ones. */
+export function shortPath(path) {
+  return path.replace(/^.*\/(site|dist)-packages\//, "");
+}
+
 /** Bytes: "7.9 GB". */
 export function gigabytes(bytes) {
   return `${(bytes / 1e9).toFixed(1)} GB`;
