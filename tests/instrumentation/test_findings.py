@@ -417,6 +417,17 @@ def test_what_several_processes_compiled_alike_is_found_and_what_differs_is_not(
     assert "CS040" not in [each.code for each in findings(Evidence(apart))]
 
 
+def test_a_cache_that_is_gone_is_found_by_the_keys_of_earlier_starts():
+    missed = [cached("miss", key=key, duration_ns=10 * 10**9) for key in ("a", "b", "new")]
+    (finding,) = [
+        each for each in findings(Evidence(missed, earlier_keys={"a", "b"})) if each.code == "CS034"
+    ]
+    assert (finding.count, finding.seconds) == (2, 20.0)
+    assert "CS034" not in [each.code for each in findings(Evidence(missed))]
+    hits = [cached("hit", key="a")]
+    assert "CS034" not in [each.code for each in findings(Evidence(hits, earlier_keys={"a"}))]
+
+
 def test_a_rank_that_missed_what_the_others_had_is_found():
     ranks = [cached("hit", pid=pid, duration_ns=10**9) for pid in (1, 2, 3)]
     late = cached("miss", pid=9, duration_ns=41 * 10**9)

@@ -16,9 +16,11 @@ from compilespan.journal.directory import StateDirectory
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
 from compilespan.journal.writer import open_journal
+from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.intervals import IntervalUnion
-from compilespan.ledger.totals import TotalsBuilder
+from compilespan.ledger.records import CompileEvent
+from compilespan.ledger.totals import MAX_KEYS, TotalsBuilder
 from compilespan.process import instance_id
 from support import record
 
@@ -206,3 +208,32 @@ def test_a_summary_of_another_instance_than_its_file_says_is_not_taken(tmp_path)
     assert Summary.at_end_of(path) is not None
     assert Summary.at_end_of(path.rename(tmp_path / "20200101T000000-mine-1.jsonl")) is None
     assert Summary.at_end_of(tmp_path / "20200101T000000-mine-1.jsonl") is None
+
+
+def keyed(key, result="miss"):
+    attributes = {"torch.compile.cache.result": result, "torch.compile.cache.key": key}
+    counts = {"cache_misses": int(result == "miss"), "cache_hits": int(result == "hit")}
+    event = CompileEvent("torch.compile.graph", 1, attributes)
+    return record(events=(event,), **counts, cache_result=result)
+
+
+def test_it_has_the_keys_of_graphs_that_a_cache_has(tmp_path):
+    """So the next start knows what it should have found, without reading the whole journal."""
+    journal = open_journal(tmp_path)
+    ledger = get_ledger()
+    for each in (keyed("one"), keyed("two", "hit"), keyed("one"), record(cache_misses=0)):
+        key = ledger.prepare()
+        ledger.begin(CompileBegun(key, "a", "other", 1, 1))
+        ledger.end(key, each)
+    journal.close("shutdown")
+    ledger.journal = None
+    assert list(Summary.at_end_of(journal.path).totals.graph_keys) == ["one", "two"]
+    assert list(ProcessJournal(journal.path).refresh().builder.graph_keys) == ["one", "two"]
+
+
+def test_so_many_keys_are_kept_and_no_more():
+    builder = TotalsBuilder()
+    for number in range(MAX_KEYS + 10):
+        builder.add(keyed(str(number)))
+    assert len(builder.graph_keys) == MAX_KEYS
+    assert builder.copy().graph_keys == builder.graph_keys

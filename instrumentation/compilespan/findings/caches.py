@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from compilespan import semconv
-from compilespan.findings.finding import Evidence, Finding, seconds, short, subject_of
+from compilespan.findings.finding import Evidence, Finding, refs, seconds, short, subject_of
 from compilespan.findings.grouping import folded, grouped
 
 if TYPE_CHECKING:
@@ -58,6 +58,33 @@ def kernels(evidence: Evidence) -> Iterable[Finding]:
             evidence=f"{short(spent_s)} of {short(whole_s)} went into building kernels",
             fix="keep TORCHINDUCTOR_CACHE_DIR from one start to the next, e.g. on a volume",
             link=_CACHING,
+        )
+
+
+def lost(evidence: Evidence) -> Iterable[Finding]:
+    """Graphs that an earlier start left in the cache, and this one had to compile again."""
+    missed = [record for record in evidence.records if record.cache_misses]
+    again = {
+        id(record): len(_keys(record).intersection(evidence.earlier_keys)) for record in missed
+    }
+    records = [record for record in missed if again[id(record)]]
+    if records:
+        graphs = sum(again[id(record)] for record in records)
+        yield Finding(
+            code="CS034",
+            what=f"{graphs} graph{'s' * (graphs > 1)} compiled again that an earlier start had in "
+            "its cache",
+            seconds=sum(
+                record.duration_s * min(1, again[id(record)] / record.cache_misses)
+                for record in records
+            ),
+            count=graphs,
+            evidence="same keys, so code, versions and device are the same: the cache is not",
+            fix="see that this start has the cache of the one before: the same "
+            "TORCHINDUCTOR_CACHE_DIR, on a volume that outlives the container, and nothing that "
+            "empties it",
+            link=_CACHING,
+            compiles=refs(records),
         )
 
 

@@ -18,6 +18,7 @@ FINDERS: tuple[Finder, ...] = (
     breaks.given_back,
     caches.bypassed,
     caches.kernels,
+    caches.lost,
     caches.tuning,
     caches.alike,
     caches.ranks,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict
 from compilespan.process.limits import compile_threads, cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.start import Start
@@ -90,6 +90,7 @@ class Evidence:
         compile_threads: With how many threads inductor builds kernels.
         throttled_s: Seconds in which the kernel held their cgroup back; ``None`` if unknown.
         eager: Items of warmups that run eager.
+        earlier_keys: Keys of graphs that earlier starts had in their cache.
     """
 
     records: Sequence[CompileRecord]
@@ -98,6 +99,7 @@ class Evidence:
     compile_threads: int = dataclasses.field(default_factory=compile_threads)
     throttled_s: float | None = None
     eager: Sequence[EagerItem] = ()
+    earlier_keys: Collection[str] = ()
 
 
 Finder: TypeAlias = Callable[[Evidence], Iterable[Finding]]

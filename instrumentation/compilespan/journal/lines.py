@@ -232,5 +232,6 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "interrupted": _list_of(_object(_BEGUN)),
         "memory": _optional(_object(_MEMORY)),
         "serving_s": _optional(_seconds),
+        "graph_keys": _optional(_list_of(_name)),
     },
 }

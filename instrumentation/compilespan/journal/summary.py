@@ -145,12 +145,14 @@ class Summary:
             "interrupted": [dataclasses.asdict(begun) for begun in self.interrupted],
             "memory": self.memory._asdict() if self.memory is not None else None,
             "serving_s": self.serving_s,
+            "graph_keys": list(self.totals.graph_keys),
         }
 
     @classmethod
     def _of_line(cls, values: Mapping[str, Any]) -> Summary:
         totals = TotalsBuilder()
         totals.add_json(values["totals"])
+        totals.graph_keys.update(dict.fromkeys(values.get("graph_keys") or ()))
         fields = [field.name for field in dataclasses.fields(Begun)]
         return cls(
             values["process"],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compilespan.ledger.records import CompileRecord
     from compilespan.semconv import CacheState, Component, Kind, Part, Stage
 
+MAX_KEYS = 1024
 _PARTS: Mapping[Kind, Part] = {
     "compile": "compile",
     "kernel": "compile",
@@ -71,6 +72,8 @@ class TotalsBuilder:
             IntervalUnion
         )
         """When something compiled, was loaded or captured, by what it is for a start."""
+        self.graph_keys: dict[str, None] = {}
+        """Keys of graphs that are in a cache by now, at most 1024, in order."""
 
     def add(self, record: CompileRecord) -> None:
         """Add one record to each row that it belongs to."""
@@ -84,12 +87,21 @@ class TotalsBuilder:
             row.add(record)
         if (part := _PARTS.get(record.kind)) is not None:
             self.intervals[part, record.component].add(record.start_ns, record.end_ns)
+        if record.cache_hits or record.cache_misses:
+            self._note_keys(record)
         if record.is_work:
             for stage, spent_ns in record.stages_ns.items():
                 self._by_stage[stage] += spent_ns
 
+    def _note_keys(self, record: CompileRecord) -> None:
+        for event in record.events:
+            key = event.attributes.get(semconv.CACHE_KEY)
+            if key is not None and len(self.graph_keys) < MAX_KEYS:
+                self.graph_keys[str(key)] = None
+
     def update(self, other: TotalsBuilder) -> None:
         """Add the sums of another builder."""
+        self.graph_keys.update(other.graph_keys)
         self._total.update(other._total)
         for component, row in other._components.items():
             self._components[component].update(row)
@@ -124,6 +136,7 @@ class TotalsBuilder:
         ):
             theirs.update({key: row.copy() for key, row in mine.items()})
         copied._by_stage.update(self._by_stage)
+        copied.graph_keys.update(self.graph_keys)
         copied.intervals.update({key: union.copy() for key, union in self.intervals.items()})
         return copied
 

@@ -14,6 +14,7 @@ from compilespan import get_ledger
 from compilespan.findings.finders import findings
 from compilespan.findings.finding import EagerItem, Evidence
 from compilespan.ledger.totals import cache_state
+from compilespan_service.reading.accounts import keys_of
 from compilespan_service.reading.reader import reader_of
 from compilespan_service.reporters.characters import text_width
 from compilespan_service.reporters.findings import print_findings
@@ -161,7 +162,8 @@ class Progress:
                     soft_wrap=True,
                 )
         eager = [EagerItem(i.target, i.label, i.error or "") for i in items if i.state == "eager"]
-        found = findings(Evidence(get_ledger().records(), start, eager=eager))
+        earlier = keys_of(self._reader.snapshot.past)
+        found = findings(Evidence(get_ledger().records(), start, eager=eager, earlier_keys=earlier))
         print_findings(self._console, found, "GET /findings has all")
         self._console.print(
             f"  page     {self._address}/\n"

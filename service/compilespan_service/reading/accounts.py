@@ -19,12 +19,18 @@ from compilespan_service import schemas
 from compilespan_service.reporters.perfetto import TracedProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from compilespan.findings.finding import EagerItem, Finding
     from compilespan.journal.snapshot import ProcessSnapshot
+    from compilespan.journal.summary import Summary
     from compilespan.ledger.start import Start
     from compilespan_service.reading.instance import Instance
+
+
+def keys_of(processes: Iterable[Summary]) -> set[str]:
+    """Return the keys of all graphs that these had in their caches."""
+    return {key for process in processes for key in process.totals.graph_keys}
 
 
 class Accounts:
@@ -110,7 +116,15 @@ class Accounts:
         for other in self._instance.others:
             records += other.records
         start, throttled_s = self._instance.startup, self._throttled.spent_s
-        return findings(Evidence(records, start, throttled_s=throttled_s, eager=eager))
+        return findings(
+            Evidence(
+                records,
+                start,
+                throttled_s=throttled_s,
+                eager=eager,
+                earlier_keys=keys_of(self._instance.snapshot.past),
+            )
+        )
 
     def traced(self) -> list[TracedProcess]:
         """Return what each process of this start compiled, for a trace."""
