@@ -44,9 +44,12 @@ def panel(
     colour: Json | None = None,
     overrides: list[Json] | None = None,
     transformations: list[Json] | None = None,
+    from_zero: bool = False,
 ) -> Json:
-    """Return a panel; `laid_out` gives it its place and id."""
+    """Return a panel, drawn ``from_zero`` if it draws; `laid_out` gives it its place and id."""
     defaults: Json = {"unit": unit, "noValue": no_value}
+    if from_zero:
+        defaults["min"] = 0
     if custom is not None:
         defaults["custom"] = custom
     if colour is not None:
@@ -104,6 +107,7 @@ def bar_gauge(title: str, description: str, targets: list[Json], *, no_value: st
         targets,
         unit="s",
         no_value=no_value,
+        from_zero=True,
         colour=_fixed("text"),
         options={
             "displayMode": "basic",
@@ -143,6 +147,7 @@ def bars(
         targets,
         unit="s",
         no_value=no_value,
+        from_zero=True,
         custom={"fillOpacity": 90, "lineWidth": 0},
         overrides=COMPONENT_COLOURS,
         transformations=[
@@ -184,6 +189,7 @@ def lines(
         targets,
         unit="s",
         no_value=no_value,
+        from_zero=True,
         custom={
             "drawStyle": "line",
             "lineInterpolation": "stepAfter",

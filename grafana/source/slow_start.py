@@ -36,9 +36,10 @@ def build() -> Json:
         links=[link("Compile time", UID, "The numbers of all starts")],
         rows=[
             ("", 8, [(_parts(), 8), (_starts(), 16)]),
-            ("", 9, [(_warmups(), 8), (_compiles(), 16)]),
-            ("", 18, [(_trace(), 24)]),
+            ("", 10, [(_compiles(), 24)]),
             ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
+            ("Warmups", 8, [(_warmups(), 24)]),
+            ("One trace", 18, [(_trace(), 24)]),
         ],
     )
 

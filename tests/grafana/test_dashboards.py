@@ -179,3 +179,9 @@ def test_colours_are_the_pages():
         "Other": {page["other"]},
         "Failed": {page["failed"]},
     }
+
+
+def test_what_is_drawn_begins_at_zero():
+    drawn = [p for p in PANELS.values() if p["type"] in ("bargauge", "barchart", "timeseries")]
+    assert len(drawn) > 5
+    assert all(panel["fieldConfig"]["defaults"]["min"] == 0 for panel in drawn)

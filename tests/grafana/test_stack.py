@@ -273,3 +273,16 @@ def test_promtool_takes_the_configuration(tmp_path):
     shutil.copytree(GRAFANA / "alerts", tmp_path / "alerts")
     (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/alerts", "alerts"))
     assert "1 rule files found" in run(PROMTOOL, "check", "config", tmp_path / "prometheus.yml")
+
+
+def test_every_service_has_a_limit_and_gains_no_rights(services):
+    for name, service in services.items():
+        assert int(service["mem_limit"]) >= 256 * 1024**2, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_the_collector_refuses_before_the_kernel_ends_it():
+    for name, pipeline in COLLECTOR["service"]["pipelines"].items():
+        assert pipeline["processors"][0] == "memory_limiter", name
+    limiter = COLLECTOR["processors"]["memory_limiter"]
+    assert limiter["limit_percentage"] + limiter["spike_limit_percentage"] <= 100
