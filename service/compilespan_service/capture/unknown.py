@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _UID = re.compile(rb"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
 _MAX_STRANGERS = 64
+_GRACE_S = 0.5
 
 
 class Stranger(NamedTuple):
@@ -76,24 +78,27 @@ def unknown(
         for process in processes
         if not process.is_complete or process.dropped.get("journal")
     ]
-    if is_over:
+    if is_over and (pids := _going_on(instance)):
+        time.sleep(_GRACE_S)  # helpers of the program end a moment after it
         said += [
             f"process {pid} of it goes on: what it compiles from now on is not in here"
-            for pid in _going_on(instance)
+            for pid in sorted(pids & _going_on(instance))
         ]
     if not state.is_dir():
         said.append(f"{state}, where its processes wrote, was removed: what they compiled is lost")
     return said
 
 
-def _going_on(instance: str) -> Iterable[int]:
+def _going_on(instance: str) -> set[int]:
     """Return the processes that have this instance in their environment: launchers end first."""
     mark = f"{INSTANCE_ID}={instance}".encode()
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
-            with suppress(OSError):
+    found = set()
+    with suppress(OSError):
+        for process in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
                 if mark in (process / "environ").read_bytes().split(b"\0"):
-                    yield int(process.name)
+                    found.add(int(process.name))
+    return found
 
 
 def _without_journal(state: Path, known: set[int], *, is_over: bool) -> Iterable[str]:

@@ -148,8 +148,10 @@ class _Run:
         except OSError as error:
             return self._cannot_start(error.strerror or str(error), EXIT_NOT_EXECUTABLE)
         self._follow(child, taking, waited_for)
-        # From here on signals are ours: whoever wants to can end us.
+        # From here on signals are ours: whoever wants to can end us. Those before were its own.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        while signal.sigtimedwait(waited_for, 0) is not None:
+            pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self._dumps is not None and self._dumps.has_tlparse:
             self._say("compilespan: tlparse makes its pages; Ctrl+C skips it")
