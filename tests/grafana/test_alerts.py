@@ -110,3 +110,12 @@ def test_the_page_about_them_says_the_same():
         for threshold, expr in THRESHOLDS.items()
         if threshold in rule["expr"]
     }
+
+
+def test_the_runbook_has_a_heading_for_each_and_no_other():
+    page = (GRAFANA.parent / "docs/runbook.md").read_text("utf-8")
+    parts = re.split(r"^## (\w+)$", page, flags=re.MULTILINE)
+    headings = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(headings) == set(ALERTS)
+    for text in headings.values():
+        assert all(word in text for word in ("**Means**:", "**Look at**:", "**Do**:"))
