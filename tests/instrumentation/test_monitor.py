@@ -39,7 +39,6 @@ def test_a_block_is_one_span_with_everything_known_of_it(exported):
             "torch.compile.component": "encoder",
             "torch.compile.graph.count": 1,
             "torch.compile.graph_break.count": 0,
-            "torch.compile.ids": (),
             "torch.compile.is_recompile": False,
             "torch.compile.kind": "compile",
             "torch.compile.name": "vision_tower",

@@ -9,9 +9,19 @@ from typing import get_args
 import pytest
 import torch
 import yaml
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.trace import StatusCode
 
-from compilespan import mark_ready, monitor_torch_compile, semconv, warm
+from compilespan import (
+    TorchCompileInstrumentor,
+    WarmupTarget,
+    mark_ready,
+    monitor_torch_compile,
+    semconv,
+    warm,
+)
 from compilespan.sdk import service_resource
+from compilespan.telemetry.startup import Startup
 from serving import Net, batches, target
 
 REGISTRY = yaml.safe_load(
@@ -253,3 +263,44 @@ def test_error_types_on_metrics_are_bounded(exported):
     types = {a["error.type"] for a, _ in exported.points(semconv.METRIC_DURATION)}
     assert len(types) == 65
     assert "_other" in types
+
+
+def test_a_span_with_the_status_error_says_of_which_type(exported):
+    """Compiles, warmups and starts alike: whoever counts errors groups them by it."""
+
+    def fails(_):
+        raise ValueError("no weights")
+
+    startup = Startup()
+    startup.begin()
+    warm([WarmupTarget("broken", fails, [{}])])
+    startup.end("failed", "the warmup failed")
+    with pytest.raises(ValueError, match="x"), monitor_torch_compile("block"):
+        raise ValueError("x")
+    failed = [span for span in exported.spans if span.status.status_code is StatusCode.ERROR]
+    assert {span.name.split()[0] for span in failed} == {
+        *("compilespan.startup", "compilespan.warmup", "compilespan.warmup.item", "torch.compile"),
+    }
+    for span in failed:
+        assert span.attributes["error.type"], span.name
+
+
+def test_no_attribute_is_an_empty_list(instrumented):
+    with monitor_torch_compile("block"):
+        pass
+    torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2))
+    for span in instrumented.compiles:
+        assert () not in span.attributes.values()
+    assert any("torch.compile.ids" in span.attributes for span in instrumented.compiles)
+
+
+def test_an_exception_as_a_log_record_is_an_error(exported):
+    instrumentor = TorchCompileInstrumentor()
+    instrumentor.instrument(skip_dep_check=True, events="log", **exported.providers)
+    try:
+        with pytest.raises(ValueError, match="x"), monitor_torch_compile("block"):
+            raise ValueError("x")
+    finally:
+        instrumentor.uninstrument()
+    (record,) = [each for each in exported.logs if each.event_name == "exception"]
+    assert record.severity_number is SeverityNumber.ERROR

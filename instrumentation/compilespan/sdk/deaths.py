@@ -86,6 +86,7 @@ def _report(process: ProcessJournal) -> None:
             attributes={
                 semconv.INSTANCE: str(process.process["instance"]),
                 semconv.STARTUP_OUTCOME: "died",
+                semconv.ERROR_TYPE: "died",
             },
             links=[trace.Link(_remote(trace_id, span_id).get_span_context())],
             start_time=int(process.process["started_ns"]),

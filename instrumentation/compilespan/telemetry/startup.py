@@ -91,6 +91,7 @@ class Startup:
             self._span = _made(self._reserved_under, self._span.get_span_context())
         self._span.set_attribute(semconv.STARTUP_OUTCOME, outcome)
         if outcome == "failed":
+            self._span.set_attribute(semconv.ERROR_TYPE, outcome)
             self._span.set_status(Status(StatusCode.ERROR, semconv.text(why or outcome)))
         end_ns = get_ledger().readiness.ready_ns or now_ns()
         if self._reserved_under is None:

@@ -118,7 +118,7 @@ class Telemetry:
             self._logger.emit(
                 event_name=event.name,
                 timestamp=event.time_ns,
-                severity_number=SeverityNumber.INFO,
+                severity_number=_SEVERITIES.get(event.name, SeverityNumber.INFO),
                 attributes=dict(event.attributes),
                 context=trace.set_span_in_context(span),
             )
@@ -178,11 +178,12 @@ def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, Attri
         semconv.COMPONENT: record.component,
         semconv.KIND: record.kind,
         semconv.OUTCOME: record.outcome,
-        semconv.COMPILE_IDS: record.compile_ids,
         semconv.GRAPH_COUNT: record.graphs,
         semconv.GRAPH_BREAK_COUNT: graph_breaks,
         semconv.IS_RECOMPILE: record.is_recompile,
     }
+    if record.compile_ids:
+        attributes[semconv.COMPILE_IDS] = record.compile_ids
     if record.cache_result is not None:
         attributes[semconv.CACHE_RESULT] = record.cache_result
     if record.skip_reason is not None:
@@ -194,6 +195,8 @@ def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, Attri
         attributes[semconv.CPU_WAIT] = record.cpu_wait_s
     return attributes
 
+
+_SEVERITIES = {semconv.EVENT_EXCEPTION: SeverityNumber.ERROR}
 
 _making = fork_safe_lock()
 _active: Telemetry | None = None

@@ -131,5 +131,6 @@ class Progress:
         with contained("end the span of a warmup"):
             self._span.set_attribute(semconv.JOB_STATE, state)
             if error is not None:
+                self._span.set_attribute(semconv.ERROR_TYPE, state)
                 self._span.set_status(Status(StatusCode.ERROR, error))
             self._span.end(end_time=now_ns())
