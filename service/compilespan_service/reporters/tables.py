@@ -78,6 +78,8 @@ _LEFT_OUT_FIRST = (
 """Where the terminal is narrow; seconds stay, and of names at least 16 letters."""
 _NAME_LETTERS = 16
 _GAP = 3
+_EDGES = 2
+"""Padding that older versions of rich add although the table has no edges."""
 
 
 def cost_table(totals: CompileTotals, width: int) -> tuple[Table, list[str]]:
@@ -232,7 +234,7 @@ def _table(
     letters = min(_NAME_LETTERS, max(map(cell_len, names)))
     left_out = []
     for title in _LEFT_OUT_FIRST:
-        if letters + sum(_width(*column) for column in columns.items()) <= width:
+        if letters + sum(_width(*column) for column in columns.items()) <= width - _EDGES:
             break
         if columns.pop(title, None) is not None:
             left_out.append(title)
