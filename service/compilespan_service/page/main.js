@@ -70,8 +70,8 @@ function said() {
   return state.said && Date.now() < state.said.until ? state.said.text : null;
 }
 
-function say(text) {
-  state.said = { text, until: Date.now() + SAID_MS };
+function say(text, isGood = false) {
+  state.said = { text, isGood, until: Date.now() + SAID_MS };
 }
 
 const ENDS = { failed: "failed", timed_out: "timed out", cancelled: "was cancelled" };
@@ -139,7 +139,7 @@ function compiles() {
 
 function notice(text) {
   byId("notice").hidden = !text;
-  byId("notice").classList.toggle("good", text === said());
+  byId("notice").classList.toggle("good", text === said() && state.said?.isGood === true);
   if (text && byId("notice").textContent !== text) byId("notice").textContent = text;
 }
 
@@ -186,7 +186,7 @@ async function warmUp() {
   button(true);
   await guarded(async () => {
     const job = await json("warmup", { method: "POST" });
-    if (job.already_warm) say("All is warm already; nothing was left to do.");
+    if (job.already_warm) say("All is warm already; nothing was left to do.", true);
     await refresh();
     show();
   });
