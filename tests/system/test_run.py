@@ -429,6 +429,15 @@ def test_a_child_that_can_write_no_journal_is_named(tmp_path):
     assert re.search(r"process \d+ \(python\S*\) ran as user \S+, who cannot write", done.stderr)
 
 
+def test_a_child_of_another_user_that_has_nothing_to_do_with_torch_is_not_named(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only a superuser starts children as another user")
+    code = "import subprocess; subprocess.run(['sleep', '2.5'], user=65534, check=True)"
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "ran as user" not in done.stderr
+
+
 def test_a_journal_that_could_not_be_written_is_named(tmp_path):
     code = """
     import resource

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _UID = re.compile(rb"^Uid:\s+\d+\s+(\d+)", re.MULTILINE)
 _MAX_STRANGERS = 64
 _GRACE_S = 0.5
+_OTHERS_WRITE = stat.S_IWOTH | stat.S_IXOTH
 
 
 class Stranger(NamedTuple):
@@ -70,7 +72,7 @@ def unknown(
         f"process {pid} ({each.program}) ran as user {each.user}, who cannot write here: what "
         "torch compiled in it is not known"
         for pid, each in strangers.items()
-        if pid not in known
+        if pid not in known and not _is_open_to_others(state)
     ]
     said += [
         f"the journal of process {process.process['pid']} is not complete: it lacks what could "
@@ -87,6 +89,13 @@ def unknown(
     if not state.is_dir():
         said.append(f"{state}, where its processes wrote, was removed: what they compiled is lost")
     return said
+
+
+def _is_open_to_others(state: Path) -> bool:
+    """Whether another user who imported torch would have written a journal."""
+    with suppress(OSError):
+        return state.stat().st_mode & _OTHERS_WRITE == _OTHERS_WRITE
+    return False
 
 
 def _going_on(instance: str) -> set[int]:
