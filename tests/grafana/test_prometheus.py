@@ -87,7 +87,13 @@ def observed(tmp_path_factory, inductor_cache):
 
 EVERY = ["otlp", "scrape", "promoted"]
 ROUTES = pytest.mark.parametrize("route", EVERY)
-TRANSFORMED = {panel["title"]: panel for _, panel in boards.panels() if panel["transformations"]}
+TRANSFORMED = {
+    panel["title"]: panel
+    for _, panel in boards.panels()
+    if panel["transformations"] and "expr" in panel["targets"][0]
+}
+# What goes on: by now all of it has ended. test_states.py has the others.
+GOING_ON = "compile-time: Compiling now, for A"
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,9 @@ def columns(observed, node):
 @pytest.mark.parametrize("where", QUERIES)
 def test_every_query_of_the_dashboards_returns_data(observed, where, route):
     answer = observed.ask(route, QUERIES[where])
+    if where == GOING_ON:
+        assert answer == []
+        return
     assert answer, boards.filled_in(QUERIES[where]["expr"])
     if not QUERIES[where].get("range"):
         assert not any(math.isnan(value) for _, value in answer), answer

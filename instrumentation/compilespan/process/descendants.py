@@ -25,5 +25,5 @@ def descendants(pid: int | str = "self") -> Iterator[Path]:
         process = Path("/proc", pending.pop())
         with suppress(OSError, ValueError):
             for thread in (process / "task").iterdir():
-                pending += (thread / "children").read_text("ascii").split()
+                pending += (thread / "children").read_text("utf-8").split()
             yield process

@@ -21,7 +21,7 @@ def memory_bytes() -> int | None:
     for directory in _own_cgroups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             with suppress(OSError, ValueError):  # "max" is no number
-                limits.append(int((directory / name).read_text("ascii")))
+                limits.append(int((directory / name).read_text("utf-8")))
     return min((limit for limit in limits if limit < _UNLIMITED), default=None)
 
 
@@ -33,11 +33,11 @@ def cpus() -> float:
         limits = [float(os.cpu_count() or 1)]
     for directory in _own_cgroups("cpu"):
         with suppress(OSError, ValueError):
-            quota, period = (directory / "cpu.max").read_text("ascii").split()
+            quota, period = (directory / "cpu.max").read_text("utf-8").split()
             limits.append(int(quota) / int(period))
         with suppress(OSError, ValueError, ZeroDivisionError):
-            quota_us = int((directory / "cpu.cfs_quota_us").read_text("ascii"))
-            period_us = int((directory / "cpu.cfs_period_us").read_text("ascii"))
+            quota_us = int((directory / "cpu.cfs_quota_us").read_text("utf-8"))
+            period_us = int((directory / "cpu.cfs_period_us").read_text("utf-8"))
             if quota_us > 0:
                 limits.append(quota_us / period_us)
     return min(limits)
@@ -60,7 +60,7 @@ def _throttled_s() -> float | None:
     found = []
     for directory in _own_cgroups("cpu"):
         with suppress(OSError, ValueError):
-            words = (directory / "cpu.stat").read_text("ascii").split()
+            words = (directory / "cpu.stat").read_text("utf-8").split()
             values = dict(zip(words[::2], map(int, words[1::2]), strict=False))
             if "throttled_usec" in values:
                 found.append(values["throttled_usec"] / 1e6)

@@ -69,10 +69,11 @@ def unknown(
     known = {process.process["pid"] for process in processes}
     said = list(_without_journal(state, known, is_over=is_over))
     said += [
-        f"process {pid} ({each.program}) ran as user {each.user}, who cannot write here: what "
+        f"process {pid} ({each.program}) ran as user {each.user}, who wrote no journal: what "
         "torch compiled in it is not known"
         for pid, each in strangers.items()
-        if pid not in known and not _is_open_to_others(state)
+        # Where others may write, only who could have run torch has something to say.
+        if pid not in known and ("python" in each.program or not _is_open_to_others(state))
     ]
     said += [
         f"the journal of process {process.process['pid']} is not complete: it lacks what could "
