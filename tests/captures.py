@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from compilespan.findings.finders import findings
 from compilespan.findings.finding import Evidence
@@ -29,6 +30,17 @@ def stages(**seconds):
     return {stage: float(spent) for stage, spent in seconds.items()}
 
 
+llama = functools.partial(
+    compiled,
+    "LlamaForCausalLM",
+    component="language_model",
+    graphs=1,
+    cache_misses=1,
+    cache_result="miss",
+    file="/srv/models/llama.py",
+    line=27,
+)
+
 RECORDS = (
     compiled(
         "CLIPVisionModelWithProjection.forward",
@@ -48,33 +60,14 @@ RECORDS = (
             CompileEvent("torch.compile.stage", at(7.4), {"torch.compile.stage": "kernels"}),
         ),
     ),
-    compiled(
-        "LlamaForCausalLM",
-        18.4,
-        19.5,
-        component="language_model",
-        graphs=1,
-        cache_misses=1,
-        cache_result="miss",
-        stages=stages(trace=1.5, lower=4.0, kernels=14.0),
-        compile_ids=("1/0",),
-        file="/srv/models/llama.py",
-        line=27,
-    ),
-    compiled(
-        "LlamaForCausalLM",
+    llama(18.4, 19.5, stages=stages(trace=1.5, lower=4.0, kernels=14.0), compile_ids=("1/0",)),
+    llama(
         37.9,
         6.1,
-        component="language_model",
-        graphs=1,
-        cache_misses=1,
-        cache_result="miss",
         is_recompile=True,
         recompile_reason="1/0: tensor 'ids' size mismatch at index 1. expected 16, actual 17",
         stages=stages(trace=0.6, lower=1.5, kernels=4.0),
         compile_ids=("1/1",),
-        file="/srv/models/llama.py",
-        line=27,
     ),
     compiled(
         "<lambda>",

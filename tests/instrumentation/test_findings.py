@@ -534,6 +534,11 @@ def test_imports_inside_a_compile_are_found():
     assert (finding.seconds, finding.count) == (4.0, 3)
     assert finding.what == "importing torch, triton, late inside a compile took 4.0 s"
     assert finding.evidence == "torch 2.0 s, triton 1.0 s, late 1.0 s"
+    many = [Mark("import", at * 10**9, (at + 1) * 10**9, f"p{at}") for at in range(11, 17)]
+    start = Start.of(0, 30 * 10**9, [Doer(many, builder.intervals)])
+    (finding,) = [each for each in findings(Evidence([], start)) if each.code == "CS071"]
+    assert " and 2 more inside a compile took 6.0 s" in finding.what
+    assert finding.evidence.endswith(" and 2 more")
     elsewhere = Start.of(0, 30 * 10**9, [Doer(marks, {}), Doer((), builder.intervals)])
     assert elsewhere.inside_s == {}
 

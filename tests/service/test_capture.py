@@ -16,9 +16,8 @@ from captures import CUT_OFF, RECORDS, at, capture, compiled
 from compilespan.ledger.records import CompileEvent, GraphBreak
 from compilespan_service.capture import document
 from compilespan_service.capture.capture import Dump
-from compilespan_service.capture.confidential import without_paths
+from compilespan_service.capture.confidential import without_paths, without_secrets
 from compilespan_service.capture.document import CaptureError
-from compilespan_service.capture.taking import without_secrets
 from compilespan_service.cli.commands import app
 
 SCHEMA = json.loads(files("compilespan_service.capture").joinpath("start.schema.json").read_text())

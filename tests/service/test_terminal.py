@@ -20,7 +20,7 @@ from captures import BEGAN_NS, CUT_OFF, RECORDS, capture, compiled
 from compilespan_service.capture.capture import Dump
 from compilespan_service.reporters import terminal
 from compilespan_service.reporters.characters import console_on, flowing
-from compilespan_service.reporters.now import words
+from compilespan_service.reporters.now import now_line
 from compilespan_service.reporters.tables import cost_table
 
 PICTURES = Path(__file__).parent / "terminals"
@@ -204,7 +204,7 @@ def test_on_a_terminal_each_line_has_room(width):
 
 def test_what_compiles_now_is_one_line():
     begun = dataclasses.replace(CUT_OFF, name="Vision\nTower", start_ns=BEGAN_NS)
-    assert words([]) is None
-    said = words([begun, begun, begun])
+    assert now_line([]) is None
+    said = now_line([begun, begun, begun])
     assert said.startswith("compilespan: Vision Tower (encoder) compiling for ")
     assert said.endswith(" (building kernels), 1 graph through, and 2 more")

@@ -63,28 +63,28 @@ def kernels(evidence: Evidence) -> Iterable[Finding]:
 
 def lost(evidence: Evidence) -> Iterable[Finding]:
     """Graphs that an earlier start left in the cache, and this one had to compile again."""
-    missed = [record for record in evidence.records if record.cache_misses]
-    again = {
-        id(record): len(_keys(record).intersection(evidence.earlier_keys)) for record in missed
-    }
-    records = [record for record in missed if again[id(record)]]
-    if records:
-        graphs = sum(again[id(record)] for record in records)
+    earlier = set(evidence.earlier_keys)
+    found = [
+        (record, graphs)
+        for record in evidence.records
+        if record.cache_misses and (graphs := len(_keys(record) & earlier))
+    ]
+    if found:
+        count = sum(graphs for _, graphs in found)
         yield Finding(
             code="CS034",
-            what=f"{graphs} graph{'s' * (graphs > 1)} compiled again that an earlier start had in "
+            what=f"{count} graph{'s' * (count > 1)} compiled again that an earlier start had in "
             "its cache",
             seconds=sum(
-                record.duration_s * min(1, again[id(record)] / record.cache_misses)
-                for record in records
+                record.duration_s * min(1, graphs / record.cache_misses) for record, graphs in found
             ),
-            count=graphs,
+            count=count,
             evidence="same keys, so code, versions and device are the same: the cache is not",
             fix="see that this start has the cache of the one before: the same "
             "TORCHINDUCTOR_CACHE_DIR, on a volume that outlives the container, and nothing that "
             "empties it",
             link=_CACHING,
-            compiles=refs(records),
+            compiles=refs(record for record, _ in found),
         )
 
 

@@ -100,14 +100,16 @@ def imports_inside(evidence: Evidence) -> Iterable[Finding]:
     if evidence.start is None or sum(evidence.start.inside_s.values()) < _LEAST_S:
         return
     inside_s = evidence.start.inside_s
-    longest = [f"{name} {short(spent_s)}" for name, spent_s in inside_s.items()][:_MAX_NAMES]
+    spent_s = sum(inside_s.values())
+    more = f" and {len(inside_s) - _MAX_NAMES} more" * (len(inside_s) > _MAX_NAMES)
+    named = list(inside_s.items())[:_MAX_NAMES]
     yield Finding(
         code="CS071",
-        what=f"importing {', '.join(list(inside_s)[:_MAX_NAMES])} inside a compile took "
-        f"{short(sum(inside_s.values()))}",
-        seconds=sum(inside_s.values()),
+        what=f"importing {', '.join(name for name, _ in named)}{more} inside a compile took "
+        f"{short(spent_s)}",
+        seconds=spent_s,
         count=len(inside_s),
-        evidence=", ".join(longest),
+        evidence=", ".join(f"{name} {short(each_s)}" for name, each_s in named) + more,
         fix="import torch._inductor.compile_fx (and triton) while the weights are loaded, in a "
         "thread; keep site-packages and its __pycache__ on a local disk",
     )

@@ -55,6 +55,7 @@ class Doer(NamedTuple):
 
 
 def clipped(done: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segment]:
+    """Return what of these lies between two moments."""
     found = (
         dataclasses.replace(
             each, start_ns=max(each.start_ns, start_ns), end_ns=min(each.end_ns, end_ns)
@@ -65,6 +66,7 @@ def clipped(done: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segment
 
 
 def are_alike(one: Segment, other: Segment) -> bool:
+    """Whether two that follow each other are one."""
     return (one.part, one.name, one.component) == (other.part, other.name, other.component)
 
 
@@ -96,21 +98,21 @@ def done(doer: Doer, end_ns: int) -> list[Segment]:
     return found
 
 
-def without(loads: Sequence[Segment], imports: Sequence[Segment]) -> list[Segment]:
-    """Return what is left of a thread's loads if what it imported meanwhile is none of them."""
+def without(segments: Sequence[Segment], others: Sequence[Segment]) -> list[Segment]:
+    """Return what is left of segments, those that overlap joined, where no other one lies."""
     left: list[Segment] = []
-    holes = disjoint(imports)
+    holes = disjoint(others)
     first = 0
-    for load in disjoint(loads):
-        start_ns = load.start_ns
+    for each in disjoint(segments):
+        start_ns = each.start_ns
         while first < len(holes) and holes[first].end_ns <= start_ns:
             first += 1
         for hole in itertools.islice(holes, first, None):
-            if hole.start_ns >= load.end_ns:
+            if hole.start_ns >= each.end_ns:
                 break
-            left.append(dataclasses.replace(load, start_ns=start_ns, end_ns=hole.start_ns))
+            left.append(dataclasses.replace(each, start_ns=start_ns, end_ns=hole.start_ns))
             start_ns = hole.end_ns
-        left.append(dataclasses.replace(load, start_ns=start_ns))
+        left.append(dataclasses.replace(each, start_ns=start_ns))
     return [each for each in left if each.start_ns < each.end_ns]
 
 

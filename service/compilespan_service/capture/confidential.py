@@ -1,4 +1,4 @@
-"""A capture without what names the user's machine, files and arguments (``--no-paths``).
+"""What a capture leaves out: secrets always, with ``--no-paths`` all that names a machine or user.
 
 Of each path its last part is left, if that is a file's name; of an address nothing, unless it is a
 page of torch's documentation. Rather a word too many is lost than one too few: what has a slash in
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from compilespan_service.capture import document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from compilespan_service.capture.capture import Capture
 
 _NOBODY = "…"
@@ -27,6 +29,28 @@ _USER = re.compile(r"ran as user [^,]+")
 _PATHS = {"file", "inner_file", "path", "code.file.path"}
 _KEPT = {"request", "link"}
 """Fields of routes, and of pages of documentation."""
+
+
+_SECRET = re.compile(
+    r"(?P<option>(?:--?|\b)[\w-]*(?:key|token|secret|password|passwd|credential)[\w-]*)"
+    r"(?P<value>=.+)?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def without_secrets(command: Iterable[str]) -> Iterable[str]:
+    """Return a command line without values of options that look like secrets."""
+    is_value = False
+    for argument in command:
+        found = _SECRET.fullmatch(argument)
+        if is_value:
+            yield "***"
+            is_value = False
+        elif found is not None and found["value"]:
+            yield f"{found['option']}=***"
+        else:
+            is_value = found is not None and argument.startswith("-")
+            yield argument
 
 
 def without_paths(capture: Capture) -> Capture:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process.limits import Throttled, cpus, memory_bytes
 from compilespan.semconv import __version__
 from compilespan_service.capture.capture import Capture, Interrupted, Parts
+from compilespan_service.capture.confidential import without_secrets
 from compilespan_service.capture.unknown import unknown
 
 if TYPE_CHECKING:
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from compilespan.journal.snapshot import Begun
     from compilespan_service.capture.dumps import Dumps
     from compilespan_service.capture.unknown import Strangers
-
-_SECRET = re.compile(
-    r"(?P<option>(?:--?|\b)[\w-]*(?:key|token|secret|password|passwd|credential)[\w-]*)"
-    r"(?P<value>=.+)?",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class Taking:
@@ -128,21 +122,6 @@ class Taking:
         ]
         end_ns = min(ready) if ready else self._began_ns + int(wall_s * 1e9)
         return Start.of(self._began_ns, end_ns, (process.doer for process in processes))
-
-
-def without_secrets(command: Iterable[str]) -> Iterable[str]:
-    """Return a command line without values of options that look like secrets."""
-    is_value = False
-    for argument in command:
-        found = _SECRET.fullmatch(argument)
-        if is_value:
-            yield "***"
-            is_value = False
-        elif found is not None and found["value"]:
-            yield f"{found['option']}=***"
-        else:
-            is_value = found is not None and argument.startswith("-")
-            yield argument
 
 
 def _interrupted(processes: Iterable[ProcessJournal]) -> Iterable[Interrupted]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+TraceFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
+]
+"""An option of several commands."""
 
 
 def check(command: str, files: Iterable[tuple[str, Path]], directory: Path | None = None) -> None:

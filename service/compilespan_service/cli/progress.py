@@ -18,11 +18,10 @@ from compilespan_service.reading.accounts import keys_of
 from compilespan_service.reading.reader import reader_of
 from compilespan_service.reporters.characters import text_width
 from compilespan_service.reporters.findings import print_findings
-from compilespan_service.reporters.tables import (
+from compilespan_service.reporters.tables import STYLES, cost_table, print_table
+from compilespan_service.reporters.words import (
     STAGE_WORDS,
     START_WORDS,
-    STYLES,
-    cost_table,
     duration,
     start_line,
     worded,
@@ -152,8 +151,7 @@ class Progress:
         self._console.print(Text(f"  {made_of}"), soft_wrap=True)
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
-        table, _ = cost_table(totals, self._console.width)
-        self._console.print(table)
+        print_table(self._console, *cost_table(totals, self._console.width))
         for item in items:
             if not item.is_warm:
                 self._console.print(

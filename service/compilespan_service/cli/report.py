@@ -12,7 +12,7 @@ import typer
 
 from compilespan_service.capture import document
 from compilespan_service.capture.confidential import without_paths
-from compilespan_service.cli.paths import check, write
+from compilespan_service.cli.paths import TraceFile, check, write
 from compilespan_service.reporters import html, perfetto, terminal
 from compilespan_service.reporters.characters import console_on
 
@@ -25,10 +25,7 @@ def report(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write one page that needs no network."),
     ] = None,
-    trace_file: Annotated[
-        Path | None,
-        typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
-    ] = None,
+    trace_file: TraceFile = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all of it as JSON.")
     ] = None,

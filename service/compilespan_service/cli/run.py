@@ -25,11 +25,11 @@ from compilespan_service.capture.capture import Capture
 from compilespan_service.capture.dumps import Dumps
 from compilespan_service.capture.taking import Taking
 from compilespan_service.capture.unknown import Strangers
-from compilespan_service.cli.paths import check, write
+from compilespan_service.cli.paths import TraceFile, check, write
 from compilespan_service.cli.statusline import status_line
 from compilespan_service.reporters import perfetto, terminal
 from compilespan_service.reporters.characters import console_on
-from compilespan_service.reporters.now import words
+from compilespan_service.reporters.now import now_line
 
 _FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR2}
 _POLL_S = 0.25
@@ -51,10 +51,7 @@ def run(
             help="Write all of it as JSON, for `compilespan report`.",
         ),
     ] = None,
-    trace_file: Annotated[
-        Path | None,
-        typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
-    ] = None,
+    trace_file: TraceFile = None,
     dump_directory: Annotated[
         Path | None,
         typer.Option(
@@ -172,7 +169,7 @@ class _Run:
         line = status_line(self._stream)
         looked_s = 0.0
         while child.poll() is None:
-            line.show(words(taking.in_progress()))
+            line.show(now_line(taking.in_progress()))
             if time.monotonic() - looked_s >= _LOOK_EVERY_S:
                 looked_s = time.monotonic()
                 self._strangers.look(child.pid)

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from compilespan_service.reporters.characters import printable
-from compilespan_service.reporters.tables import duration
+from compilespan_service.reporters.words import (
+    duration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from compilespan_service.reporters.characters import printable
-from compilespan_service.reporters.tables import STAGE_WORDS, duration, worded
+from compilespan_service.reporters.words import (
+    STAGE_WORDS,
+    duration,
+    worded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from compilespan.journal.snapshot import Begun
 
 
-def words(active: Sequence[Begun]) -> str | None:
+def now_line(active: Sequence[Begun]) -> str | None:
     """Return one line about what compiles now; ``None`` when nothing does.
 
     Args:

@@ -1,54 +1,33 @@
-"""Numbers for people: tables and durations, as PAGE has them."""
+"""Tables: a row for each component or name, as many columns as there is room for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from compilespan.ledger.rows import TotalsRow
-from compilespan_service.reporters.characters import flowing, printable
+from compilespan_service.reporters.characters import printable, say
+from compilespan_service.reporters.words import duration, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from compilespan import CompileTotals
-    from compilespan.semconv import CacheState, Component, Part, Stage
+    from rich.console import Console
 
-_MINUTE_S = 60
-_SHOWN_S = 0.005
-_SHOWN_IMPORT_S = 0.1
-_PART_WORDS: dict[Part, str] = {
-    "boot": "starting Python",
-    "capture": "cudagraphs",
-    "wait": "waiting for POST /warmup",
-}
+    from compilespan import CompileTotals
+    from compilespan.semconv import Component
+
 STYLES: dict[Component, str] = {
     "encoder": "#0d9488",
     "language_model": "#6366f1",
     "other": "#c026d3",
 }
 """Colours of the components, as on the page."""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the reader's units: three significant digits, or minutes.
-
-    >>> duration(0.0), duration(0.0123), duration(14.94), duration(125.2)
-    ('0 s', '0.012 s', '14.9 s', '2 min 05 s')
-    """
-    if seconds == 0:
-        return "0 s"
-    if seconds >= 100:  # noqa: PLR2004  # from here on three digits are whole seconds
-        minutes, rest = divmod(round(seconds), _MINUTE_S)
-        return f"{minutes} min {rest:02d} s"
-    for limit, digits in ((0.9995, 3), (9.995, 2), (99.95, 1)):
-        if seconds < limit:
-            return f"{seconds:.{digits}f} s"
-    return f"{seconds:.0f} s"
 
 
 class _Column(NamedTuple):
@@ -100,9 +79,12 @@ def cost_table(totals: CompileTotals, width: int) -> tuple[Table, list[str]]:
     return _table([*rows, _Row("total", totals.total, "bold")], width)
 
 
-def worded(component: Component) -> str:
-    """Return a component in words."""
-    return component.replace("_", " ")
+def print_table(console: Console, table: Table, left_out: Sequence[str]) -> None:
+    """Print a table, and which columns found no room in it."""
+    console.print(table)
+    if left_out:
+        columns = ", ".join(left_out)
+        say(console, Text(f"in {console.width} columns without: {columns}", style="dim"))
 
 
 def name_table(
@@ -128,87 +110,6 @@ def name_table(
     return _table(
         [*rows, _Row("total", totals.total, "bold")], width, has_components=has_components
     )
-
-
-STAGE_WORDS: dict[Stage, str] = {
-    "trace": "tracing",
-    "autograd": "AOTAutograd",
-    "lower": "lowering",
-    "kernels": "building kernels",
-    "autotune": "tuning kernels",
-    "cache": "caches",
-    "other": "other",
-}
-
-
-def stage_line(totals: CompileTotals, width: int) -> str:
-    """Return what compiles spent their time on, longest first; these seconds add up."""
-    longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
-    words = [
-        f"{STAGE_WORDS.get(stage, stage)} {duration(seconds)}"
-        for stage, seconds in longest_first
-        if seconds >= _SHOWN_S
-    ]
-    return flowing([f"spent on {words[0]}", *words[1:]], ", ", width) if words else ""
-
-
-START_WORDS: dict[CacheState, str] = {
-    "cold": "a cold start",
-    "warm": "a warm start",
-    "no cache": "a start without a cache",
-    "unknown": "a start",
-}
-
-
-class Parts(Protocol):
-    """What a start was made of, in seconds."""
-
-    @property
-    def parts_s(self) -> Mapping[Part, float]:
-        """By part; they sum to the whole."""
-
-    @property
-    def compile_s(self) -> Mapping[Component, float]:
-        """The part ``compile`` by component."""
-
-    @property
-    def imports_s(self) -> Mapping[str, float]:
-        """The part ``import`` by package, longest first."""
-
-    @property
-    def beside_s(self) -> Mapping[Part, float]:
-        """By part: what other processes did meanwhile."""
-
-
-def start_line(start: Parts, width: int) -> str:
-    """Return what a start was made of, in the order of the page; these seconds add up."""
-    parts_s = start.parts_s
-    words = []
-    for part in ("boot", "import", "load", "compile", "capture", "wait", "other"):
-        seconds = parts_s.get(part, 0.0)
-        if seconds < _SHOWN_S:
-            continue
-        if part == "compile":
-            words += [
-                f"{'compiling' if component == 'other' else worded(component)} {duration(spent)}"
-                for component, spent in start.compile_s.items()
-            ]
-        elif part == "import":
-            words.append(f"import {duration(seconds)}{_longest(start.imports_s)}")
-        else:
-            words.append(f"{_PART_WORDS.get(part, part)} {duration(seconds)}")
-    beside = ", ".join(
-        f"{_PART_WORDS.get(part, part)} {duration(seconds)}"
-        for part, seconds in start.beside_s.items()
-        if seconds >= _SHOWN_S
-    )
-    return flowing([*words, *([f"beside it {beside}"] if beside else [])], " · ", width)
-
-
-def _longest(imports_s: Mapping[str, float]) -> str:
-    shown = [(name, spent) for name, spent in imports_s.items() if spent >= _SHOWN_IMPORT_S]
-    listed = ", ".join(f"{printable(name)} {duration(spent)}" for name, spent in shown[:3])
-    return f" ({listed})" if listed else ""
 
 
 class _Row(NamedTuple):

@@ -10,11 +10,11 @@ from compilespan.semconv import MAX_NAMES, OTHER
 from compilespan_service.capture.dumps import HINT
 from compilespan_service.reporters.characters import flowing, listed, printable, say, text_width
 from compilespan_service.reporters.findings import print_findings
-from compilespan_service.reporters.tables import (
+from compilespan_service.reporters.tables import name_table, print_table
+from compilespan_service.reporters.words import (
     STAGE_WORDS,
     START_WORDS,
     duration,
-    name_table,
     stage_line,
     start_line,
 )
@@ -68,13 +68,9 @@ def _print_costs(capture: Capture, console: Console) -> None:
     say(console, text)
     say(console, Text(start_line(capture.start, width)))
     components = {record.name: record.component for record in capture.compiles}
-    table, left_out = name_table(totals, components, console.width)
-    console.print(table)
+    print_table(console, *name_table(totals, components, console.width))
     if OTHER in totals.by_name:
         say(console, Text(f"{OTHER}: all names after the first {MAX_NAMES}", style="dim"))
-    if left_out:
-        columns = ", ".join(left_out)
-        say(console, Text(f"in {console.width} columns without: {columns}", style="dim"))
     if spent := stage_line(totals, width):
         say(console, Text(spent))
 

@@ -1,0 +1,125 @@
+"""Numbers and states in words: durations, stages, what a start was made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from compilespan_service.reporters.characters import flowing, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compilespan import CompileTotals
+    from compilespan.semconv import CacheState, Component, Part, Stage
+
+_MINUTE_S = 60
+_SHOWN_S = 0.005
+_SHOWN_IMPORT_S = 0.1
+_PART_WORDS: dict[Part, str] = {
+    "boot": "starting Python",
+    "capture": "cudagraphs",
+    "wait": "waiting for POST /warmup",
+}
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the reader's units: three significant digits, or minutes.
+
+    >>> duration(0.0), duration(0.0123), duration(14.94), duration(125.2)
+    ('0 s', '0.012 s', '14.9 s', '2 min 05 s')
+    """
+    if seconds == 0:
+        return "0 s"
+    if seconds >= 100:  # noqa: PLR2004  # from here on three digits are whole seconds
+        minutes, rest = divmod(round(seconds), _MINUTE_S)
+        return f"{minutes} min {rest:02d} s"
+    for limit, digits in ((0.9995, 3), (9.995, 2), (99.95, 1)):
+        if seconds < limit:
+            return f"{seconds:.{digits}f} s"
+    return f"{seconds:.0f} s"
+
+
+def worded(component: Component) -> str:
+    """Return a component in words."""
+    return component.replace("_", " ")
+
+
+STAGE_WORDS: dict[Stage, str] = {
+    "trace": "tracing",
+    "autograd": "AOTAutograd",
+    "lower": "lowering",
+    "kernels": "building kernels",
+    "autotune": "tuning kernels",
+    "cache": "caches",
+    "other": "other",
+}
+
+
+def stage_line(totals: CompileTotals, width: int) -> str:
+    """Return what compiles spent their time on, longest first; these seconds add up."""
+    longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
+    words = [
+        f"{STAGE_WORDS.get(stage, stage)} {duration(seconds)}"
+        for stage, seconds in longest_first
+        if seconds >= _SHOWN_S
+    ]
+    return flowing([f"spent on {words[0]}", *words[1:]], ", ", width) if words else ""
+
+
+START_WORDS: dict[CacheState, str] = {
+    "cold": "a cold start",
+    "warm": "a warm start",
+    "no cache": "a start without a cache",
+    "unknown": "a start",
+}
+
+
+class Parts(Protocol):
+    """What a start was made of, in seconds."""
+
+    @property
+    def parts_s(self) -> Mapping[Part, float]:
+        """By part; they sum to the whole."""
+
+    @property
+    def compile_s(self) -> Mapping[Component, float]:
+        """The part ``compile`` by component."""
+
+    @property
+    def imports_s(self) -> Mapping[str, float]:
+        """The part ``import`` by package, longest first."""
+
+    @property
+    def beside_s(self) -> Mapping[Part, float]:
+        """By part: what other processes did meanwhile."""
+
+
+def start_line(start: Parts, width: int) -> str:
+    """Return what a start was made of, in the order of the page; these seconds add up."""
+    parts_s = start.parts_s
+    words = []
+    for part in ("boot", "import", "load", "compile", "capture", "wait", "other"):
+        seconds = parts_s.get(part, 0.0)
+        if seconds < _SHOWN_S:
+            continue
+        if part == "compile":
+            words += [
+                f"{'compiling' if component == 'other' else worded(component)} {duration(spent)}"
+                for component, spent in start.compile_s.items()
+            ]
+        elif part == "import":
+            words.append(f"import {duration(seconds)}{_longest(start.imports_s)}")
+        else:
+            words.append(f"{_PART_WORDS.get(part, part)} {duration(seconds)}")
+    beside = ", ".join(
+        f"{_PART_WORDS.get(part, part)} {duration(seconds)}"
+        for part, seconds in start.beside_s.items()
+        if seconds >= _SHOWN_S
+    )
+    return flowing([*words, *([f"beside it {beside}"] if beside else [])], " · ", width)
+
+
+def _longest(imports_s: Mapping[str, float]) -> str:
+    shown = [(name, spent) for name, spent in imports_s.items() if spent >= _SHOWN_IMPORT_S]
+    listed = ", ".join(f"{printable(name)} {duration(spent)}" for name, spent in shown[:3])
+    return f" ({listed})" if listed else ""
