@@ -87,8 +87,8 @@ def test_names_keep_sixteen_letters_and_numbers_all_their_digits(width):
 
 
 def test_columns_that_find_no_room_are_named():
-    assert "in 60 columns without: graphs, captures, kernels" in printed(capture(MANY), 60)
-    assert "columns without" not in printed(capture(MANY), 200)
+    assert "no room in 60 columns for: graphs, captures, kernels" in printed(capture(MANY), 60)
+    assert "no room in" not in printed(capture(MANY), 200)
 
 
 def test_there_is_no_column_of_components_where_nothing_is_an_encoder():

@@ -84,7 +84,7 @@ def unknown(
     if is_over and (pids := _going_on(instance)):
         time.sleep(_GRACE_S)  # helpers of the program end a moment after it
         said += [
-            f"process {pid} of it goes on: what it compiles from now on is not in here"
+            f"process {pid} still runs: what it compiles from now on is not in here"
             for pid in sorted(pids & _going_on(instance))
         ]
     if not state.is_dir():

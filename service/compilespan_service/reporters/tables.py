@@ -84,7 +84,7 @@ def print_table(console: Console, table: Table, left_out: Sequence[str]) -> None
     console.print(table)
     if left_out:
         columns = ", ".join(left_out)
-        say(console, Text(f"in {console.width} columns without: {columns}", style="dim"))
+        say(console, Text(f"no room in {console.width} columns for: {columns}", style="dim"))
 
 
 def name_table(
