@@ -224,9 +224,8 @@ def tunes(*, fixed):
 
 def builds_kernels(*, fixed):
     """The second start finds the cache directory of the first; so many that any machine waits."""
-    function = torch.compile(lambda x: (x * 7.5).sin().cumsum(0), dynamic=False)
-    for size in range(3, 11):
-        function(torch.zeros(64, size))
+    function = torch.compile(lambda *all_: [(each * 7.5).sin().cumsum(0) for each in all_])
+    function(*(torch.zeros(64, size) for size in range(3, 15)))
 
 
 def does_not_store(*, fixed):
