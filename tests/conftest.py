@@ -7,9 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from compilespan import TorchCompileInstrumentor, get_ledger
 from compilespan.process.imports import import_timer
+from compilespan.telemetry.propagation import link_to_start
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 from support import Exported
 
@@ -36,6 +38,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if TorchCompileInstrumentor().is_instrumented_by_opentelemetry:
         TorchCompileInstrumentor().uninstrument()
     use_telemetry(None)
+    link_to_start(INVALID_SPAN_CONTEXT)
     if (journal := get_ledger().journal) is not None:
         journal.close("test")
     get_ledger().renew()

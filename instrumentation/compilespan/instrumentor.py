@@ -20,12 +20,8 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from compilespan.components.chain import ComponentNames
 from compilespan.process import instance_id
-from compilespan.telemetry.telemetry import (
-    EventChannel,
-    Telemetry,
-    made_or_silent,
-    use_telemetry,
-)
+from compilespan.telemetry.events import EventChannel
+from compilespan.telemetry.telemetry import Telemetry, made_or_silent, use_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SCOPE: Final = "compilespan"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+"""Of the names that are OpenTelemetry's own; ours are in the registry beside this file."""
 """Instrumentation scope of everything that is emitted."""
 __version__ = "0.1.0"
 
@@ -104,11 +106,14 @@ METRIC_OLDEST_ACTIVE_AGE: Final = "torch.compile.oldest_active_age"
 METRIC_READY: Final = "compilespan.ready"
 METRIC_STARTUP_DURATION: Final = "compilespan.startup.duration"
 METRIC_STARTUP_PART_DURATION: Final = "compilespan.startup.part.duration"
+METRIC_STARTUP_BEGAN: Final = "compilespan.startup.began"
 METRIC_WARMUP_DURATION: Final = "compilespan.warmup.duration"
 METRIC_DROPPED: Final = "compilespan.telemetry.dropped"
 
 INSTANCE: Final = "compilespan.instance.id"
+STARTUP_TRACE: Final = "compilespan.startup.trace_id"
 TORCH_VERSION: Final = "torch.version"
+DEVICE: Final = "torch.device.name"
 RANK: Final = "torch.distributed.rank"
 WORLD_SIZE: Final = "torch.distributed.world_size"
 STARTUP_OUTCOME: Final = "compilespan.startup.outcome"

@@ -7,6 +7,7 @@ import contextvars
 import json
 import logging
 import os
+import re
 import threading
 import time
 
@@ -14,6 +15,7 @@ import pytest
 from opentelemetry import trace
 
 from compilespan import CompileRecord, get_ledger, monitor_torch_compile, semconv
+from compilespan.semconv import SCHEMA_URL
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 from support import duration_ns, events, snapshot
 
@@ -171,6 +173,44 @@ def test_a_failing_block_is_an_error_and_its_exception_is_unchanged(exported):
     assert "boom" in event["exception.stacktrace"]
     total = get_ledger().totals().total
     assert (total.failed, total.failed_s, total.compile_s) == (1, record.duration_s, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "on_span", "in_log"), [("", 1, 0), ("logs", 0, 1), ("logs/dup", 1, 1)]
+)
+def test_opentelemetrys_own_choice_for_exceptions_is_honoured(
+    exported, monkeypatch, chosen, on_span, in_log
+):
+    monkeypatch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", chosen)
+    use_telemetry(Telemetry(**exported.providers))
+
+    def fails():
+        with monitor_torch_compile("a") as monitor:
+            monitor.add_event("torch.compile.graph")
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        fails()
+    (span,) = exported.spans
+    assert len(events(span, "exception")) == on_span
+    assert len(events(span, "torch.compile.graph")) == 1  # events have a choice of their own
+    assert len(exported.logs) == in_log
+    assert span.attributes["error.type"] == "ValueError"
+
+
+def test_names_follow_a_schema_in_every_signal(exported):
+    use_telemetry(Telemetry(**exported.providers, events="both"))
+    with monitor_torch_compile("a", kind="compile") as monitor:
+        monitor.add_event("torch.compile.graph")
+    (span,), (log,) = exported.spans, exported.logs_exporter.get_finished_logs()
+    scopes = [
+        scope.scope
+        for resource in exported.reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+    ]
+    for scope in [span.instrumentation_scope, log.instrumentation_scope, *scopes]:
+        assert scope.schema_url == SCHEMA_URL
+    assert re.fullmatch(r"https://opentelemetry\.io/schemas/1\.\d+\.0", SCHEMA_URL)
 
 
 def test_only_a_failed_block_has_an_error_type(exported):

@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan.telemetry import propagation
+from compilespan.telemetry.startup import Startup
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -33,6 +34,23 @@ def test_after_ready_a_compile_is_a_trace_of_its_own_that_links_there(exported, 
     assert f"{span.context.trace_id:032x}" != TRACE
     (link,) = span.links
     assert f"{link.context.trace_id:032x}" == TRACE
+
+
+def test_after_ready_a_compile_links_to_the_start_of_its_own_process(exported, monkeypatch):
+    """Under no request; also where there is a launcher, whose span is further away."""
+    startup = Startup()
+    startup.begin()
+    monkeypatch.setenv("TRACEPARENT", TRACEPARENT)
+    mark_ready()
+    with monitor_torch_compile("a"):
+        pass
+    (compiled,), (start,) = exported.compiles, exported.named("compilespan.startup")
+    (link,) = compiled.links
+    assert link.context.span_id == start.context.span_id
+    assert compiled.context.trace_id != start.context.trace_id
+    with startup.as_parent(), monitor_torch_compile("b"):
+        pass
+    assert [each.context for each in exported.compiles[1].links] == [start.context]  # not twice
 
 
 def test_the_current_span_comes_first(exported, monkeypatch):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -20,9 +23,13 @@ from opentelemetry.trace import (
 )
 
 from compilespan import monitor_torch_compile
+from compilespan.process import device
 from compilespan.sdk import CompileSampler, configure
+from compilespan.sdk.resource import service_resource
 from compilespan.sdk.sampler import create_sampler
+from compilespan.semconv import __version__
 from compilespan.telemetry.ids import SystemRandomIdGenerator
+from compilespan.telemetry.startup import Startup, startup_trace_id
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 
 
@@ -109,6 +116,10 @@ def test_the_resource_says_what_runs(configured):
     assert attributes["service.instance.id"] == f"test-instance-{os.getpid()}"
     assert attributes["compilespan.instance.id"] == "test-instance"
     assert attributes["torch.version"].startswith("2.")
+    assert attributes["torch.device.name"] == device()
+    assert attributes["host.name"] == platform.node()
+    assert attributes["process.pid"] == os.getpid()
+    assert attributes["service.version"] == __version__
     assert attributes["torch.distributed.rank"] == 3
     assert attributes["torch.distributed.world_size"] == 8
     assert providers.meter_provider._sdk_config.resource == providers.tracer_provider.resource
@@ -116,7 +127,49 @@ def test_the_resource_says_what_runs(configured):
 
 def test_the_environments_service_name_wins(configured):
     providers = configured(OTEL_SERVICE_NAME="mine")
-    assert providers.tracer_provider.resource.attributes["service.name"] == "mine"
+    attributes = providers.tracer_provider.resource.attributes
+    assert attributes["service.name"] == "mine"
+    assert "service.version" not in attributes  # ours is no other service's
+
+
+def test_the_environments_attributes_win(configured):
+    given = "service.instance.id=pod-7,service.version=9.1,host.name=node-3"
+    attributes = configured(OTEL_RESOURCE_ATTRIBUTES=given).tracer_provider.resource.attributes
+    assert attributes["service.instance.id"] == "pod-7"
+    assert attributes["service.version"] == "9.1"
+    assert attributes["host.name"] == "node-3"
+    assert attributes["compilespan.instance.id"] == "test-instance"
+
+
+def test_children_do_not_share_an_instance_id_of_the_environment(monkeypatch):
+    """Their streams would mix."""
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")
+    seen, told = os.pipe()
+    if os.fork() == 0:
+        os.write(told, str(service_resource().attributes["service.instance.id"]).encode())
+        os._exit(0)
+    os.wait()
+    name = os.read(seen, 100).decode()
+    os.close(seen)
+    os.close(told)
+    assert re.fullmatch(r"pod-7-\d+", name)
+    assert name != f"pod-7-{os.getpid()}"
+
+
+def test_from_the_resource_to_the_trace_of_the_start(configured, monkeypatch):
+    """With the provider that `configure` makes, and where the launcher has begun the trace."""
+    assert "compilespan.startup.trace_id" not in configured().tracer_provider.resource.attributes
+    for environment in ({}, {"TRACEPARENT": f"00-{'ab' * 16}-{'cd' * 8}-01"}):
+        monkeypatch.setattr(os, "environ", {**os.environ, **environment})
+        providers = configure(set_global=False, startup_trace_id=startup_trace_id())
+        use_telemetry(Telemetry(providers.tracer_provider))
+        startup = Startup()
+        startup.begin()
+        context = trace.get_current_span(startup.context).get_span_context()
+        named = providers.tracer_provider.resource.attributes["compilespan.startup.trace_id"]
+        assert named == trace.format_trace_id(context.trace_id)
+        assert (named == "ab" * 16) is bool(environment)
+        providers.shutdown(2.0)
 
 
 def test_without_an_endpoint_nothing_is_exported(configured):

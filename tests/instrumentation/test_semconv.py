@@ -45,6 +45,9 @@ UPSTREAM = {
     "exception.stacktrace": str,
     "service.name": str,
     "service.instance.id": str,
+    "service.version": str,
+    "host.name": str,
+    "process.pid": int,
 }
 TYPES = {"string": str, "int": int, "double": float, "boolean": bool, "string[]": tuple}
 INSTRUMENTS = {
@@ -138,7 +141,7 @@ def test_the_resource_is_as_registered(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     (process,) = groups("entity", "name").values()
-    attributes = service_resource().attributes
+    attributes = service_resource(startup_trace_id=7).attributes
     ours = {name: value for name, value in attributes.items() if not name.startswith("telemetry.")}
     check_all(process, ours)
     assert set(ours) == set(references(process))
@@ -201,7 +204,7 @@ def test_names_on_metrics_are_bounded(exported):
 def test_constants_and_registry_name_the_same():
     constants = {
         value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str)
-    } - {semconv.OTHER, semconv.SCOPE}
+    } - {semconv.OTHER, semconv.SCOPE, semconv.SCHEMA_URL}
     constants |= {f"{semconv.SPAN_STARTUP}.{part}" for part in get_args(semconv.Part)}
     registered = (
         set(ATTRIBUTES)

@@ -338,18 +338,34 @@ def test_marks_are_journalled_those_before_its_journal_too(tmp_path):
 
 
 def test_the_metrics_are_the_whole_and_its_parts(instrumented):
-    assert instrumented.points("compilespan.startup.part.duration") == []
+    going_on = instrumented.points("compilespan.startup.part.duration")
+    assert sum(seconds for _, seconds in going_on) > 0  # seen while it goes on
     with get_ledger().readiness.doing("load"):
         time.sleep(0.01)
+    for is_encoder in (True, False):
+        with monitor_torch_compile("net", is_encoder=is_encoder, kind="compile"):
+            time.sleep(0.01)
     mark_ready()
     ((_, whole),) = instrumented.points("compilespan.startup.duration")
-    parts = {
-        attributes["compilespan.startup.part"]: value
-        for attributes, value in instrumented.points("compilespan.startup.part.duration")
-    }
+    start = get_ledger().start()
+    parts, compiled = {}, {}
+    for attributes, value in instrumented.points("compilespan.startup.part.duration"):
+        part, component = (
+            attributes["compilespan.startup.part"],
+            attributes.get("torch.compile.component"),
+        )
+        assert (part == "compile") is (component is not None)
+        parts[part] = parts.get(part, 0.0) + value
+        if component is not None:
+            compiled[component] = value
+            assert attributes["is_encoder"] is (component == "encoder")
     assert whole == get_ledger().readiness.after_s
-    assert parts == get_ledger().start().parts_s
+    assert parts == pytest.approx(start.parts_s)
+    assert compiled == start.compile_s
+    assert set(compiled) == {"encoder", "language_model"}
     assert sum(parts.values()) == pytest.approx(whole, abs=1e-6)
+    ((_, began_s),) = instrumented.points("compilespan.startup.began")
+    assert began_s * 1e9 == pytest.approx(get_ledger().readiness.since_ns)
 
 
 def test_the_span_of_a_start_has_children_without_gaps(exported):

@@ -66,6 +66,7 @@ def configure(
     *,
     metric_readers: Sequence[MetricReader] = (),
     set_global: bool = True,
+    startup_trace_id: int | None = None,
 ) -> Providers:
     """Make providers that export by OTLP where the environment names an endpoint.
 
@@ -73,11 +74,13 @@ def configure(
         service_name: Where neither ``OTEL_SERVICE_NAME`` nor ``OTEL_RESOURCE_ATTRIBUTES`` has it.
         metric_readers: Further readers, e.g. a Prometheus one.
         set_global: Make them the global providers. OpenTelemetry refuses a second set.
+        startup_trace_id: Of the trace of this process's start, if it makes one
+            (`compilespan.telemetry.startup.startup_trace_id`).
 
     Raises:
         ValueError: An ``OTEL_*`` variable names an exporter or protocol that is not installed.
     """
-    resource = service_resource(service_name)
+    resource = service_resource(service_name, startup_trace_id)
     tracer_provider = TracerProvider(
         resource=resource,
         sampler=_sampler(),

@@ -7,23 +7,28 @@ import functools
 import importlib.metadata
 import logging
 import os
+import platform
 import sys
 import threading
 
+from opentelemetry import trace
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPERIMENTAL_RESOURCE_DETECTORS,
     OTEL_RESOURCE_ATTRIBUTES,
     OTEL_SERVICE_NAME,
 )
 from opentelemetry.sdk.resources import (
+    HOST_NAME,
+    PROCESS_PID,
     SERVICE_INSTANCE_ID,
     SERVICE_NAME,
+    SERVICE_VERSION,
     OTELResourceDetector,
     Resource,
 )
 
 from compilespan import semconv
-from compilespan.process import instance_id
+from compilespan.process import device, instance_id, is_child
 
 _DETECTORS_S = 2.0
 _READ = (OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME)
@@ -31,24 +36,41 @@ _READ = (OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, OTEL_RESOURCE_ATTRIBUTES, OTEL_SE
 _logger = logging.getLogger("compilespan")
 
 
-def service_resource(service_name: str = "compilespan") -> Resource:
-    """Return what the telemetry of this process is about: service, instance, torch, rank.
+def service_resource(
+    service_name: str = "compilespan", startup_trace_id: int | None = None
+) -> Resource:
+    """Return what the telemetry of this process is about: service, instance, torch, rank, machine.
 
-    ``service.instance.id`` is the process's: metric streams of two processes must not mix.
-    ``compilespan.instance.id`` is what all processes of this start share.
+    ``service.instance.id`` is the process's: metric streams of two processes must not mix. Where
+    the environment names one, it is that, in a child with its pid. ``compilespan.instance.id`` is
+    what all processes of this start share.
+
+    Args:
+        service_name: Where the environment has none.
+        startup_trace_id: Of the trace that the start of this process belongs to, if it makes one.
     """
     instance = instance_id()
+    named = OTELResourceDetector().detect().attributes.get(SERVICE_INSTANCE_ID)
+    one_of_many = f"{named or instance}-{os.getpid()}"
     attributes: dict[str, str | int] = {
-        SERVICE_INSTANCE_ID: f"{instance}-{os.getpid()}",
+        SERVICE_INSTANCE_ID: str(named) if named and not is_child() else one_of_many,
         semconv.INSTANCE: instance,
     }
+    if startup_trace_id:
+        attributes[semconv.STARTUP_TRACE] = trace.format_trace_id(startup_trace_id)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         attributes[semconv.TORCH_VERSION] = importlib.metadata.version("torch")
     attributes |= _distributed()
-    resource = _detected(os.getpid(), *(os.environ.get(name) for name in _READ))
-    resource = resource.merge(Resource(attributes))
+    machine: dict[str, str | int] = {
+        HOST_NAME: platform.node(),
+        PROCESS_PID: os.getpid(),
+        semconv.DEVICE: device(),
+    }
+    detected = _detected(os.getpid(), *(os.environ.get(name) for name in _READ))
+    resource = Resource(machine).merge(detected).merge(Resource(attributes))
     if str(resource.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
+        own = {SERVICE_VERSION: semconv.__version__} if service_name == semconv.SCOPE else {}
+        resource = Resource(own).merge(resource).merge(Resource({SERVICE_NAME: service_name}))
     return resource
 
 

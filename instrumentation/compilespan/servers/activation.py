@@ -131,13 +131,14 @@ def _private_telemetry(server: str) -> Telemetry:
     The global ones are the server's: vLLM sets them itself, and OpenTelemetry refuses a second set.
     """
     from compilespan.instrumentor import event_channel  # noqa: PLC0415
+    from compilespan.telemetry.startup import startup_trace_id  # noqa: PLC0415
     from compilespan.telemetry.telemetry import Telemetry  # noqa: PLC0415
 
     try:
         from compilespan.sdk import configure  # noqa: PLC0415
     except ImportError:  # without the SDK there are journals all the same
         return Telemetry()
-    providers = configure(server, set_global=False)
+    providers = configure(server, set_global=False, startup_trace_id=startup_trace_id())
     return Telemetry(
         providers.tracer_provider,
         providers.meter_provider,

@@ -1,78 +1,21 @@
-"""The metrics of SPEC §4, fed from records; gauges read the ledger when they are collected."""
+"""The metrics that are fed from records, the moment they are made."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, get_args
-
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from typing import TYPE_CHECKING
 
 from compilespan import semconv
-from compilespan.ledger.ledger import get_ledger
 from compilespan.ledger.reasons import reason_class
 from compilespan.process import fork_safe_lock
+from compilespan.telemetry.gauges import Gauges, LedgerSource, component_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from opentelemetry.context import Context
+    from opentelemetry.metrics import Meter
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.ledger.records import CompileRecord
-    from compilespan.semconv import Part
-
-
-class Active(Protocol):
-    """A compile in progress."""
-
-    @property
-    def component(self) -> semconv.Component:
-        """Whose it is."""
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since it began."""
-
-
-class MetricsSource(Protocol):
-    """What the gauges read: a process's ledger, or several processes' journals."""
-
-    def in_progress(self) -> Sequence[Active]:
-        """Return what compiles now."""
-
-    @property
-    def ready_after_s(self) -> float | None:
-        """``None`` until it was declared ready."""
-
-    @property
-    def parts_s(self) -> Mapping[Part, float]:
-        """Seconds by part of the start; they sum to the whole."""
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """What was lost, by signal."""
-
-
-class LedgerSource:
-    """This process's ledger, as the gauges read it."""
-
-    def in_progress(self) -> Sequence[Active]:
-        """Return what compiles now."""
-        return get_ledger().active.now()
-
-    @property
-    def ready_after_s(self) -> float | None:
-        """``None`` until it was declared ready."""
-        return get_ledger().readiness.after_s
-
-    @property
-    def parts_s(self) -> Mapping[Part, float]:
-        """Seconds by part of the start; they sum to the whole."""
-        return get_ledger().start().parts_s
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """What was lost, by signal."""
-        return get_ledger().followers.dropped
+    from compilespan.telemetry.gauges import MetricsSource
 
 
 class BoundedValues:
@@ -101,7 +44,6 @@ class CompileMetrics:
             meter: Of the instruments.
             source: What the gauges read; defaults to this process's ledger.
         """
-        self._source = source or LedgerSource()
         self.names = BoundedValues()
         """Values of ``torch.compile.name``, on metrics and in the names of spans."""
         self._error_types = BoundedValues()
@@ -129,42 +71,7 @@ class CompileMetrics:
             unit="{hit}",
             description="Frames that Dynamo gave up because they recompiled too often.",
         )
-        meter.create_observable_up_down_counter(
-            semconv.METRIC_ACTIVE,
-            [self._active],
-            unit="{compile}",
-            description="Compiles in progress.",
-        )
-        meter.create_observable_gauge(
-            semconv.METRIC_OLDEST_ACTIVE_AGE,
-            [self._oldest_active_age],
-            unit="s",
-            description="Age of the oldest compile in progress; 0 when nothing compiles.",
-        )
-        meter.create_observable_gauge(
-            semconv.METRIC_READY,
-            [self._ready],
-            unit="{process}",  # a bare "1" would be a ratio to Prometheus
-            description="1 when the process was declared ready, else 0.",
-        )
-        meter.create_observable_gauge(
-            semconv.METRIC_STARTUP_DURATION,
-            [self._startup],
-            unit="s",
-            description="From the creation of the process until it was ready.",
-        )
-        meter.create_observable_gauge(
-            semconv.METRIC_STARTUP_PART_DURATION,
-            [self._parts],
-            unit="s",
-            description="What the start was made of; the parts sum to the whole.",
-        )
-        meter.create_observable_counter(
-            semconv.METRIC_DROPPED,
-            [self._dropped],
-            unit="{item}",
-            description="Telemetry that was lost because a bound was reached.",
-        )
+        self._gauges = Gauges(meter, source or LedgerSource())
 
     def measure(self, record: CompileRecord, context: Context | None = None) -> None:
         """Feed the metrics from a record.
@@ -174,7 +81,7 @@ class CompileMetrics:
             context: Of its span, which the duration's exemplar then leads to.
         """
         name = self.names.admit(record.name)
-        component = _component_attributes(record.component)
+        component = component_attributes(record.component)
         attributes: dict[str, AttributeValue] = {
             **component,
             semconv.NAME: name,
@@ -215,34 +122,3 @@ class CompileMetrics:
                 )
         if record.recompile_limit_hit:
             self._limit_hits.add(1, component)
-
-    def _active(self, _: CallbackOptions) -> Iterable[Observation]:
-        active = [begun.component for begun in self._source.in_progress()]
-        for component in get_args(semconv.Component):
-            yield Observation(active.count(component), _component_attributes(component))
-
-    def _oldest_active_age(self, _: CallbackOptions) -> Iterable[Observation]:
-        active = self._source.in_progress()
-        for component in get_args(semconv.Component):
-            ages_s = [each.elapsed_s for each in active if each.component == component]
-            yield Observation(max(ages_s, default=0.0), _component_attributes(component))
-
-    def _ready(self, _: CallbackOptions) -> Iterable[Observation]:
-        yield Observation(int(self._source.ready_after_s is not None))
-
-    def _startup(self, _: CallbackOptions) -> Iterable[Observation]:
-        if (after_s := self._source.ready_after_s) is not None:
-            yield Observation(after_s)
-
-    def _parts(self, _: CallbackOptions) -> Iterable[Observation]:
-        if self._source.ready_after_s is not None:
-            for part, seconds in self._source.parts_s.items():
-                yield Observation(seconds, {semconv.STARTUP_PART: part})
-
-    def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
-        for signal, count in self._source.dropped.items():
-            yield Observation(count, {semconv.SIGNAL: signal})
-
-
-def _component_attributes(component: semconv.Component) -> dict[str, AttributeValue]:
-    return {semconv.IS_ENCODER: component == "encoder", semconv.COMPONENT: component}

@@ -19,11 +19,12 @@ from compilespan.process import INSTANCE_ID, instance_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
 _PHASE = "compilespan.phase"
 
 _propagator = TraceContextTextMapPropagator()
+_own_start: SpanContext = trace.INVALID_SPAN_CONTEXT
 
 
 def environment_context(environ: Mapping[str, str] | None = None) -> Context | None:
@@ -69,12 +70,19 @@ class Parent(NamedTuple):
     links: tuple[trace.Link, ...] = ()
 
 
+def link_to_start(context: SpanContext) -> None:
+    """Let what compiles after ready, under no request, link to this span."""
+    global _own_start  # noqa: PLW0603  # a process starts once
+    _own_start = context
+
+
 def parent_for_compile(*, ready: bool) -> Parent:
     """Return where the span of a compile hangs that begins here and now.
 
     Below the current span, unless that one has ended: a task outlives the request or block that
     started it, and what it compiles then only links to that. Without a current span the
-    environment's context is the parent until the process is ready, and a link afterwards.
+    environment's context is the parent until the process is ready; afterwards it links to the start
+    of this process, or to the environment's context where the start makes no span.
     """
     span = trace.get_current_span()
     links: list[trace.Link] = []
@@ -83,10 +91,13 @@ def parent_for_compile(*, ready: bool) -> Parent:
             return Parent(None)
         links.append(trace.Link(span.get_span_context()))
     inherited = environment_context()
-    if inherited is not None:
-        if not ready:
-            return Parent(inherited, tuple(links))
-        links.append(trace.Link(trace.get_current_span(inherited).get_span_context()))
+    if inherited is not None and not ready:
+        return Parent(inherited, tuple(links))
+    start = _own_start
+    if inherited is not None and not start.is_valid:
+        start = trace.get_current_span(inherited).get_span_context()
+    if ready and start.is_valid and start not in [link.context for link in links]:
+        links.append(trace.Link(start))
     return Parent(Context() if links else None, tuple(links))
 
 

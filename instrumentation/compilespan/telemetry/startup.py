@@ -22,8 +22,12 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, Sta
 from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import fork_safe_lock, instance_id, now_ns
-from compilespan.telemetry.propagation import child_environment, environment_context
+from compilespan.process import fork_safe_lock, instance_id, now_ns, renewed_after_fork
+from compilespan.telemetry.propagation import (
+    child_environment,
+    environment_context,
+    link_to_start,
+)
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
@@ -58,8 +62,11 @@ class Startup:
         parent = environment_context() or Context()
         self.context = parent
         with contained("begin the span of the start"):
-            self._span = _reserved(parent) if deferred else _made(parent)
+            self._span = _reserved(parent)
             self._reserved_under = parent if deferred else None
+            link_to_start(self._span.get_span_context())
+            if not deferred:
+                self._span = _made(parent, self._span.get_span_context())
             self._over = False
             self.context = trace.set_span_in_context(self._span, parent)
             readiness = get_ledger().readiness
@@ -136,8 +143,30 @@ def report_parts(span: Span, start: Start) -> None:
             ).end(end_time=segment.end_ns)
 
 
-def _made(parent: Context, ids: SpanContext | None = None) -> Span:
-    """Start the span; with ids that were drawn before, where there are any."""
+def startup_trace_id() -> int:
+    """Return the id of the trace of this process's start: the launcher's, else a new one."""
+    launcher = trace.get_current_span(environment_context() or Context()).get_span_context()
+    return launcher.trace_id if launcher.is_valid else _drawn.trace_id
+
+
+class _Drawn:
+    """The id of a trace that begins with this process."""
+
+    def __init__(self) -> None:
+        self.trace_id = 0
+        self.renew()
+        renewed_after_fork(self)
+
+    def renew(self) -> None:
+        """Draw another in a forked child."""
+        self.trace_id = secrets.randbits(128) or 1
+
+
+_drawn = _Drawn()
+
+
+def _made(parent: Context, ids: SpanContext) -> Span:
+    """Start the span with ids that were drawn before, where the SDK can."""
     telemetry = active_telemetry()
     telemetry.prepare()
 
@@ -149,7 +178,7 @@ def _made(parent: Context, ids: SpanContext | None = None) -> Span:
             start_time=get_ledger().readiness.since_ns,
         )
 
-    if ids is None or "opentelemetry.sdk.trace" not in sys.modules:
+    if "opentelemetry.sdk.trace" not in sys.modules:
         return start()
     from compilespan.telemetry.ids import reused  # noqa: PLC0415  # needs the SDK
 
@@ -159,8 +188,7 @@ def _made(parent: Context, ids: SpanContext | None = None) -> Span:
 
 def _reserved(parent: Context) -> Span:
     """Draw the ids of a span that is to be made later."""
-    outer = trace.get_current_span(parent).get_span_context()
-    trace_id = outer.trace_id if outer.is_valid else secrets.randbits(128) or 1
+    state = trace.get_current_span(parent).get_span_context().trace_state
     span_id = secrets.randbits(64) or 1
     flags = TraceFlags(TraceFlags.SAMPLED)
-    return NonRecordingSpan(SpanContext(trace_id, span_id, False, flags, outer.trace_state))
+    return NonRecordingSpan(SpanContext(startup_trace_id(), span_id, False, flags, state))

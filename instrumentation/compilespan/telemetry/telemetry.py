@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
-from opentelemetry._logs import NoOpLoggerProvider, SeverityNumber, get_logger, get_logger_provider
+from opentelemetry._logs import NoOpLoggerProvider, get_logger, get_logger_provider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
 
@@ -21,6 +21,7 @@ from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.ledger.records import CompileEvent
 from compilespan.process import fork_safe_lock
+from compilespan.telemetry.events import Events
 from compilespan.telemetry.exceptions import exception_attributes
 from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child, at_once
 from compilespan.telemetry.metrics import CompileMetrics
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.ledger.records import CompileRecord
+    from compilespan.telemetry.events import EventChannel
     from compilespan.telemetry.propagation import Parent
-
-EventChannel = Literal["span", "log", "both"]
 
 _logger = logging.getLogger("compilespan")
 
@@ -54,14 +54,11 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
-        self.tracer = trace.get_tracer(semconv.SCOPE, semconv.__version__, tracer_provider)
-        self._logger = get_logger(semconv.SCOPE, semconv.__version__, logger_provider)
-        self._span_events = events in ("span", "both")
-        self._log_events = events in ("log", "both")
+        scope, schema = (semconv.SCOPE, semconv.__version__), semconv.SCHEMA_URL
+        self.tracer = trace.get_tracer(*scope, tracer_provider, schema)
+        self._events = Events(get_logger(*scope, logger_provider, schema), events)
         self._repaired: object = None
-        self.metrics = CompileMetrics(
-            metrics.get_meter(semconv.SCOPE, semconv.__version__, meter_provider)
-        )
+        self.metrics = CompileMetrics(metrics.get_meter(*scope, meter_provider, schema))
 
     def prepare(self) -> None:
         """Do what a span needs beforehand, so that it is not part of a measured compile."""
@@ -104,24 +101,11 @@ class Telemetry:
 
     def add_event(self, span: Span, event: CompileEvent) -> None:
         """Emit something that happened inside a compile, in the chosen channels."""
-        if self._span_events:
-            span.add_event(event.name, event.attributes, timestamp=event.time_ns)
-        self.log_event(span, event)
+        self._events.add(span, event)
 
     def log_event(self, span: Span, event: CompileEvent) -> None:
-        """Emit it as a log-based event only, if that is a chosen channel.
-
-        It carries the monitor span's context explicitly: inside a backend another span may be
-        current.
-        """
-        if self._log_events:
-            self._logger.emit(
-                event_name=event.name,
-                timestamp=event.time_ns,
-                severity_number=_SEVERITIES.get(event.name, SeverityNumber.INFO),
-                attributes=dict(event.attributes),
-                context=trace.set_span_in_context(span),
-            )
+        """Emit it as a log-based event only, if that is a chosen channel."""
+        self._events.log(span, event)
 
     def _add_stages(self, span: Span, record: CompileRecord) -> None:
         """Add the changes of stage to a span that ends, as far as its limit leaves room for them.
@@ -153,7 +137,7 @@ class Telemetry:
                 )
                 self.add_event(span, event)
             span.set_status(Status(StatusCode.ERROR, record.error_type))
-        if self._span_events:
+        if self._events.are_on_spans:
             self._add_stages(span, record)
         dropped = getattr(span, "dropped_events", 0)
         if isinstance(dropped, int) and dropped > 0:
@@ -195,8 +179,6 @@ def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, Attri
         attributes[semconv.CPU_WAIT] = record.cpu_wait_s
     return attributes
 
-
-_SEVERITIES = {semconv.EVENT_EXCEPTION: SeverityNumber.ERROR}
 
 _making = fork_safe_lock()
 _active: Telemetry | None = None

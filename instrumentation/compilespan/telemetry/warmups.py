@@ -18,7 +18,7 @@ class WarmupDuration:
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
         """Make it; of the global provider where none is given."""
-        meter = metrics.get_meter("compilespan_service", __version__, provider)
+        meter = metrics.get_meter("compilespan_service", __version__, provider, semconv.SCHEMA_URL)
         self._histogram = meter.create_histogram(
             semconv.METRIC_WARMUP_DURATION,
             unit="s",

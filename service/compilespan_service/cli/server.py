@@ -130,6 +130,7 @@ class _Process:
 
     def _make(self) -> FastAPI:
         from compilespan.sdk import configure  # noqa: PLC0415  # see above
+        from compilespan.telemetry.startup import startup_trace_id  # noqa: PLC0415
         from compilespan_service.app import create_app, factory_of  # noqa: PLC0415
         from compilespan_service.state import open_state  # noqa: PLC0415
         from compilespan_service.warmups.runner import Runner  # noqa: PLC0415
@@ -142,7 +143,7 @@ class _Process:
                 raise
 
         try:
-            self._providers = configure("compilespan")
+            self._providers = configure(startup_trace_id=startup_trace_id())
         except ValueError as error:
             raise _UsageError(str(error)) from error
         self._directory = open_state(self._settings.state_dir)

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from compilespan import get_ledger
 from compilespan.sdk import service_resource
-from compilespan.semconv import SCOPE, __version__
+from compilespan.semconv import SCHEMA_URL, SCOPE, __version__
 from compilespan.telemetry.metrics import CompileMetrics
 from compilespan.telemetry.warmups import WarmupDuration
 
@@ -68,7 +68,7 @@ class Exposition:
         self._registry.register(_ExactSums(collected))
         reader = PrometheusMetricReader(registry=collected)
         provider = MeterProvider([reader], service_resource(), shutdown_on_exit=False)
-        self._metrics = CompileMetrics(provider.get_meter(SCOPE, __version__), instance)
+        self._metrics = CompileMetrics(provider.get_meter(SCOPE, __version__, SCHEMA_URL), instance)
         self._durations = WarmupDuration(provider)
         ledger = get_ledger()
         self._followers = ledger.followers

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from compilespan import CompileRecord
     from compilespan.journal.snapshot import Begun, ProcessSnapshot
     from compilespan.ledger.active import CompileBegun
-    from compilespan.semconv import Part
 
 _FLUSH_S = 0.5
 _WAIT_S, _WAIT_FOR_PAST_S = 0.5, 1.0
@@ -165,11 +164,6 @@ class Instance:
                 since_ns = int(each.process["started_ns"])
         end_ns = now_ns() if after_s is None else since_ns + round(after_s * 1e9)
         return Start.of(since_ns, end_ns, [ledger.doer, *(each.doer for each in self.others)])
-
-    @property
-    def parts_s(self) -> Mapping[Part, float]:
-        """Seconds by part of the start; they sum to the whole."""
-        return self.startup.parts_s
 
     @property
     def dropped(self) -> Mapping[str, int]:

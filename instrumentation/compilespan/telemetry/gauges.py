@@ -1,0 +1,166 @@
+"""The metrics that are read when they are collected: what goes on, and how the start went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, get_args
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from compilespan import semconv
+from compilespan.ledger.ledger import get_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry.util.types import AttributeValue
+
+    from compilespan.ledger.start import Start
+
+
+class Active(Protocol):
+    """A compile in progress."""
+
+    @property
+    def component(self) -> semconv.Component:
+        """Whose it is."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+
+
+class MetricsSource(Protocol):
+    """What the gauges read: a process's ledger, or several processes' journals."""
+
+    def in_progress(self) -> Sequence[Active]:
+        """Return what compiles now."""
+
+    @property
+    def ready_after_s(self) -> float | None:
+        """``None`` until it was declared ready."""
+
+    @property
+    def startup(self) -> Start:
+        """What the start is made of, until it was ready or until now."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What was lost, by signal."""
+
+
+class LedgerSource:
+    """This process's ledger, as the gauges read it."""
+
+    def in_progress(self) -> Sequence[Active]:
+        """Return what compiles now."""
+        return get_ledger().active.now()
+
+    @property
+    def ready_after_s(self) -> float | None:
+        """``None`` until it was declared ready."""
+        return get_ledger().readiness.after_s
+
+    @property
+    def startup(self) -> Start:
+        """What the start is made of, until it was ready or until now."""
+        return get_ledger().start()
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What was lost, by signal."""
+        return get_ledger().followers.dropped
+
+
+class Gauges:
+    """What is observed of a source, by the instruments of one meter."""
+
+    def __init__(self, meter: Meter, source: MetricsSource) -> None:
+        """Make the instruments.
+
+        Args:
+            meter: Of the instruments.
+            source: What they read.
+        """
+        self._source = source
+        meter.create_observable_up_down_counter(
+            semconv.METRIC_ACTIVE,
+            [self._active],
+            unit="{compile}",
+            description="Compiles in progress.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_OLDEST_ACTIVE_AGE,
+            [self._oldest_active_age],
+            unit="s",
+            description="Age of the oldest compile in progress; 0 when nothing compiles.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_READY,
+            [self._ready],
+            unit="{process}",  # a bare "1" would be a ratio to Prometheus
+            description="1 when the process was declared ready, else 0.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_STARTUP_DURATION,
+            [self._startup],
+            unit="s",
+            description="From the creation of the process until it was ready.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_STARTUP_PART_DURATION,
+            [self._parts],
+            unit="s",
+            description="What the start is made of; the parts sum to the whole.",
+        )
+        meter.create_observable_gauge(
+            semconv.METRIC_STARTUP_BEGAN,
+            [self._began],
+            unit="s",
+            description="When the process was created, in seconds since the epoch.",
+        )
+        meter.create_observable_counter(
+            semconv.METRIC_DROPPED,
+            [self._dropped],
+            unit="{item}",
+            description="Telemetry that was lost because a bound was reached.",
+        )
+
+    def _active(self, _: CallbackOptions) -> Iterable[Observation]:
+        active = [begun.component for begun in self._source.in_progress()]
+        for component in get_args(semconv.Component):
+            yield Observation(active.count(component), component_attributes(component))
+
+    def _oldest_active_age(self, _: CallbackOptions) -> Iterable[Observation]:
+        active = self._source.in_progress()
+        for component in get_args(semconv.Component):
+            ages_s = [each.elapsed_s for each in active if each.component == component]
+            yield Observation(max(ages_s, default=0.0), component_attributes(component))
+
+    def _ready(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(int(self._source.ready_after_s is not None))
+
+    def _startup(self, _: CallbackOptions) -> Iterable[Observation]:
+        if (after_s := self._source.ready_after_s) is not None:
+            yield Observation(after_s)
+
+    def _parts(self, _: CallbackOptions) -> Iterable[Observation]:
+        start = self._source.startup
+        for part, seconds in start.parts_s.items():
+            attributes = {semconv.STARTUP_PART: part}
+            if part != "compile":
+                yield Observation(seconds, attributes)
+                continue
+            for component, compiled_s in start.compile_s.items():
+                yield Observation(compiled_s, {**attributes, **component_attributes(component)})
+
+    def _began(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(self._source.startup.start_ns / 1e9)
+
+    def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
+        for signal, count in self._source.dropped.items():
+            yield Observation(count, {semconv.SIGNAL: signal})
+
+
+def component_attributes(component: semconv.Component) -> dict[str, AttributeValue]:
+    """Return what says whose a compile is, on every metric."""
+    return {semconv.IS_ENCODER: component == "encoder", semconv.COMPONENT: component}
