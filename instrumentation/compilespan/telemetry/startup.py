@@ -64,9 +64,9 @@ class Startup:
         with contained("begin the span of the start"):
             self._span = _reserved(parent)
             self._reserved_under = parent if deferred else None
-            link_to_start(self._span.get_span_context())
             if not deferred:
                 self._span = _made(parent, self._span.get_span_context())
+            link_to_start(self._span.get_span_context())
             self._over = False
             self.context = trace.set_span_in_context(self._span, parent)
             readiness = get_ledger().readiness
