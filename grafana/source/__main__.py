@@ -1,23 +1,25 @@
-"""Writes the dashboards: ``python -m grafana.source``."""
+"""Writes dashboards and rules: ``python -m grafana.source``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from grafana.source import compile_time, slow_start
+from grafana.source import compile_time, rules, slow_start
 
-TARGET = Path(__file__).parent.parent / "dashboards"
+TARGET = Path(__file__).parent.parent
 
 
-def dashboards() -> dict[Path, str]:
+def files() -> dict[Path, str]:
     """Return what belongs into each file."""
-    return {
-        TARGET / f"{name}.json": json.dumps(module.build(), indent=2, ensure_ascii=False) + "\n"
+    boards = {
+        TARGET / f"dashboards/{name}.json": json.dumps(module.build(), indent=2, ensure_ascii=False)
+        + "\n"
         for name, module in (("compile-time", compile_time), ("slow-start", slow_start))
     }
+    return {**boards, TARGET / "alerts/compilespan.yml": rules.build()}
 
 
 if __name__ == "__main__":
-    for path, text in dashboards().items():
+    for path, text in files().items():
         path.write_text(text, "utf-8")

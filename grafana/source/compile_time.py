@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.source import stages, starts, trouble
-from grafana.source.dashboard import SLOW_START, dashboard, link, values
-from grafana.source.queries import COUNT, PROCESS
-from grafana.source.stat_row import stat_row
+from grafana.source import starts, trouble
+from grafana.source.dashboard import SLOW_START, dashboard, link
+from grafana.source.findings import findings
+from grafana.source.stages import stages
+from grafana.source.stat_row import headline, where_the_time_went
 
 if TYPE_CHECKING:
-    from grafana.source.panels import Json
+    from grafana.source.fields import Json
 
 UID = "compilespan-compile-time"
 
@@ -21,27 +22,17 @@ def build() -> Json:
         UID,
         "Compile time: encoder and language model",
         "Why did the server take so long to start, and was it the encoder or the language model?",
-        variables=[
-            values(
-                "instance",
-                "Instance",
-                'label_values(compilespan_ready{job=~"$service"}, instance)',
-            ),
-            values(
-                "name",
-                "torch.compile.name",
-                f"label_values({COUNT}{{{PROCESS}}}, torch_compile_name)",
-            ),
-        ],
+        variables=[],
         links=[link("A slow start", SLOW_START, "Traces of starts, warmups and compiles")],
         rows=[
-            ("", 4, stat_row()),
-            ("Starts", 10, starts.starts()),
+            ("", 4, headline()),
+            ("", 6, where_the_time_went()),
+            ("", 8, [(stages(), 12), (findings(), 12)]),
+            ("Starts of this service", 10, starts.starts()),
             ("", 8, starts.slowest_starts()),
-            ("What compiles spent their time on", 8, stages.stages()),
             ("Ranks and replicas", 9, starts.processes()),
             ("While serving", 9, trouble.serving()),
             ("Failed", 8, trouble.failed()),
-            ("Limits", 4, trouble.limits()),
+            ("Limits and alerts", 6, trouble.limits()),
         ],
     )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.source.panels import PROMETHEUS, Json, override
+from grafana.source.fields import Json, override
+from grafana.source.panels import PROMETHEUS
+from grafana.source.queries import START
+from grafana.source.start_names import named_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SLOW_START = "compilespan-slow-start"
 _SCHEMA_VERSION = 42
+_SHOWN, _HIDDEN = 0, 2
+# Of the text of a series: what a start is called, and its id.
+_NAMED_START = f'/said="(?<text>[^"]+)|{START}="(?<value>[^"]+)/g'
 _WIDTH = 24
 
 Row = tuple[str, int, list[tuple[Json, int]]]
@@ -28,12 +34,13 @@ def dashboard(
 ) -> Json:
     """Return a dashboard as Grafana's provisioning reads it.
 
-    Each has the data sources and the service to choose; ``variables`` come after them.
+    Each has the data sources, the service and its start to choose; ``variables`` come after them.
     """
     common = [
         _data_source("prometheus"),
         _data_source("tempo"),
-        values("service", "Service", "label_values(compilespan_ready, job)"),
+        chosen("service", "Service", "label_values(compilespan_ready, job)"),
+        chosen("start", "Start", f"query_result({named_starts()})", _NAMED_START),
     ]
     return {
         "uid": uid,
@@ -84,42 +91,50 @@ def _data_source(name: str) -> Json:
     return {"type": "datasource", "name": name, "label": name.title(), "query": name, "hide": 0}
 
 
-def values(name: str, label: str, query: str) -> Json:
-    """Return a variable of one or several label values, all of them at first."""
+def chosen(name: str, label: str, query: str, regex: str = "", *, hide: bool = False) -> Json:
+    """Return a variable of one value, at first the first one.
+
+    Args:
+        name: Of the variable.
+        label: Beside it.
+        query: What its values come from.
+        regex: Takes a value and its text out of what the query returns, which keeps its order;
+            without one the values are sorted.
+        hide: Whether nobody chooses it.
+    """
     return {
         "type": "query",
         "name": name,
         "label": label,
+        "hide": _HIDDEN if hide else _SHOWN,
         "datasource": PROMETHEUS,
         "query": {"query": query, "refId": name},
+        "regex": regex,
         "refresh": 2,  # when the time range changes
-        "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"text": ["All"], "value": ["$__all"]},
+        "sort": 0 if regex else 1,
+        "multi": False,
+        "includeAll": False,
     }
 
 
 def to_start() -> Json:
-    """Return the link of a start's id to its traces."""
+    """Return the link of a start to its traces; its id is in a hidden column."""
     return {
         "title": "Traces of this start",
-        "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__value.raw}}"
+        "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__data.fields.{START}}}"
         "&${service:queryparam}",
     }
 
 
-def to_trace(column: str, kept: str = "") -> Json:
+def to_trace(column: str) -> Json:
     """Return the override that lets a span's id lead to its trace.
 
     Args:
         column: Of span ids; Tempo has the trace's id beside it, in a hidden one.
-        kept: Variables that the link keeps besides the service.
     """
     url = (
         f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__data.fields.traceIdHidden}}"
-        f"&${{service:queryparam}}{kept}"
+        "&${service:queryparam}&${start:queryparam}"
     )
     return override(column, links=[{"title": "Show its trace", "url": url}])
 

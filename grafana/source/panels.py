@@ -1,20 +1,25 @@
-"""Panels and queries of the dashboards, as Grafana's JSON has them.
-
-Colours are the page's: encoder teal, language model indigo, other fuchsia, failed red. Each reaches
-3:1 against Grafana's light and dark background.
-"""
+"""Panels and queries of the dashboards, as Grafana's JSON has them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-Json = dict[str, Any]
+from grafana.source.fields import (
+    COMPONENT_COLOURS,
+    MERGED,
+    NOWHERE,
+    TIME,
+    WARNING_COLOUR,
+    Json,
+    fixed,
+    only,
+    override,
+    renamed,
+)
 
-ENCODER_COLOUR = "#0d9488"
-LANGUAGE_MODEL_COLOUR = "#6366f1"
-OTHER_COLOUR = "#c026d3"
-FAILED_COLOUR = "#dc2626"
-NOTHING = "Nothing compiled here"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
 TEMPO: Json = {"type": "tempo", "uid": "${tempo}"}
 
@@ -58,7 +63,7 @@ def panel(
         "type": kind,
         "title": title,
         "description": description,
-        "datasource": targets[0]["datasource"],
+        "datasource": targets[0]["datasource"] if targets else PROMETHEUS,
         "targets": targets,
         "fieldConfig": {"defaults": defaults, "overrides": overrides or []},
         "options": options,
@@ -67,17 +72,39 @@ def panel(
 
 
 def stat(
-    title: str, description: str, expression: str, *, unit: str, no_value: str, colour: str = "text"
+    title: str,
+    description: str,
+    targets: list[Json],
+    *,
+    unit: str,
+    no_value: str,
+    text: str = "value",
+    bad_from: float | None = None,
+    bad_colour: str = WARNING_COLOUR,
+    overrides: list[Json] | None = None,
 ) -> Json:
-    """Return one number."""
-    return panel(
+    """Return numbers beside each other.
+
+    Args:
+        title: Of the panel.
+        description: Of the panel.
+        targets: A number each, or one for each of their series.
+        unit: Of all of them.
+        no_value: What it says without any.
+        text: What is shown: ``value``, ``name`` (the legend), or ``value_and_name``.
+        bad_from: From where on a number has the colour of what should not be.
+        bad_colour: That colour.
+        overrides: What is different for one of them.
+    """
+    made = panel(
         "stat",
         title,
         description,
-        [promql_now(expression)],
+        targets,
         unit=unit,
         no_value=no_value,
-        colour=_fixed(colour),
+        colour=fixed("text") if bad_from is None else {"mode": "thresholds"},
+        overrides=overrides,
         options={
             "colorMode": "value",
             "graphMode": "none",
@@ -86,43 +113,20 @@ def stat(
             "percentChangeColorMode": "standard",
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "showPercentChange": False,
-            "textMode": "value",
+            "textMode": text,
             "wideLayout": True,
         },
     )
+    if bad_from is not None:
+        steps = [{"color": "text", "value": None}, {"color": bad_colour, "value": bad_from}]
+        made["fieldConfig"]["defaults"]["thresholds"] = {"mode": "absolute", "steps": steps}
+    return made
 
 
-def gauged(expression: str, *, ref: str, legend: str) -> Json:
-    """Return a query for one bar of a gauge, or for one bar of each series."""
+def number(expression: str, *, ref: str = "A", legend: str = "") -> Json:
+    """Return a query for one number, or for one of each series."""
     query = promql_now(expression, ref=ref)
     return {**query, "format": "time_series", "legendFormat": legend}
-
-
-def bar_gauge(title: str, description: str, targets: list[Json], *, no_value: str) -> Json:
-    """Return seconds as bars below each other, with their names and numbers."""
-    return panel(
-        "bargauge",
-        title,
-        description,
-        targets,
-        unit="s",
-        no_value=no_value,
-        from_zero=True,
-        colour=_fixed("text"),
-        options={
-            "displayMode": "basic",
-            "legend": {**legend(), "showLegend": False},
-            "maxVizHeight": 40,
-            "minVizHeight": 16,
-            "minVizWidth": 8,
-            "namePlacement": "left",
-            "orientation": "horizontal",
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "showUnfilled": False,
-            "sizing": "auto",
-            "valueMode": "text",
-        },
-    )
 
 
 def bars(
@@ -131,11 +135,12 @@ def bars(
     targets: list[Json],
     *,
     x: str,
-    names: dict[str, str],
+    names: Mapping[str, str],
     no_value: str,
     oldest_first: str | None = None,
+    overrides: list[Json] | None = None,
 ) -> Json:
-    """Return the components as stacked bars, a bar for each value of ``x``.
+    """Return stacked bars, a bar for each value of ``x``.
 
     ``names`` are the columns to show, ``oldest_first`` is one that they are only sorted by.
     """
@@ -145,15 +150,15 @@ def bars(
         title,
         description,
         targets,
-        unit="s",
+        unit=TIME,
         no_value=no_value,
         from_zero=True,
         custom={"fillOpacity": 90, "lineWidth": 0},
-        overrides=COMPONENT_COLOURS,
+        overrides=[*COMPONENT_COLOURS, *(overrides or [])],
         transformations=[
-            {"id": "merge", "options": {}},
+            MERGED,
             *([{"id": "sortBy", "options": {"sort": sorting}}] if oldest_first else []),
-            {"id": "filterFieldsByName", "options": {"include": {"names": list(names)}}},
+            only(*names),
             renamed(names),
         ],
         options={
@@ -187,7 +192,7 @@ def lines(
         title,
         description,
         targets,
-        unit="s",
+        unit=TIME,
         no_value=no_value,
         from_zero=True,
         custom={
@@ -209,19 +214,24 @@ def table(
     targets: list[Json],
     *,
     no_value: str,
-    unit: str = "s",
-    names: dict[str, str] | None = None,
+    unit: str = TIME,
+    names: Mapping[str, str] | None = None,
+    hidden: tuple[str, ...] = (),
     overrides: list[Json] | None = None,
     sort_by: str | None = None,
 ) -> Json:
-    """Return rows; ``names`` gives the columns their names and their order."""
+    """Return rows; ``names`` gives the columns their names and their order.
+
+    Columns that are ``hidden`` are there for links only.
+    """
     options: Json = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
-    # A rank or an id of digits is no number of seconds.
+    # A rank or an id of digits is no number of seconds; what the panel says without rows is no
+    # text for a cell.
     texts = [
-        override(shown, unit="string")
+        override(shown, noValue="–", **({} if name.startswith("Value") else {"unit": "string"}))
         for name, shown in (names or {}).items()
-        if not name.startswith("Value")
     ]
+    texts += [override(each, **{"custom.hideFrom": NOWHERE}) for each in hidden]
     if sort_by is not None:
         options["sortBy"] = [{"displayName": sort_by, "desc": True}]
     return panel(
@@ -233,46 +243,8 @@ def table(
         no_value=no_value,
         options=options,
         overrides=[*texts, *(overrides or [])],
-        transformations=[] if names is None else [{"id": "merge", "options": {}}, renamed(names)],
+        transformations=[] if names is None else [MERGED, only(*names, *hidden), renamed(names)],
     )
-
-
-def renamed(names: dict[str, str]) -> Json:
-    """Return the transformation that names and orders columns, and leaves out the time."""
-    order = {name: place for place, name in enumerate(names)}
-    options = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": names}
-    return {"id": "organize", "options": options}
-
-
-def override(name: str, **properties: Any) -> Json:
-    """Return what is different for the field of this name."""
-    return {
-        "matcher": {"id": "byName", "options": name},
-        "properties": [{"id": key, "value": value} for key, value in properties.items()],
-    }
-
-
-def wide(name: str, pixels: int) -> Json:
-    """Return the override that gives a table's column its width; the others share the rest."""
-    return override(name, **{"custom.width": pixels})
-
-
-def _coloured(prefix: str, colour: str) -> Json:
-    return {
-        "matcher": {"id": "byRegexp", "options": f"/^{prefix}/i"},
-        "properties": [{"id": "color", "value": _fixed(colour)}],
-    }
-
-
-def _fixed(colour: str) -> Json:
-    return {"mode": "fixed", "fixedColor": colour}
-
-
-COMPONENT_COLOURS = [
-    _coloured("encoder", ENCODER_COLOUR),
-    _coloured("language model", LANGUAGE_MODEL_COLOUR),
-    _coloured("other", OTHER_COLOUR),
-]
 
 
 def legend() -> Json:

@@ -10,86 +10,117 @@ that is scraped keeps its ``instance`` over restarts, and has one ``target_info`
 
 from __future__ import annotations
 
-PROCESS = 'job=~"$service",instance=~"$instance"'
-NAMED = f'{PROCESS},torch_compile_name=~"$name"'
-COMPILED = f'{NAMED},torch_compile_kind="compile",torch_compile_outcome!="failed"'
+from typing import TYPE_CHECKING
+
+from grafana.source.metrics import AGE, COUNT, GRAPHS, PART, SECONDS, STARTUP
+
+if TYPE_CHECKING:
+    from grafana.source.metrics import Series
+
+SERVICE = 'job="$service"'
+COMPILED = f'{SERVICE},torch_compile_kind="compile",torch_compile_outcome!="failed"'
+FAILED = f'{SERVICE},torch_compile_outcome="failed"'
+LOADED = f'{SERVICE},torch_compile_kind="load",torch_compile_outcome!="failed"'
 ENCODER = 'torch_compile_component="encoder"'
 LANGUAGE_MODEL = 'torch_compile_component="language_model"'
 OTHER = 'torch_compile_component="other"'
 COMPONENTS = {"Encoder": ENCODER, "Language model": LANGUAGE_MODEL, "Other": OTHER}
 """Selectors by title."""
 START = "compilespan_instance_id"
-
-SECONDS = "torch_compile_duration_seconds_sum"
-COUNT = "torch_compile_duration_seconds_count"
-BUCKETS = "torch_compile_duration_seconds_bucket"
-GRAPHS = "torch_compile_graphs_total"
-STARTUP = "compilespan_startup_duration_seconds"
-PART = "compilespan_startup_part_duration_seconds"
+ANY = f'{START}=~".*"'
+CHOSEN = f'{START}="$start"'
+_PROCESS = "job, instance"
+_WORK = "compile|capture|load|import"
 
 
-def last(metric: str, labels: str) -> str:
-    """Return what each series of ``metric`` said last in the time range."""
-    return f"last_over_time({metric}{{{labels}}}[$__range])"
-
-
-def compile_seconds(component: str) -> str:
-    """Return the compile seconds of a component, a series for each process and name."""
-    return last(SECONDS, f"{COMPILED},{component}")
-
-
-def with_what_goes_on(component: str) -> str:
-    """Return the compile seconds of a component, those of its oldest compile in progress, too."""
-    return f"({compile_seconds(component)} or {going_on(component)})"
-
-
-def going_on(component: str = "") -> str:
-    """Return for how long the oldest compile of each process has been going on, where one is."""
-    labels = f"{PROCESS},{component}" if component else PROCESS
-    return f"torch_compile_oldest_active_age_seconds{{{labels}}} > 0"
-
-
-def failed_seconds() -> str:
-    """Return the seconds of compiles and loads that failed."""
-    return last(SECONDS, f'{NAMED},torch_compile_outcome="failed"')
-
-
-def recompiles_while_serving() -> str:
-    """Return how many frames were compiled again after ready, a series for each reason."""
-    return last("torch_compile_recompiles_total", f'{NAMED},torch_compile_phase="serving"')
-
-
-def with_resource(metric: str, labels: str, *resource: str, start: str = ".*") -> str:
+def with_resource(series: Series, labels: str, *resource: str, which: str = ANY) -> str:
     """Return the series with labels of their process's resource.
 
     Args:
-        metric: Its name.
+        series: Of a metric.
         labels: Its selector.
         resource: Labels of ``target_info`` to add; the start is always there.
-        start: A regular expression of starts.
+        which: A selector of starts.
 
     A Prometheus that was told to promote resource attributes may write no ``target_info``: there
     the series have the labels themselves. One that does neither has one start with an empty name.
     """
     told = ", ".join((START, *resource))
     return (
-        f"({metric}{{{labels}}} * on (job, instance) group_left ({told}) "
-        f'target_info{{{START}!="",{START}=~"{start}"}} '
-        f'or on (job, instance) {metric}{{{labels},{START}=~"{start}"}})'
+        f"({series(labels)} * on ({_PROCESS}) group_left ({told}) "
+        f'target_info{{{START}!="",{which}}} '
+        f"or on ({_PROCESS}) {series(f'{labels},{which}')})"
     )
 
 
-def joined(metric: str, labels: str, *resource: str, start: str = ".*") -> str:
+def joined(series: Series, labels: str, *resource: str, which: str = ANY) -> str:
     """Return what each series said last in the time range, with labels of its resource."""
-    return f"last_over_time({with_resource(metric, labels, *resource, start=start)}[$__range:1m])"
+    return f"last_over_time({with_resource(series, labels, *resource, which=which)}[$__range:1m])"
+
+
+def of_start(series: Series, labels: str, *resource: str) -> str:
+    """Return what each series of the chosen start said last in the time range."""
+    return joined(series, labels, *resource, which=CHOSEN)
 
 
 def by_start(
-    metric: str, labels: str, *resource: str, also: tuple[str, ...] = (), how: str = "sum"
+    series: Series,
+    labels: str,
+    *resource: str,
+    also: tuple[str, ...] = (),
+    how: str = "sum",
+    which: str = ANY,
 ) -> str:
     """Return a value for each start; ``also`` are labels of the series themselves to keep."""
     kept = ", ".join((START, *also, *resource))
-    return f"{how} by ({kept}) ({joined(metric, labels, *resource)})"
+    return f"{how} by ({kept}) ({joined(series, labels, *resource, which=which)})"
+
+
+def slowest_process(each: str) -> str:
+    """Return the sum over the series of the process where it is greatest: for it one waits."""
+    return f"max(sum by ({_PROCESS}) ({each}))"
+
+
+def added_up(each: str) -> str:
+    """Return the sum over all processes, if there are several."""
+    return f"sum({each}) and on () count(count by ({_PROCESS}) ({each})) > 1"
+
+
+def going_on(*component: str) -> str:
+    """Return for how long the oldest compile of each process has been going on, where one is."""
+    labels = ",".join((SERVICE, *component))
+    return f"({with_resource(AGE, labels, which=CHOSEN)} > 0)"
+
+
+def with_what_goes_on(component: str) -> str:
+    """Return the compile seconds of a component, those of its oldest compile in progress, too."""
+    return f"({of_start(SECONDS, f'{COMPILED},{component}')} or {going_on(component)})"
+
+
+def zero_where_nothing(expression: str) -> str:
+    """Return ``expression``, or 0: nothing has been counted yet."""
+    return f"{expression} or vector(0)"
+
+
+def part(*parts: str, component: str = "") -> str:
+    """Return seconds of the start that went into these parts, in the process that did most."""
+    labels = f'{SERVICE},compilespan_startup_part=~"{"|".join(parts)}"{component}'
+    return f"sum({of_start(PART, labels)} and on ({_PROCESS}) {_busiest()})"
+
+
+def rest_of_start() -> str:
+    """Return the seconds to ready, or until now, that `part` has in no part of work or waiting."""
+    whole = of_start(PART, SERVICE)
+    ready = f"max({of_start(STARTUP, SERVICE)})"
+    until = f"({ready} or sum({whole} and on ({_PROCESS}) {_busiest()}))"
+    return f"clamp_min({until} - ({part(*_WORK.split('|'), 'wait')} or vector(0)), 0)"
+
+
+def _busiest() -> str:
+    """Return the process of the start that compiled, loaded and imported for longest."""
+    work = of_start(PART, f'{SERVICE},compilespan_startup_part=~"{_WORK}"')
+    any_part = of_start(PART, SERVICE)
+    return f"topk(1, sum by ({_PROCESS}) ({work}) or on () sum by ({_PROCESS}) ({any_part}))"
 
 
 def component_by_start(component: str, *resource: str) -> str:
@@ -98,22 +129,16 @@ def component_by_start(component: str, *resource: str) -> str:
     return f"({seconds} or 0 * {by_start(SECONDS, COMPILED, *resource)})"
 
 
-def zero_where_nothing(expression: str) -> str:
-    """Return ``expression``, or 0 where processes report and it has no series yet."""
-    return f"{expression} or 0 * max({last('compilespan_ready', PROCESS)})"
-
-
-def is_cold() -> str:
+def is_cold(which: str = ANY) -> str:
     """Return the starts in which any graph missed the cache."""
-    missed = by_start(GRAPHS, f'{PROCESS},torch_compile_cache_result="miss"')
+    missed = by_start(GRAPHS, f'{SERVICE},torch_compile_cache_result="miss"', which=which)
     return f"({missed} > 0)"
 
 
-def is_warm() -> str:
+def is_warm(which: str = ANY) -> str:
     """Return the starts in which a cache or an artefact had anything; cold ones among them."""
-    hit = by_start(GRAPHS, f'{PROCESS},torch_compile_cache_result="hit"')
-    labels = f'{PROCESS},torch_compile_kind="load",torch_compile_outcome!="failed"'
-    return f"(({hit} > 0) or ({by_start(COUNT, labels)} > 0))"
+    hit = by_start(GRAPHS, f'{SERVICE},torch_compile_cache_result="hit"', which=which)
+    return f"(({hit} > 0) or ({by_start(COUNT, LOADED, which=which)} > 0))"
 
 
 def cold_and_warm(component: str) -> str:
@@ -137,28 +162,28 @@ def cold_and_warm(component: str) -> str:
     return " or ".join(means)
 
 
-def began() -> str:
-    """Return when each start was first seen, in milliseconds since the epoch."""
-    ready = with_resource("compilespan_ready", PROCESS)
-    return f"1000 * min by ({START}) (min_over_time(timestamp({ready})[$__range:1m]))"
-
-
-def hit_ratio(labels: str) -> str:
-    """Return the share of graphs that came from the cache, of those whose backend has one."""
-    hits = last(GRAPHS, f'{labels},torch_compile_cache_result="hit"')
-    graphs = last(GRAPHS, f'{labels},torch_compile_cache_result=~".+"')
-    return f"(sum({hits}) or vector(0)) / sum({graphs})"
+def from_cache() -> str:
+    """Return the share of the start's graphs that came from the cache, with ``said``: "1 of 3"."""
+    hit = of_start(GRAPHS, f'{SERVICE},torch_compile_cache_result="hit"')
+    hits = f"(sum({hit}) or vector(0))"
+    cached = of_start(GRAPHS, f'{SERVICE},torch_compile_cache_result=~".+"')
+    graphs = f"sum({cached})"
+    told = (
+        f'count_values("hits", {hits} and on () {graphs}) '
+        f'* on () group_left (graphs) count_values("graphs", {graphs})'
+    )
+    joint = f'label_join({told}, "said", " of ", "hits", "graphs")'
+    return f"{joint} * on () group_left () ({hits} / {graphs})"
 
 
 def per_process() -> str:
-    """Return the compile seconds of each process, with its start and rank."""
-    told = (START, "job", "instance", "torch_distributed_rank")
-    joint = joined(SECONDS, COMPILED, "torch_distributed_rank")
+    """Return the compile seconds of each process of the start, with its rank."""
+    told = ("job", "instance", "torch_distributed_rank")
+    joint = of_start(SECONDS, COMPILED, "torch_distributed_rank")
     return f"sum by ({', '.join(told)}) ({joint})"
 
 
-def behind_the_fastest(group: str) -> str:
-    """Return how many seconds each process was behind the fastest of its ``group``."""
-    each = per_process()
+def behind_the_fastest(each: str) -> str:
+    """Return how many seconds each is behind the one that took least."""
     # The fastest is behind itself by a rounding error.
-    return f"round({each} - on ({group}) group_left min by ({group}) ({each}), 0.000001)"
+    return f"round({each} - on () group_left () min({each}), 0.000001)"

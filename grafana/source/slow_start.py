@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from grafana.source.compile_time import UID
-from grafana.source.dashboard import SLOW_START, dashboard, link, values
-from grafana.source.panels import Json, bar_gauge, gauged, panel
-from grafana.source.queries import PART, START, joined
-from grafana.source.spans import spans, traceql
+from grafana.source.dashboard import SLOW_START, chosen, dashboard, link
+from grafana.source.panels import panel
+from grafana.source.queries import CHOSEN, SERVICE
+from grafana.source.spans import OF_START, spans, traceql
+from grafana.source.stat_row import where_the_time_went
 
-_OF_START = 'resource.service.name =~ "$service" && resource.compilespan.instance.id =~ "$start"'
+if TYPE_CHECKING:
+    from grafana.source.fields import Json
 
-_KEPT = "&${start:queryparam}"
+_TRACE = "compilespan_startup_trace_id"
 
 
 def build() -> Json:
@@ -20,45 +24,29 @@ def build() -> Json:
         "A slow start",
         "Where the time of a start went: pick one, then a trace of it.",
         variables=[
-            values(
-                "start",
-                "Start",
-                f'label_values(target_info{{job=~"$service",{START}!=""}}, {START})',
+            chosen(
+                "start_trace",
+                "Trace of the start",
+                f"label_values(target_info{{{SERVICE},{CHOSEN}}}, {_TRACE})",
+                hide=True,
             ),
             {
                 "type": "textbox",
                 "name": "trace",
                 "label": "Trace",
-                "description": "A trace id; a click on one in the tables puts it here.",
+                "description": "A trace id: a click on a span puts it here. Without one the trace "
+                "of the start is shown.",
                 "query": "",
             },
         ],
         links=[link("Compile time", UID, "The numbers of all starts")],
         rows=[
-            ("", 8, [(_parts(), 8), (_starts(), 16)]),
-            ("", 10, [(_compiles(), 24)]),
+            ("", 6, where_the_time_went()),
+            ("", 9, [(_compiles(), 24)]),
+            ("Trace of the start, or of the span that was chosen", 16, [(_trace(), 24)]),
             ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
-            ("Warmups", 8, [(_warmups(), 24)]),
-            ("One trace", 18, [(_trace(), 24)]),
+            ("The start and its warmups", 8, [(_starts(), 12), (_warmups(), 12)]),
         ],
-    )
-
-
-def _parts() -> Json:
-    seconds = joined(PART, 'job=~"$service"', start="$start")
-    return bar_gauge(
-        "What the start was made of",
-        "Python, imports, loading, compiling, cudagraphs, waiting for `POST /warmup`: the "
-        "parts sum to the whole; of several processes the slowest of each. "
-        "`compilespan.startup.part.duration`.",
-        [
-            gauged(
-                f"sort_desc(max by (compilespan_startup_part) ({seconds}))",
-                ref="A",
-                legend="{{compilespan_startup_part}}",
-            )
-        ],
-        no_value="Not ready yet",
     )
 
 
@@ -67,10 +55,9 @@ def _starts() -> Json:
         "Starts",
         "Spans `compilespan.startup`: a server from the creation of its process until it was "
         "ready, failed, or died; of one that died the event says what was compiling.",
-        f"span.compilespan.startup.outcome != nil && {_OF_START}",
+        f"span.compilespan.startup.outcome != nil && {OF_START}",
         {"compilespan.startup.outcome": "Outcome", "compilespan.instance.id": "Start"},
         no_value="No start in this time range: choose a longer one",
-        kept=_KEPT,
     )
 
 
@@ -78,10 +65,9 @@ def _warmups() -> Json:
     return spans(
         "Warmups",
         "Spans `compilespan.warmup`: a job of `POST /warmup` or of the start.",
-        f"span.compilespan.job.state != nil && {_OF_START}",
+        f"span.compilespan.job.state != nil && {OF_START}",
         {"compilespan.job.state": "State", "compilespan.job.id": "Job"},
         no_value="No warmup in this time range",
-        kept=_KEPT,
     )
 
 
@@ -89,7 +75,7 @@ def _compiles() -> Json:
     return spans(
         "Compiles",
         "Spans `torch.compile`; their events are graphs, graph breaks and recompiles.",
-        f"span.torch.compile.trigger != nil && {_OF_START}",
+        f"span.torch.compile.trigger != nil && {OF_START}",
         {
             "torch.compile.name": "Name",
             "torch.compile.component": "Component",
@@ -100,7 +86,6 @@ def _compiles() -> Json:
             "torch.compile.phase": "Phase",
         },
         no_value="No compile in this time range",
-        kept=_KEPT,
         counts=("Graphs",),
     )
 
@@ -111,7 +96,8 @@ def _trace() -> Json:
         "Trace",
         "The trace that was chosen: `compilespan.startup` with its parts and the warmup, below it "
         "`torch.compile` with its events.",
-        [traceql("$trace")],
+        # The panel shows the first that comes back; an empty one is not asked for.
+        [traceql("$trace"), traceql("$start_trace", ref="B")],
         unit="ns",
         no_value="Choose a trace: click a span id in a table above",
         options={},
@@ -123,12 +109,11 @@ def _inside(event: str) -> Json:
     return spans(
         title,
         f"Spans `torch.compile` with an event `torch.compile.{event}`; the trace has its reason.",
-        f'span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" && {_OF_START}',
+        f'span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" && {OF_START}',
         {
             "torch.compile.name": "Name",
             "torch.compile.component": "Component",
             "torch.compile.phase": "Phase",
         },
         no_value="None in this time range",
-        kept=_KEPT,
     )

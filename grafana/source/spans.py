@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.source.dashboard import to_trace
-from grafana.source.panels import TEMPO, Json, override, table, wide
+from grafana.source.fields import Json, only, override, wide
+from grafana.source.panels import TEMPO, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+OF_START = 'resource.service.name = "$service" && resource.compilespan.instance.id = "$start"'
 SPANS_A_TRACE = 1000
 """As Tempo's ``max_spans_per_span_set``."""
 TRACES = 50
@@ -23,11 +25,11 @@ _NEEDED_BY_LINKS = "traceIdHidden"
 _YES = {"true": "yes", "false": "no"}
 
 
-def traceql(query: str) -> Json:
+def traceql(query: str, *, ref: str = "A") -> Json:
     """Return a search for spans, a row for each."""
     return {
         "datasource": TEMPO,
-        "refId": "A",
+        "refId": ref,
         "queryType": "traceql",
         "query": query,
         "tableType": "spans",
@@ -44,7 +46,6 @@ def spans(
     columns: Mapping[str, str],
     *,
     no_value: str,
-    kept: str = "",
     counts: tuple[str, ...] = (),
 ) -> Json:
     """Return a table of spans, longest first.
@@ -55,7 +56,6 @@ def spans(
         condition: TraceQL between the braces.
         columns: Attributes of spans that are shown, with their titles, in this order.
         no_value: What it says if there are none.
-        kept: Variables that the link to a trace keeps besides the service.
         counts: Titles of columns that are numbers.
     """
     selected = ", ".join(f"span.{name}" for name in columns)
@@ -72,7 +72,8 @@ def spans(
             *(override(each, unit="short", **{"custom.width": 90}) for each in counts),
             override("Began", unit="dateTimeAsIso", **{"custom.width": 180}),
             wide("Span", 140),
-            to_trace("Span", kept),
+            to_trace("Span"),
+            *(override(each, noValue="–") for each in names.values()),
         ],
         sort_by="Duration",
     )
@@ -80,10 +81,7 @@ def spans(
         {"type": "value", "options": {word: {"text": shown} for word, shown in _YES.items()}}
     ]
     made["transformations"] = [
-        {
-            "id": "filterFieldsByName",
-            "options": {"include": {"names": [*names, _NEEDED_BY_LINKS]}},
-        },
+        only(*names, _NEEDED_BY_LINKS),
         {
             "id": "organize",
             "options": {

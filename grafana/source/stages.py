@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from grafana.source.panels import NOTHING, Json, bar_gauge, gauged
-from grafana.source.queries import COMPONENTS, PROCESS, last
-
-_STAGE_TIME = "torch_compile_stage_time_seconds_total"
-
-
-def stages() -> list[tuple[Json, int]]:
-    """Return the row: a gauge for each component, a bar for each stage."""
-    return [(_of(title, selector), 8) for title, selector in COMPONENTS.items()]
+from grafana.source.fields import NOTHING, Json
+from grafana.source.metrics import STAGE_TIME
+from grafana.source.panels import bars, promql_now
+from grafana.source.queries import COMPONENTS, SERVICE, of_start
 
 
-def _of(title: str, selector: str) -> Json:
-    spent = last(_STAGE_TIME, f"{PROCESS},{selector}")
-    return bar_gauge(
-        f"{title} by stage",
-        "Seconds of compiles and failed loads by stage: tracing, AOTAutograd, lowering, building "
-        "kernels, tuning, caches. They sum to the compile seconds and those of failures. "
-        "`torch.compile.stage.time`.",
+def stages() -> Json:
+    """Return a bar for each stage, of what each component spent in it."""
+    return bars(
+        "Compile time by stage",
+        "Seconds of compiles and failed loads of the start: tracing, AOTAutograd, lowering, "
+        "building kernels, tuning, caches; of all processes. They sum to the compile seconds and "
+        "those of failures. `torch.compile.stage.time`.",
         [
-            gauged(
-                f"sort_desc(sum by (torch_compile_stage) ({spent}))",
-                ref="A",
-                legend="{{torch_compile_stage}}",
+            promql_now(
+                f"sum by (torch_compile_stage) ({of_start(STAGE_TIME, f'{SERVICE},{selector}')})",
+                ref=ref,
             )
+            for ref, selector in zip("ABC", COMPONENTS.values(), strict=True)
         ],
+        x="Stage",
+        names={
+            "torch_compile_stage": "Stage",
+            **{f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)},
+        },
         no_value=NOTHING,
     )

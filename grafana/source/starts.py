@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 from grafana.source.dashboard import to_start
-from grafana.source.panels import NOTHING, Json, bars, lines, override, promql, promql_now, table
+from grafana.source.fields import NOTHING, Json, override
+from grafana.source.metrics import GRAPHS, READY, SECONDS, quantile
+from grafana.source.panels import bars, lines, promql, promql_now, table
 from grafana.source.queries import (
-    BUCKETS,
     COMPILED,
     COMPONENTS,
-    GRAPHS,
-    NAMED,
-    PROCESS,
-    SECONDS,
+    LOADED,
+    SERVICE,
     START,
-    STARTUP,
-    began,
     behind_the_fastest,
     by_start,
     cold_and_warm,
     component_by_start,
     per_process,
+    with_resource,
 )
+from grafana.source.start_names import named_starts, time_to_ready
+
+_NAMED = {f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)}
+_BAD_S = 30
+"""Behind the fastest by so much, a rank or replica is worth a look."""
 
 
 def starts() -> list[tuple[Json, int]]:
     """Return the row."""
-    targets = [
-        promql_now(component_by_start(component), ref=ref)
-        for ref, component in zip("ABC", COMPONENTS.values(), strict=True)
-    ]
-    columns = {f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)}
     return [
         (
             bars(
                 "By start",
                 "Compile seconds of each start, all its processes added up, oldest first. "
                 "`torch.compile.duration`, its sum, by `compilespan.instance.id`.",
-                [*targets, promql_now(began(), ref="D")],
+                [
+                    *(
+                        promql_now(component_by_start(component), ref=ref)
+                        for ref, component in zip("ABC", COMPONENTS.values(), strict=True)
+                    ),
+                    promql_now(named_starts(), ref="D"),
+                ],
                 x="Start",
-                names={START: "Start", **columns},
+                names={"said_here": "Start", **_NAMED},
                 no_value=NOTHING,
                 oldest_first="Value #D",
             ),
-            8,
+            12,
         ),
         (
             bars(
@@ -55,55 +59,35 @@ def starts() -> list[tuple[Json, int]]:
                     for ref, component in zip("ABC", COMPONENTS.values(), strict=True)
                 ],
                 x="Starts",
-                names={"starts": "Starts", **columns},
+                names={"starts": "Starts", **_NAMED},
                 no_value=NOTHING,
             ),
-            8,
-        ),
-        (
-            lines(
-                "By instance, as it grows",
-                "Compile seconds so far of each process; a step is a compile that ended. "
-                "`torch.compile.duration`, its sum.",
-                [
-                    promql(
-                        f"sum by (instance) ({SECONDS}{{{COMPILED},{component}}})",
-                        ref=ref,
-                        legend=f"{title.lower()} · {{{{instance}}}}",
-                    )
-                    for ref, (title, component) in zip("ABC", COMPONENTS.items(), strict=True)
-                ],
-                no_value=NOTHING,
-                stacked=True,
-            ),
-            8,
+            12,
         ),
     ]
 
 
 def slowest_starts() -> list[tuple[Json, int]]:
     """Return the row."""
-    missed = f'{PROCESS},torch_compile_cache_result="miss"'
-    loads = f'{NAMED},torch_compile_kind="load",torch_compile_outcome!="failed"'
-    slowest = by_start(STARTUP, PROCESS, "torch_version", also=("job",), how="max")
+    missed = f'{SERVICE},torch_compile_cache_result="miss"'
     return [
         (
             table(
                 "Slowest starts",
-                "The twenty starts that took longest to be ready. `compilespan.startup.duration`, "
-                "phase `total`; `torch.compile.duration`, its sum; `torch.compile.graphs`.",
+                "The twenty starts that took longest to be ready. `compilespan.startup.duration`; "
+                "`torch.compile.duration`, its sum; `torch.compile.graphs`.",
                 [
-                    promql_now(f"topk(20, {slowest})", ref="A"),
+                    promql_now(f"topk(20, {time_to_ready()})", ref="A"),
                     *(
-                        promql_now(component_by_start(component), ref=ref)
+                        promql_now(component_by_start(component, "torch_version"), ref=ref)
                         for ref, component in zip("BCD", COMPONENTS.values(), strict=True)
                     ),
-                    promql_now(by_start(SECONDS, loads), ref="E"),
+                    promql_now(by_start(SECONDS, LOADED), ref="E"),
                     promql_now(by_start(GRAPHS, missed), ref="F"),
-                    promql_now(began(), ref="G"),
+                    promql_now(f"1000 * {named_starts()}", ref="G"),
                 ],
                 names={
-                    START: "Start",
+                    "said_here": "Start",
                     "Value #G": "Began",
                     "Value #A": "Time to ready",
                     "Value #B": "Encoder",
@@ -112,16 +96,12 @@ def slowest_starts() -> list[tuple[Json, int]]:
                     "Value #E": "Loads",
                     "Value #F": "Cache misses",
                     "torch_version": "torch",
-                    "job": "Service",
                 },
+                hidden=(START,),
                 overrides=[
                     override("Start", links=[to_start()]),
                     override("Began", unit="dateTimeAsIso"),
                     override("Cache misses", unit="short", noValue="0"),
-                    *(
-                        override(column, noValue="–")
-                        for column in ("Time to ready", *COMPONENTS, "Loads")
-                    ),
                 ],
                 sort_by="Time to ready",
                 no_value="No start in this time range",
@@ -133,63 +113,78 @@ def slowest_starts() -> list[tuple[Json, int]]:
 
 def processes() -> list[tuple[Json, int]]:
     """Return the row."""
+    living = f"min by ({START}) ({with_resource(READY, SERVICE)}) * 0"
+    replicas = f"({time_to_ready()} + on ({START}) group_left () {living})"
     return [
         (
             table(
-                "Skew",
-                "Compile time of each process, and how far it was behind the fastest rank of its "
-                "start and the fastest replica of its service. `torch.compile.duration`, its sum; "
-                "`torch.distributed.rank`.",
+                "Ranks and workers",
+                "Compile time of each process of the start, and how far it was behind the fastest. "
+                "`torch.compile.duration`, its sum; `torch.distributed.rank`.",
                 [
                     promql_now(per_process(), ref="A"),
-                    promql_now(behind_the_fastest(START), ref="B"),
-                    promql_now(behind_the_fastest("job"), ref="C"),
+                    promql_now(behind_the_fastest(per_process()), ref="B"),
                 ],
                 names={
-                    START: "Start",
                     "torch_distributed_rank": "Rank",
                     "Value #A": "Compile time",
-                    "Value #B": "Behind rank",
-                    "Value #C": "Behind replica",
-                    "instance": "Instance",
-                    "job": "Service",
+                    "Value #B": "Behind the fastest",
+                    "instance": "Process",
                 },
-                overrides=[override("Start", links=[to_start()])],
+                overrides=[_behind()],
                 sort_by="Compile time",
                 no_value=NOTHING,
             ),
-            14,
+            8,
+        ),
+        (
+            table(
+                "Replicas",
+                "Starts of this service whose processes report now, and how far each was behind "
+                "the fastest. `compilespan.startup.duration`; `compilespan.ready`.",
+                [
+                    promql_now(replicas, ref="A"),
+                    promql_now(behind_the_fastest(replicas), ref="B"),
+                    promql_now(named_starts(), ref="C"),
+                ],
+                names={
+                    "said_here": "Start",
+                    "Value #A": "Time to ready",
+                    "Value #B": "Behind the fastest",
+                },
+                hidden=(START,),
+                overrides=[override("Start", links=[to_start()]), _behind()],
+                sort_by="Time to ready",
+                no_value="No process of this service reports now",
+            ),
+            8,
         ),
         (
             lines(
                 "How long compiles took",
-                "Median and longest compile so far, as the upper bounds of their buckets; a "
-                "diamond is one compile, and leads to its trace. `torch.compile.duration`.",
+                "The median so far; a diamond is one compile at its exact length, and leads to its "
+                "trace. `torch.compile.duration`.",
                 [
                     promql(
-                        f"histogram_quantile({quantile}, sum by (le) "
-                        f"({BUCKETS}{{{COMPILED},{component}}}))",
+                        quantile(0.5, f"{COMPILED},{component}"),
                         ref=ref,
-                        legend=f"{title.lower()}, {word}",
+                        legend=f"{title.lower()}, median",
                         exemplar=True,
                     )
-                    for refs, (title, component) in zip(
-                        ("AB", "CD", "EF"), COMPONENTS.items(), strict=True
-                    )
-                    for ref, quantile, word in zip(
-                        refs, ("0.5", "1"), ("median", "longest"), strict=True
-                    )
-                ],
-                overrides=[
-                    {
-                        "matcher": {"id": "byRegexp", "options": "/median$/"},
-                        "properties": [
-                            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 6]}}
-                        ],
-                    }
+                    for ref, (title, component) in zip("ABC", COMPONENTS.items(), strict=True)
                 ],
                 no_value=NOTHING,
             ),
-            10,
+            8,
         ),
     ]
+
+
+def _behind() -> Json:
+    steps = [{"color": "text", "value": None}, {"color": "orange", "value": _BAD_S}]
+    return override(
+        "Behind the fastest",
+        thresholds={"mode": "absolute", "steps": steps},
+        color={"mode": "thresholds"},
+        **{"custom.cellOptions": {"type": "color-text"}},
+    )

@@ -1,112 +1,164 @@
-"""The stat row: the answer before anything else, also while it is still compiling."""
+"""The first rows: the answer before anything else, also while it is still compiling."""
 
 from __future__ import annotations
 
-from grafana.source.panels import (
-    ENCODER_COLOUR,
-    FAILED_COLOUR,
-    LANGUAGE_MODEL_COLOUR,
-    NOTHING,
-    OTHER_COLOUR,
-    Json,
-    stat,
-)
+from grafana.source.fields import COMPONENT_COLOURS, FAILED_COLOUR, NOTHING, TIME, Json, coloured
+from grafana.source.metrics import COUNT, RECOMPILES
+from grafana.source.panels import bars, number, promql_now, stat
 from grafana.source.queries import (
+    CHOSEN,
     COMPONENTS,
-    PROCESS,
-    STARTUP,
-    failed_seconds,
+    FAILED,
+    SERVICE,
+    added_up,
+    from_cache,
     going_on,
-    hit_ratio,
-    last,
-    recompiles_while_serving,
+    of_start,
+    part,
+    rest_of_start,
+    slowest_process,
     with_what_goes_on,
     zero_where_nothing,
 )
+from grafana.source.start_names import time_to_ready
 
-_COLOURS = {
-    "Encoder": ENCODER_COLOUR,
-    "Language model": LANGUAGE_MODEL_COLOUR,
-    "Other": OTHER_COLOUR,
+_TOO_LONG_S = 1200
+"""As the alert ``CompilespanCompileTooLong``."""
+_PARTS = {
+    "Import": "#78716c",
+    "Load": "#b45309",
+    "Captures": "#0369a1",
+    "Waiting": "#9ca3af",
+    "Rest to ready": "#6b7280",
 }
 
 
-def stat_row() -> list[tuple[Json, int]]:
-    """Return the row."""
+def headline() -> list[tuple[Json, int]]:
+    """Return the numbers of the chosen start."""
+    again = of_start(RECOMPILES, f'{SERVICE},torch_compile_phase="serving"')
     return [
         (
             stat(
                 "Time to ready",
-                "From the creation of the process to ready, of the slowest process selected. "
-                "`compilespan.startup.duration`.",
-                f"max({last(STARTUP, PROCESS)})",
+                "From the creation of the process to ready, of the slowest process of the start; "
+                "cold: a graph missed the cache. `compilespan.startup.duration`; "
+                "`torch.compile.graphs`.",
+                [number(time_to_ready(CHOSEN), legend="{{cache}}")],
                 unit="s",
                 no_value="Not ready yet",
+                text="value_and_name",
             ),
-            3,
+            6,
         ),
         (
             stat(
                 "Compiling now, for",
-                "For how long the oldest compile in progress has been going on. "
+                "For how long the oldest compile in progress has been going on, and whose it is. "
                 "`torch.compile.oldest_active_age`.",
-                f"max({going_on()})",
+                [
+                    number(f"max({going_on(selector)})", ref=ref, legend=title)
+                    for ref, (title, selector) in zip("ABC", COMPONENTS.items(), strict=True)
+                ],
                 unit="s",
                 no_value="Nothing compiles now",
+                text="value_and_name",
+                bad_from=_TOO_LONG_S,
             ),
-            3,
+            6,
         ),
-        *((_component(title, selector), 3) for title, selector in COMPONENTS.items()),
         (
             stat(
                 "Failed",
-                "Seconds of compiles and loads that failed; they are in no other number here. "
-                "`torch.compile.duration`, its sum, outcome `failed`.",
-                f"sum({failed_seconds()})",
-                unit="s",
+                "Compiles and loads that failed; they are in no other number here. "
+                "`torch.compile.duration`, its count, outcome `failed`.",
+                [number(f"sum({of_start(COUNT, FAILED)})")],
+                unit="short",
                 no_value="None failed",
-                colour=FAILED_COLOUR,
+                bad_from=1,
+                bad_colour=FAILED_COLOUR,
             ),
-            3,
+            4,
         ),
         (
             stat(
-                "Loaded from cache",
-                "Share of the graphs whose backend has a cache that came from it. "
-                "`torch.compile.graphs` by `torch.compile.cache.result`.",
-                hit_ratio(PROCESS),
+                "Graphs from the cache",
+                "Of those whose backend has one. `torch.compile.graphs` by "
+                "`torch.compile.cache.result`.",
+                [number(from_cache(), legend="{{said}}")],
                 unit="percentunit",
                 no_value="No backend with a cache",
+                text="name",
             ),
-            3,
+            4,
         ),
         (
             stat(
                 "Recompiles while serving",
                 "Frames compiled again after ready: each delayed a request. "
                 "`torch.compile.recompiles`, phase `serving`.",
-                zero_where_nothing(f"sum({recompiles_while_serving()})"),
+                [number(zero_where_nothing(f"sum({again})"))],
                 unit="short",
                 no_value="No process reports",
+                bad_from=1,
             ),
-            3,
+            4,
         ),
     ]
 
 
-def _component(title: str, selector: str) -> Json:
-    what = {
-        "Encoder": "encoders",
-        "Language model": "language models",
-        "Other": "what is neither encoder nor language model",
-    }[title]
+def where_the_time_went() -> list[tuple[Json, int]]:
+    """Return the start as one bar, and beside it what compiled."""
+    return [(_bar(), 14), (_components(), 10)]
+
+
+def _bar() -> Json:
+    parts = {
+        "Import": part("import"),
+        "Load": part("load"),
+        **{
+            title: part("compile", component=f",{selector}")
+            for title, selector in COMPONENTS.items()
+        },
+        "Captures": part("capture"),
+        "Waiting": part("wait"),
+        "Rest to ready": rest_of_start(),
+    }
+    refs = dict(zip("ABCDEFGH", parts, strict=True))
+    return bars(
+        "What the start was made of",
+        "Seconds to ready, or until now: of several processes the one that compiled, loaded and "
+        "imported for longest. `compilespan.startup.part.duration`; "
+        "`compilespan.startup.duration`.",
+        [
+            promql_now(f'label_replace({parts[title]}, "start", "s", "", "")', ref=ref)
+            for ref, title in refs.items()
+        ],
+        x="Start",
+        names={"start": "Start", **{f"Value #{ref}": title for ref, title in refs.items()}},
+        no_value="No process of this start has reported yet",
+        overrides=[coloured(title, colour) for title, colour in _PARTS.items()],
+    )
+
+
+def _components() -> Json:
+    each = {title: with_what_goes_on(selector) for title, selector in COMPONENTS.items()}
     return stat(
-        title,
-        f"Seconds of compile work for {what}, of all processes selected, what goes on included; "
-        "failed compiles and loads left out. `torch.compile.duration`, its sum; "
-        "`torch.compile.oldest_active_age`.",
-        f"sum({with_what_goes_on(selector)})",
-        unit="s",
+        "Compile time",
+        "Seconds of compile work of the slowest process, what goes on included; beside it the sum "
+        "over all processes, where there are several. Failed compiles and loads are left out. "
+        "`torch.compile.duration`, its sum; `torch.compile.oldest_active_age`.",
+        [
+            *(
+                number(slowest_process(of), ref=ref, legend=title)
+                for ref, (title, of) in zip("ABC", each.items(), strict=True)
+            ),
+            *(
+                number(added_up(of), ref=ref, legend=f"{title}, all processes")
+                for ref, (title, of) in zip("DEF", each.items(), strict=True)
+            ),
+        ],
+        unit=TIME,
         no_value=NOTHING,
-        colour=_COLOURS[title],
+        text="value_and_name",
+        overrides=COMPONENT_COLOURS,
     )

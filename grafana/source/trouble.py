@@ -1,45 +1,29 @@
-"""What should not be: compiles while serving, and compiles that failed."""
+"""What should not be: compiles while serving, compiles that failed, alerts that fire."""
 
 from __future__ import annotations
 
-from grafana.source.panels import (
-    FAILED_COLOUR,
-    Json,
-    override,
-    promql_now,
-    stat,
-    table,
-    wide,
-)
-from grafana.source.queries import (
-    COUNT,
-    NAMED,
-    PROCESS,
-    last,
-    recompiles_while_serving,
-    zero_where_nothing,
-)
-from grafana.source.spans import spans
+from grafana.source.fields import FAILED_COLOUR, TIME, Json, override, wide
+from grafana.source.metrics import COUNT, DROPPED, LIMIT_HITS, RECOMPILES, SECONDS
+from grafana.source.panels import number, panel, promql_now, stat, table
+from grafana.source.queries import FAILED, SERVICE, of_start, zero_where_nothing
+from grafana.source.spans import OF_START, spans
 
-# As the variables choose them.
-_COMPILES = (
-    'span.torch.compile.trigger != nil && span.torch.compile.name =~ "$name" && '
-    'resource.service.name =~ "$service"'
-)
+_COMPILES = f"span.torch.compile.trigger != nil && {OF_START}"
 
 
 def serving() -> list[tuple[Json, int]]:
     """Return the row."""
+    again = of_start(RECOMPILES, f'{SERVICE},torch_compile_phase="serving"')
     return [
         (
             table(
                 "Recompiles, and what changed",
-                "Frames compiled again after ready, by what the guard found changed. "
+                "Frames of this start compiled again after ready, by what the guard found changed. "
                 "`torch.compile.recompiles`, phase `serving`.",
                 [
                     promql_now(
-                        "sum by (job, instance, torch_compile_name, "
-                        f"torch_compile_recompile_reason_class) ({recompiles_while_serving()})"
+                        "sum by (torch_compile_name, torch_compile_recompile_reason_class) "
+                        f"({again})"
                     )
                 ],
                 unit="short",
@@ -47,20 +31,19 @@ def serving() -> list[tuple[Json, int]]:
                     "torch_compile_name": "Name",
                     "torch_compile_recompile_reason_class": "What changed",
                     "Value": "Recompiles",
-                    "instance": "Instance",
-                    "job": "Service",
                 },
-                overrides=[wide("Name", 180), wide("What changed", 120), wide("Recompiles", 100)],
+                overrides=[wide("What changed", 120), wide("Recompiles", 110)],
                 sort_by="Recompiles",
                 no_value="None since the processes report",
             ),
-            11,
+            9,
         ),
         (
             spans(
                 "Compiled while serving, and under which request",
                 "Spans `torch.compile` of phase `serving`. The trace is that of the request that "
-                "waited for it, and shows the guard that failed.",
+                "waited for it, and shows the guard that failed; one that no request waited for "
+                "links to the start.",
                 f'{_COMPILES} && span.torch.compile.phase = "serving"',
                 {
                     "torch.compile.name": "Name",
@@ -70,43 +53,41 @@ def serving() -> list[tuple[Json, int]]:
                 },
                 no_value="None",
             ),
-            13,
+            15,
         ),
     ]
 
 
 def failed() -> list[tuple[Json, int]]:
     """Return the row."""
-    failed = last(COUNT, f'{NAMED},torch_compile_outcome="failed"')
+    told = "torch_compile_name, torch_compile_phase, error_type"
+    red = {
+        "color": {"mode": "fixed", "fixedColor": FAILED_COLOUR},
+        "custom.cellOptions": {"type": "color-text"},
+    }
     return [
         (
             table(
                 "Failed compiles",
-                "Compiles whose error reached the program or was suppressed; their seconds are in "
-                "no other number here. `torch.compile.duration`, its count, outcome `failed`.",
+                "Compiles and loads of this start whose error reached the program or was "
+                "suppressed; they are in no other number here. `torch.compile.duration`, its count "
+                "and its sum, outcome `failed`.",
                 [
-                    promql_now(
-                        "sum by (job, instance, torch_compile_name, torch_compile_phase, "
-                        f"error_type) ({failed})"
-                    )
+                    promql_now(f"sum by ({told}) ({of_start(COUNT, FAILED)})", ref="A"),
+                    promql_now(f"sum by ({told}) ({of_start(SECONDS, FAILED)})", ref="B"),
                 ],
                 unit="short",
                 names={
                     "torch_compile_name": "Name",
                     "error_type": "Error",
-                    "Value": "Failed",
+                    "Value #A": "Failed",
+                    "Value #B": "Took",
                     "torch_compile_phase": "Phase",
-                    "instance": "Instance",
-                    "job": "Service",
                 },
                 overrides=[
-                    wide("Name", 180),
-                    wide("Error", 240),
-                    override(
-                        "Failed",
-                        color={"mode": "fixed", "fixedColor": FAILED_COLOUR},
-                        **{"custom.cellOptions": {"type": "color-text"}},
-                    ),
+                    wide("Error", 200),
+                    override("Failed", **red, **{"custom.width": 70}),
+                    override("Took", unit=TIME),
                 ],
                 sort_by="Failed",
                 no_value="None",
@@ -132,30 +113,64 @@ def failed() -> list[tuple[Json, int]]:
 
 def limits() -> list[tuple[Json, int]]:
     """Return the row."""
-    limit = last("torch_compile_recompile_limit_hits_total", PROCESS)
     # Changes of stage have a bound on purpose: their seconds are complete.
-    dropped = last("compilespan_telemetry_dropped_total", f'{PROCESS},compilespan_signal!="stages"')
+    dropped = of_start(DROPPED, f'{SERVICE},compilespan_signal!="stages"')
     return [
         (
             stat(
                 "Gave up: recompile limit",
                 "Frames that recompiled too often: shapes that are not compiled run eager until "
                 "the process is started anew. `torch.compile.recompile_limit_hits`.",
-                zero_where_nothing(f"sum({limit})"),
+                [number(zero_where_nothing(f"sum({of_start(LIMIT_HITS, SERVICE)})"))],
                 unit="short",
                 no_value="No process reports",
+                bad_from=1,
             ),
-            12,
+            6,
         ),
         (
             stat(
                 "Telemetry dropped",
                 "Events, records and journal lines that were lost because a bound was reached. "
                 "`compilespan.telemetry.dropped`.",
-                zero_where_nothing(f"sum({dropped})"),
+                [number(zero_where_nothing(f"sum({dropped})"))],
                 unit="short",
                 no_value="No process reports",
+                bad_from=1,
             ),
-            12,
+            6,
         ),
+        (_alerts(), 12),
     ]
+
+
+def _alerts() -> Json:
+    """Return what fires, and what is about to: the stack has nothing that would send it."""
+    return panel(
+        "alertlist",
+        "Alerts",
+        "What fires or is about to, of the rules that Prometheus evaluates.",
+        [],
+        unit="string",
+        no_value="None fires",
+        options={
+            "alertInstanceLabelFilter": "",
+            "alertName": "Compilespan",
+            "dashboardAlerts": False,
+            "datasource": "prometheus",
+            "groupBy": [],
+            "groupMode": "default",
+            "maxItems": 20,
+            "showInactiveAlerts": False,
+            "sortOrder": 1,
+            "stateFilter": {
+                "error": True,
+                "firing": True,
+                "noData": False,
+                "normal": False,
+                "pending": True,
+                "recovering": False,
+            },
+            "viewMode": "list",
+        },
+    )

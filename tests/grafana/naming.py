@@ -36,7 +36,8 @@ def series(group):
     """Return the names that a metric of the registry has in Prometheus."""
     name = metric(group["metric_name"], group["unit"], monotonic=group["instrument"] == "counter")
     if group["instrument"] == "histogram":
-        return {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")}
+        # As a native histogram it is one series, under the name itself.
+        return {f"{name}{suffix}" for suffix in ("", "_bucket", "_sum", "_count")}
     return {name}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import naming
 import pytest
 import yaml
-from boards import GRAFANA
+from boards import DASHBOARDS, GRAFANA
 from prometheus import PROMTOOL, needs_prometheus
 
 RULES = GRAFANA / "alerts/compilespan.yml"
@@ -18,7 +18,28 @@ GROUPS = {group["name"]: group["rules"] for group in yaml.safe_load(TEXT)["group
 ALERTS = {rule["alert"]: rule for rule in GROUPS["compilespan"]}
 THRESHOLDS = {rule["record"]: rule["expr"] for rule in GROUPS["compilespan-thresholds"]}
 TESTS = Path(__file__).with_name("alerts_test.yml")
-CASES = yaml.safe_load(TESTS.read_text("utf-8"))
+UID = "compilespan-compile-time"
+ANNOTATIONS = {"summary", "description", "runbook", "runbook_url", "dashboard", "__dashboardUid__"}
+
+
+def _cases():
+    """Return the tests, with what is the same for every alert."""
+    cases = yaml.load(TESTS.read_text("utf-8"), yaml.BaseLoader)  # "0x40" is no number there
+    for each in _expected(cases["tests"]):
+        for alert in each["exp_alerts"]:
+            alert["exp_annotations"] |= {
+                "runbook_url": ALERTS[each["alertname"]]["annotations"]["runbook_url"],
+                "dashboard": f"/d/{UID}?var-service={alert['exp_labels']['job']}",
+                "__dashboardUid__": UID,
+            }
+    return {**cases, "rule_files": [str(RULES)]}
+
+
+def _expected(cases):
+    return [expected for case in cases for expected in case["alert_rule_test"]]
+
+
+CASES = _cases()
 
 
 def promtool(*arguments):
@@ -35,15 +56,12 @@ def test_the_rules_are_valid():
 
 
 @needs_prometheus
-def test_each_fires_when_it_should_and_is_silent_when_it_should():
-    done = promtool("test", "rules", TESTS)
+def test_each_fires_when_it_should_and_is_silent_when_it_should(tmp_path):
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(CASES))
+    done = promtool("test", "rules", tmp_path / "tests.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     seen = {(each["alertname"], bool(each["exp_alerts"])) for each in _expected(CASES["tests"])}
     assert seen == {(alert, fires) for alert in ALERTS for fires in (True, False)}
-
-
-def _expected(cases):
-    return [expected for case in cases for expected in case["alert_rule_test"]]
 
 
 @needs_prometheus
@@ -54,8 +72,8 @@ def test_another_threshold_is_another_alert(threshold, tmp_path):
     other = 2 * value if value else 1e6
     (tmp_path / "rules.yml").write_text(
         TEXT.replace(
-            f"record: {threshold}\n        expr: {THRESHOLDS[threshold]}",
-            f"record: {threshold}\n        expr: vector({other})",
+            f"record: {threshold}\n        expr: {THRESHOLDS[threshold]}\n",
+            f"record: {threshold}\n        expr: vector({other})\n",
         )
     )
     (alert,) = [name for name, rule in ALERTS.items() if threshold in rule["expr"]]
@@ -75,7 +93,9 @@ def test_another_threshold_is_another_alert(threshold, tmp_path):
 def test_an_alert_says_how_bad_it_is_and_what_to_do(alert):
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
-    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert set(rule["annotations"]) == ANNOTATIONS
+    assert rule["annotations"]["runbook_url"].endswith(f"/docs/runbook.md#{alert.lower()}")
+    assert rule["annotations"]["__dashboardUid__"] == DASHBOARDS["compile-time"]["uid"] == UID
     assert len(rule["annotations"]["runbook"].splitlines()) == 1
     assert any(threshold in rule["expr"] for threshold in THRESHOLDS)
 

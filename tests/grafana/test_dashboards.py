@@ -11,18 +11,20 @@ import naming
 import pytest
 from boards import DASHBOARDS, GRAFANA, filled_in
 
-from grafana.source.__main__ import dashboards
+from grafana.source.__main__ import files
 
 PANELS = {f"{name}: {panel['title']}": panel for name, panel in boards.panels()}
-SELECTED = {"$service", "$instance", "$name", "$start"}
+SELECTED = {"$service", "$start"}
+# Labels that queries make for what they show.
+MADE = {"at", "cache", "date", "day_of_month", "graphs", "minute"}
 # Of OpenTelemetry's own conventions.
 UPSTREAM = {"service.name", "service.instance.id"}
 
 
 def test_the_files_are_what_their_source_writes():
-    for path, text in dashboards().items():
+    for path, text in files().items():
         assert path.read_text("utf-8") == text, "run make generate"
-    assert {path.stem for path in dashboards()} == set(DASHBOARDS)
+    assert {path.stem for path in files()} == {*DASHBOARDS, "compilespan"}
 
 
 DAMAGE = {
@@ -57,7 +59,11 @@ def test_a_wrong_type_is_found(complaints, name):
 def test_every_query_parses_and_names_what_the_registry_knows(node):
     promql = [filled_in(target["expr"]) for target in boards.targets("expr").values()]
     promql += [
-        re.fullmatch(r"label_values\((.*), (\w+)\)", filled_in(variable["query"]["query"]))[1]
+        re.sub(
+            r"^label_values\((.*), \w+\)$|^query_result\((.*)\)$",
+            r"\1\2",
+            filled_in(variable["query"]["query"]),
+        )
         for dashboard in DASHBOARDS.values()
         for variable in dashboard["templating"]["list"]
         if variable["type"] == "query"
@@ -71,7 +77,7 @@ def test_every_query_parses_and_names_what_the_registry_knows(node):
     metrics = {name for each in parsed["promql"] for name in each["metrics"]}
     labels = {name for each in parsed["promql"] for name in each["labels"]}
     assert metrics <= naming.known_metrics()
-    assert labels <= naming.known_labels()
+    assert labels <= naming.known_labels() | MADE
     functions = {name for each in parsed["promql"] for name in each["functions"]}
     # A counter that jumps once before the first scrape has no rate.
     assert not functions & {"rate", "irate", "increase", "delta"}
@@ -110,6 +116,9 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_what_nothing_means(where):
     emitted = {
         group.get("metric_name") or group["id"].removeprefix("span.") for group in naming.REGISTRY
     }
+    if panel["type"] == "alertlist":  # it shows rules
+        assert panel["options"]["datasource"] == "prometheus"
+        return
     assert described & emitted, "the description names no metric and no span"
     assert panel["datasource"]["uid"] in ("${prometheus}", "${tempo}")
     assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
@@ -134,17 +143,16 @@ def test_what_is_described_by_a_metric_is_asked_of_it():
                 assert any(name in queries for name in naming.series(group)), where
 
 
-def test_variables_narrow_each_other():
-    variables = {v["name"]: v for v in DASHBOARDS["compile-time"]["templating"]["list"]}
-    for name, earlier in (("instance", "$service"), ("name", "$instance")):
-        assert earlier in variables[name]["query"]["query"]
-    for name in ("service", "instance", "name"):
-        assert variables[name]["multi"]
-        assert variables[name]["includeAll"]
-    assert [v["name"] for v in variables.values() if v["type"] == "datasource"] == [
-        "prometheus",
-        "tempo",
-    ]
+def test_one_service_and_one_of_its_starts_is_chosen():
+    for board in DASHBOARDS.values():
+        variables = {v["name"]: v for v in board["templating"]["list"]}
+        assert list(variables)[:4] == ["prometheus", "tempo", "service", "start"]
+        for name in ("service", "start"):
+            assert not variables[name]["multi"]
+            assert not variables[name]["includeAll"]
+            assert "current" not in variables[name]  # at first the first one
+        assert "$service" in variables["start"]["query"]["query"]
+        assert variables["start"]["sort"] == 0  # as the query has them, newest first
 
 
 def test_panels_lie_beside_and_below_each_other():
@@ -165,20 +173,17 @@ def test_colours_are_the_pages():
     page = dict(re.findall(r"--([\w-]+): (#\w{6});", style.split("@media")[0]))
     seen = {}
     for panel in PANELS.values():
-        colour = panel["fieldConfig"]["defaults"].get("color", {}).get("fixedColor", "text")
-        if colour != "text":
-            seen.setdefault(panel["title"], set()).add(colour)
-        for override in panel["fieldConfig"]["overrides"]:
-            name = re.sub(r"^/\^(.*)/i$", r"\1", override["matcher"]["options"])
-            for each in override["properties"]:
-                if each["id"] == "color":
-                    seen.setdefault(name.capitalize(), set()).add(each["value"]["fixedColor"])
-    assert seen == {
-        "Encoder": {page["encoder"]},
-        "Language model": {page["language-model"]},
-        "Other": {page["other"]},
-        "Failed": {page["failed"]},
-    }
+        for each in panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", ()):
+            seen.setdefault(f"bad: {panel['title']}", set()).add(each["color"])
+        for name, properties in boards.overridden(panel).items():
+            if colour := properties.get("color", {}).get("fixedColor"):
+                plain = re.sub(r"^/\^(.*)/i$", r"\1", name).capitalize()
+                seen.setdefault(plain, set()).add(colour)
+    assert seen["Encoder"] == {page["encoder"]}
+    assert seen["Language model"] == {page["language-model"]}
+    assert seen["Other"] == {page["other"]}
+    assert seen["Failed"] == {page["failed"]}
+    assert seen["bad: Failed"] == {"text", page["failed"]}
 
 
 def test_what_is_drawn_begins_at_zero():

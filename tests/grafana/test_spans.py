@@ -95,12 +95,8 @@ def test_of_compiles_name_component_cache_graphs_and_outcome_follow(columns):
 @pytest.mark.parametrize("title", TABLES)
 def test_numbers_are_numbers_and_only_a_duration_is_one(title):
     defaults = TABLES[title]["fieldConfig"]["defaults"]
-    units = {
-        each["matcher"]["options"]: next(
-            (p["value"] for p in each["properties"] if p["id"] == "unit"), defaults["unit"]
-        )
-        for each in TABLES[title]["fieldConfig"]["overrides"]
-    }
+    fields = boards.overridden(TABLES[title])
+    units = {name: each.get("unit", defaults["unit"]) for name, each in fields.items()}
     assert defaults["unit"] == "string"
     assert units["Duration"] == "ns"
     assert [name for name, unit in units.items() if unit == "ns"] == ["Duration"]
@@ -110,12 +106,6 @@ def test_numbers_are_numbers_and_only_a_duration_is_one(title):
 
 @pytest.mark.parametrize("title", TABLES)
 def test_a_span_leads_to_its_trace(title):
-    (url,) = [
-        link["url"]
-        for each in TABLES[title]["fieldConfig"]["overrides"]
-        if each["matcher"]["options"] == "Span"
-        for prop in each["properties"]
-        if prop["id"] == "links"
-        for link in prop["value"]
-    ]
+    (link,) = boards.overridden(TABLES[title])["Span"]["links"]
+    url = link["url"]
     assert "var-trace=${__data.fields.traceIdHidden}" in url

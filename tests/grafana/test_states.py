@@ -1,4 +1,4 @@
-"""The first row in each state of a start, by Prometheus' own engine and series that are made up."""
+"""The first rows in each state of a start: Prometheus' own engine, series that are made up."""
 
 from __future__ import annotations
 
@@ -9,84 +9,237 @@ import pytest
 import yaml
 from prometheus import PROMTOOL, needs_prometheus
 
-from grafana.source.panels import FAILED_COLOUR
+from grafana.source.fields import FAILED_COLOUR
 
 pytestmark = needs_prometheus
 
-NOW = "10m"
+MINUTES = 10
+WHOLE = f"x{MINUTES}"
 COMPILE = {
-    "job": "llava",
-    "instance": "one",
     "torch_compile_name": "CLIPVisionModel",
     "torch_compile_kind": "compile",
     "torch_compile_component": "encoder",
     "torch_compile_outcome": "ok",
 }
-PROCESS = {"job": "llava", "instance": "one"}
+FAILED = {"torch_compile_outcome": "failed", "error_type": "InductorError"}
+OF_FAILURE = 'torch_compile_name="CLIPVisionModel",error_type="InductorError"'
+MODEL = {"torch_compile_component": "language_model", "torch_compile_name": "Llama"}
 
 
 def series(name, values, **labels):
     told = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    return {"series": f"{name}{{{told}}}", "values": values}
+    return {"series": f"{name}{{{told}}}", "values": str(values)}
 
 
-def seconds(values, **labels):
-    return series("torch_compile_duration_seconds_sum", values, **{**COMPILE, **labels})
+class Process:
+    """What one process says for ten minutes."""
+
+    def __init__(self, instance="one", start="first", *, job="llava", began_s=0, lives=WHOLE):
+        self.labels = {"job": job, "instance": instance}
+        self._lives = lives
+        self.series = [
+            self._of("target_info", 1, compilespan_instance_id=start, torch_version="2.13.0"),
+            self._of("compilespan_startup_began_seconds", began_s),
+            self._of("compilespan_ready", 0),
+        ]
+
+    def _of(self, name, value, values=None, **labels):
+        return series(name, values or f"{value}{self._lives}", **self.labels, **labels)
+
+    def compiled(self, seconds, **labels):
+        told = {**COMPILE, **labels}
+        self.series += [
+            self._of("torch_compile_duration_seconds_sum", seconds, **told),
+            self._of("torch_compile_duration_seconds_count", 1, **told),
+        ]
+        return self
+
+    def compiles_for(self, minutes, component="encoder"):
+        """An age that grows to so many minutes by now; no series before."""
+        values = f"_x{MINUTES - minutes} 0+60x{minutes}"
+        labels = {"torch_compile_component": component}
+        self.series.append(self._of("torch_compile_oldest_active_age_seconds", 0, values, **labels))
+        return self
+
+    def graphs(self, count, result):
+        labels = {"torch_compile_component": "encoder", "torch_compile_cache_result": result}
+        self.series.append(self._of("torch_compile_graphs_total", count, **labels))
+        return self
+
+    def parts(self, **seconds):
+        for name, value in seconds.items():
+            part, _, component = name.partition("_")
+            labels = {"compilespan_startup_part": part}
+            if component:
+                labels["torch_compile_component"] = component
+            self.series.append(
+                self._of("compilespan_startup_part_duration_seconds", value, **labels)
+            )
+        return self
+
+    def ready(self, seconds):
+        self.series[2] = self._of("compilespan_ready", 1)
+        self.series.append(self._of("compilespan_startup_duration_seconds", seconds))
+        return self
 
 
-def age(values, component="encoder"):
-    return series(
-        "torch_compile_oldest_active_age_seconds",
-        values,
-        **PROCESS,
-        torch_compile_component=component,
+def told(cache, start="first"):
+    return f'{{cache="{cache}",compilespan_instance_id="{start}"}}'
+
+
+def said(start, text, job="llava"):
+    at, cache = text.split(" · ")
+    return (
+        f'{{job="{job}",compilespan_instance_id="{start}",at="{at}",cache="{cache}",'
+        f'said="{job} · {text}",said_here="{text}"}}'
     )
 
 
-READY = series("compilespan_startup_duration_seconds", "_x5 1308x5", **PROCESS)
-FAILED = {"torch_compile_outcome": "failed"}
-MODEL = {"torch_compile_component": "language_model", "torch_compile_name": "Llama"}
+READY = (
+    Process()
+    .compiled(14.9)
+    .compiled(25.6, **MODEL)
+    .compiles_for(0)
+    .graphs(3, "miss")
+    .parts(**{"boot": 0.5, "import": 2.1, "load": 1.4, "wait": 3, "other": 1.5})
+    .parts(compile_encoder=14.9, compile_language_model=25.6)
+    .ready(49)
+)
+# The second start of one service, ten minutes ago and five; the first has ended since.
+COLD = Process("one", "cold", began_s=0, lives="x4").compiled(342.7).graphs(1, "miss").ready(400)
+WARM = Process("two", "warm", began_s=300, lives="x10").compiled(3.5).graphs(1, "hit").ready(7)
+WORKERS = [
+    Process(f"worker-{number}").compiled(seconds).ready(seconds + 1)
+    for number, seconds in enumerate((2.25, 0.5, 0.5, 0.25))
+]
+MENU = "start"
+BAR = "What the start was made of"
 
 STATES = {
     # An encoder has been compiling for five minutes, and nothing has ended yet.
     "compiling": (
-        [age("_x5 0+60x5")],
-        {"Encoder": 300, "Compiling now, for": 300, "Language model": None, "Time to ready": None},
+        [Process().compiles_for(5).parts(**{"import": 4, "compile_encoder": 300})],
+        {
+            "Compile time A": [("{}", 300)],
+            "Compile time B": [],
+            "Compile time D": [],
+            "Compiling now, for A": [("{}", 300)],
+            "Time to ready A": [],
+            f"{BAR} D": [],
+            f"{BAR} C": [('{start="s"}', 300)],
+            MENU: [(said("first", "00:00 · starting"), 0)],
+        },
     ),
     # The encoder is done, the language model has begun.
     "second": (
-        [seconds("14.9x10"), age("0x10"), age("_x5 0+60x5", "language_model")],
-        {"Encoder": 14.9, "Language model": 300, "Compiling now, for": 300},
-    ),
-    "ready": (
-        [seconds("14.9x10"), seconds("25.6x10", **MODEL), age("0x10"), READY],
+        [Process().compiled(14.9).compiles_for(5, "language_model")],
         {
-            "Encoder": 14.9,
-            "Language model": 25.6,
-            "Compiling now, for": None,
-            "Time to ready": 1308,
-            "Failed": None,
+            "Compile time A": [("{}", 14.9)],
+            "Compile time B": [("{}", 300)],
+            "Compiling now, for A": [],
+            "Compiling now, for B": [("{}", 300)],
         },
     ),
-    # All that was compiled has failed.
+    "ready": (
+        [READY],
+        {
+            "Compile time A": [("{}", 14.9)],
+            "Compile time B": [("{}", 25.6)],
+            "Compile time D": [],
+            "Compiling now, for A": [],
+            "Time to ready A": [(told("cold"), 49)],
+            "Failed A": [],
+            "Graphs from the cache A": [('{graphs="3",hits="0",said="0 of 3"}', 0)],
+            f"{BAR} A": [('{start="s"}', 2.1)],
+            f"{BAR} B": [('{start="s"}', 1.4)],
+            f"{BAR} C": [('{start="s"}', 14.9)],
+            f"{BAR} D": [('{start="s"}', 25.6)],
+            f"{BAR} F": [],
+            f"{BAR} G": [('{start="s"}', 3)],
+            f"{BAR} H": [('{start="s"}', 2)],
+            MENU: [(said("first", "00:00 · cold"), 0)],
+        },
+    ),
+    # All that was compiled has failed, and an artefact could not be loaded.
     "failed": (
-        [seconds("1.2x10", **FAILED), age("0x10")],
-        {"Encoder": None, "Failed": 1.2, "Compiling now, for": None},
+        [
+            Process()
+            .compiled(1.2, **FAILED)
+            .compiled(0.1, torch_compile_kind="load", **FAILED)
+            .compiles_for(0)
+        ],
+        {
+            "Compile time A": [],
+            "Failed A": [("{}", 2)],
+            "What to look at A": [
+                (f'{{{OF_FAILURE},what="{what}: InductorError",code="{code}"}}', 1)
+                for what, code in (("failed", "CS001"), ("could not be loaded", "CS002"))
+            ],
+        },
+    ),
+    # The latest comes first, the numbers are those of the one that is chosen.
+    "restarted": (
+        [COLD, WARM],
+        {
+            MENU: [(said("warm", "00:05 · warm"), 300), (said("cold", "00:00 · cold"), 0)],
+            "Compile time A": [("{}", 3.5)],
+            "Time to ready A": [(told("warm", "warm"), 7)],
+            "Graphs from the cache A": [('{graphs="1",hits="1",said="1 of 1"}', 1)],
+            # The other has ended: nobody is behind it.
+            "Replicas B": [(told("warm", "warm"), 0)],
+        },
+    ),
+    # What one waited for is the slowest; what it took is the sum.
+    "workers": (
+        WORKERS,
+        {
+            "Compile time A": [("{}", 2.25)],
+            "Compile time D": [("{}", 3.5)],
+            "Time to ready A": [(told("no cache"), 3.25)],
+            "Ranks and workers B": [
+                (f'{{job="llava",instance="worker-{number}"}}', seconds)
+                for number, seconds in enumerate((2, 0.25, 0.25, 0))
+            ],
+        },
+    ),
+    "two services": (
+        [
+            Process("a", "first").compiled(14.9).ready(20),
+            Process("b", "second", job="other").compiled(99).ready(100),
+        ],
+        {
+            "Compile time A": [("{}", 14.9)],
+            "Time to ready A": [(told("no cache"), 20)],
+            MENU: [(said("first", "00:00 · no cache"), 0)],
+        },
     ),
 }
-CASES = [(state, title) for state, (_, shown) in STATES.items() for title in shown]
+CHOSEN = {"restarted": "warm"}
+CASES = [(state, where) for state, (_, shown) in STATES.items() for where in shown]
 
 
-def promtool(directory, state, title, value):
-    inputs, _ = STATES[state]
-    target = boards.targets("expr")[f"compile-time: {title} A"]
-    expected = [] if value is None else [{"labels": "{}", "value": value}]
-    expression = boards.filled_in(target["expr"])
+def query(where, state, **chosen):
+    """Return what stands there, or what fills the menu of starts."""
+    chosen = {"start": CHOSEN.get(state, "first"), **chosen}
+    if where != MENU:
+        return boards.filled_in(boards.targets("expr")[f"compile-time: {where}"]["expr"], **chosen)
+    variables = boards.DASHBOARDS["compile-time"]["templating"]["list"]
+    (found,) = [each["query"]["query"] for each in variables if each["name"] == MENU]
+    return boards.filled_in(found, **chosen).removeprefix("query_result(").removesuffix(")")
+
+
+def promtool(directory, processes, expression, expected):
     path = directory / "test.yml"
     test = {
         "interval": "1m",
-        "input_series": inputs,
-        "promql_expr_test": [{"expr": expression, "eval_time": NOW, "exp_samples": expected}],
+        "input_series": [each for process in processes for each in process.series],
+        "promql_expr_test": [
+            {
+                "expr": expression,
+                "eval_time": f"{MINUTES}m",
+                "exp_samples": [{"labels": labels, "value": value} for labels, value in expected],
+            }
+        ],
     }
     path.write_text(yaml.safe_dump({"rule_files": [], "tests": [test]}))
     return subprocess.run(
@@ -94,20 +247,34 @@ def promtool(directory, state, title, value):
     )
 
 
-@pytest.mark.parametrize(("state", "title"), CASES)
-def test_the_headline_is_right_in_each_state(tmp_path, state, title):
-    done = promtool(tmp_path, state, title, STATES[state][1][title])
+@pytest.mark.parametrize(("state", "where"), CASES)
+def test_the_first_rows_are_right_in_each_state(tmp_path, state, where):
+    processes, shown = STATES[state]
+    done = promtool(tmp_path, processes, query(where, state), shown[where])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_another_number_is_found(tmp_path):
     """The check above can fail."""
-    assert promtool(tmp_path, "compiling", "Encoder", 299).returncode != 0
-    assert promtool(tmp_path, "compiling", "Encoder", None).returncode != 0
+    expression, (processes, _) = query("Compile time A", "compiling"), STATES["compiling"]
+    for wrong in ([("{}", 299)], []):
+        assert promtool(tmp_path, processes, expression, wrong).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "at"), [("2", "0", "02:05"), ("19", "0", "19:05"), ("5", "30", "05:35")]
+)
+def test_a_start_is_named_in_the_time_of_whoever_looks(tmp_path, hour, minute, at):
+    """Grafana says what it is there when it is midnight for Prometheus; west of it a day less."""
+    zone = {"{__from:date:H}": hour, "{__from:date:m}": minute}
+    expected = [(said("warm", f"{at} · warm"), 300)]
+    expression = query(MENU, "restarted", **zone)
+    done = promtool(tmp_path, [WARM], expression, expected)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_failed_is_red_and_in_the_first_row():
     first = {p["title"]: p for _, p in boards.panels() if p["gridPos"]["y"] == 0}
-    colour = first["Failed"]["fieldConfig"]["defaults"]["color"]["fixedColor"]
-    assert colour == FAILED_COLOUR
-    assert set(first) >= {"Time to ready", "Compiling now, for", "Encoder", "Failed"}
+    *_, bad = first["Failed"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert bad == {"color": FAILED_COLOUR, "value": 1}
+    assert set(first) >= {"Time to ready", "Compiling now, for", "Failed"}

@@ -39,7 +39,9 @@ function frame(ref, results, isOnly) {
 // Frames of Prometheus' answers by ref, or one of fields that are given as they are.
 function framesOf({ results, fields }) {
   if (fields) return [toDataFrame({ refId: "A", fields })];
-  const refs = Object.keys(results).filter((ref) => results[ref].length > 0);
+  // As its data source: a query without data gives an empty frame, unless no query has any.
+  const refs = Object.keys(results);
+  if (refs.every((ref) => results[ref].length === 0)) return [];
   return refs.map((ref) => frame(ref, results[ref], refs.length === 1));
 }
 

@@ -1,0 +1,206 @@
+"""The alerts: when each fires, and what it says.
+
+Compiles happen before the first scrape, so nothing here takes a rate: what is new in a window is
+the difference to its beginning, or all of it where the series was not there yet.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from grafana.source.metrics import AGE, COUNT, DROPPED, LIMIT_HITS, READY, WARMUPS, Series
+from grafana.source.queries import START
+
+_ONES = "{{ $value }} %s{{ if ne $value 1.0 }}s{{ end }}"
+
+
+class Alert(NamedTuple):
+    """An alert, and the threshold that is its own.
+
+    Attributes:
+        name: Of the alert, and of its heading in docs/runbook.md.
+        threshold: Name of the series that it compares with.
+        value: Of the threshold.
+        means: What the threshold is, in a sentence.
+        expr: Compares with ``{threshold}``.
+        severity: ``critical``, ``warning`` or ``info``.
+        summary: What happened.
+        description: The same, with numbers.
+        runbook: What to do, in a sentence.
+        wait: How long the expression has to hold.
+        why: What is not plain in the rule.
+    """
+
+    name: str
+    threshold: str
+    value: float
+    means: str
+    expr: str
+    severity: str
+    summary: str
+    description: str
+    runbook: str
+    wait: str = ""
+    why: str = ""
+
+
+def _new(series: Series, labels: str, by: str, window: str) -> str:
+    """Return what was counted in a window."""
+    now, before = (
+        f"sum by ({by}) ({series(labels, ago)})".replace(" or ", "\n    or ")
+        for ago in ("", f" offset {window}")
+    )
+    return f"{now}\n- (\n  {before}\n  or 0 * {now}\n)\n> on () group_left () {{threshold}}"
+
+
+_PROCESS = "job, instance"
+_IS_PROCESS = "on (job, instance)"
+
+ALERTS = (
+    Alert(
+        "CompilespanNotReady",
+        "not_ready_seconds",
+        900,
+        "Seconds for which a process may report that it is not ready: 15 minutes.",
+        f"(\n  60 * sum_over_time((1 - {READY()})[2h:1m])\n"
+        f"  and {_IS_PROCESS} {READY()} == 0\n)\n> on () group_left () {{threshold}}",
+        "critical",
+        "{{ $labels.job }} is not ready after {{ $value | humanizeDuration }}",
+        "Process {{ $labels.instance }} has reported for {{ $value | humanizeDuration }} that it "
+        "is not ready.",
+        "GET /readyz says what it waits for, the page / what is compiling; a program of your own "
+        "has to call mark_ready().",
+    ),
+    Alert(
+        "CompilespanStartDied",
+        "died_starts",
+        0,
+        "Processes of a service that may end in an hour without having been ready.",
+        f"count by (job) (\n  last_over_time({READY()}[1h]) == 0 unless {_IS_PROCESS} {READY()}"
+        "\n)\n> on () group_left () {threshold}",
+        "warning",
+        "{{ $labels.job }} ended before it was ready",
+        "{{ $value }} {{ if eq $value 1.0 }}process{{ else }}processes{{ end }} of it ended in the "
+        "last hour and had not been ready.",
+        "GET /history of the next start says what was compiling, for how long, and with how much "
+        "memory; the span compilespan.startup has the same.",
+    ),
+    Alert(
+        "CompilespanCrashLoop",
+        "short_starts",
+        2,
+        "Starts of a service in an hour, if none of them lives for 15 minutes.",
+        f"count by (job) (\n  count by (job, {START}) (last_over_time(compilespan:process[1h]))\n"
+        ")\n"
+        "> on () group_left () {threshold}\n"
+        "and on (job) max by (job) (count_over_time(compilespan:process[1h:1m])) < 25",
+        "critical",
+        "{{ $labels.job }} starts again and again",
+        "{{ $value }} starts in an hour, and no process lived for 15 minutes.",
+        "What ends them? GET /history says killed (memory? a probe?), failed (the log) or exit; a "
+        "startup probe has to allow for a cold start.",
+        "26m",
+        "What ended is seen for up to ten minutes more; one that was restarted and now lives looks "
+        "alike at first.",
+    ),
+    Alert(
+        "CompilespanWarmupFailed",
+        "failed_warmups",
+        0,
+        "Warmup jobs that may fail or time out in an hour.",
+        _new(WARMUPS, 'compilespan_job_state=~"failed|timed_out"', _PROCESS, "1h"),
+        "critical",
+        "A warmup of {{ $labels.job }} failed",
+        f"{_ONES % 'warmup job'} of {{{{ $labels.instance }}}} failed or timed out in the last "
+        "hour.",
+        "GET /warmup has the error of each item; when it is mended, POST /warmup warms what is not "
+        "warm yet.",
+    ),
+    Alert(
+        "CompilespanCompiledWhileServing",
+        "serving_compiles",
+        0,
+        "Compiles in 15 minutes that may delay a request.",
+        _new(
+            COUNT,
+            'torch_compile_phase="serving",torch_compile_kind="compile"',
+            f"{_PROCESS}, torch_compile_name",
+            "15m",
+        ),
+        "warning",
+        "{{ $labels.torch_compile_name }} of {{ $labels.job }} compiled while serving",
+        f"{_ONES % 'compile'} in 15 minutes delayed requests of {{{{ $labels.instance }}}}.",
+        "GET /compiles?phase=serving has the guard that failed, and the trace the request; add "
+        "that shape to the warmup.",
+    ),
+    Alert(
+        "CompilespanRecompileLimitHit",
+        "recompile_limit_hits",
+        0,
+        "Frames that Dynamo may give up in the life of a process.",
+        f"sum by ({_PROCESS}) ({LIMIT_HITS()})\n> on () group_left () {{threshold}}",
+        "warning",
+        "{{ $labels.job }} runs shapes uncompiled",
+        f"Dynamo gave up {_ONES % 'frame'} of {{{{ $labels.instance }}}}: shapes that are not "
+        "compiled run eager until it is started anew.",
+        "Mark the dimension that varies as dynamic, or raise torch._dynamo.config.recompile_limit, "
+        "and start it anew.",
+    ),
+    Alert(
+        "CompilespanColdStartSlow",
+        "cold_start_ratio",
+        1.3,
+        "Times the median of the service's cold starts of 7 days that a cold start may take.",
+        "(compilespan:cold_start_seconds unless compilespan:cold_start_seconds offset 1h)\n"
+        "/ on (job) group_left ()\n"
+        "  quantile by (job) (0.5, last_over_time(compilespan:cold_start_seconds[7d]))\n"
+        "> on () group_left () {threshold}",
+        "warning",
+        'A cold start of {{ $labels.job }} took {{ printf "%.1f" $value }} times as long as usual',
+        "Start {{ $labels.compilespan_instance_id }}, against the median of the cold starts of 7 "
+        "days.",
+        'The dashboard "A slow start" shows which compile grew; compare torch.version and graph '
+        "counts with an earlier start.",
+    ),
+    Alert(
+        "CompilespanGraphHitRatioLow",
+        "graph_hit_ratio",
+        0.8,
+        "Share of graphs that should come from the cache, once they did.",
+        "compilespan:graph_hit_ratio < on () group_left () {threshold}\n"
+        "and on (job) max_over_time(compilespan:graph_hit_ratio[7d])\n"
+        "  >= on () group_left () {threshold}",
+        "warning",
+        "{{ $labels.job }} finds {{ $value | humanizePercentage }} of its graphs in the cache",
+        "In the last 7 days it was more than the threshold.",
+        "Is the cache volume mounted, and torch, the GPU or the model another? A new key is a new "
+        "cache entry, once.",
+        "5m",
+    ),
+    Alert(
+        "CompilespanCompileTooLong",
+        "compile_seconds",
+        1200,
+        "Seconds that one compile may take: 20 minutes.",
+        f"max by ({_PROCESS}) ({AGE()})\n> on () group_left () {{threshold}}",
+        "critical",
+        "{{ $labels.job }} has been compiling for {{ $value | humanizeDuration }}",
+        "The oldest compile in progress of {{ $labels.instance }} is {{ $value | humanizeDuration "
+        "}} old.",
+        "GET /totals has its name and graphs under in_progress; if it hangs, budget_s with "
+        "--on-hang=exit ends such a process.",
+    ),
+    Alert(
+        "CompilespanTelemetryDropped",
+        "telemetry_dropped",
+        0,
+        "Events, records or journal lines that may be dropped in an hour.",
+        _new(DROPPED, 'compilespan_signal!="stages"', f"{_PROCESS}, compilespan_signal", "1h"),
+        "info",
+        "{{ $labels.job }} dropped {{ $labels.compilespan_signal }}",
+        "{{ $value }} in an hour, of {{ $labels.instance }}. Totals are complete all the same, "
+        "details are not.",
+        "events: raise OTEL_SPAN_EVENT_COUNT_LIMIT; subscription: a subscriber is slow; journal: "
+        "the state directory is full or not writable.",
+    ),
+)

@@ -1,0 +1,79 @@
+"""What cost time and need not have: the findings that are metrics."""
+
+from __future__ import annotations
+
+from grafana.source.fields import Json, wide
+from grafana.source.metrics import COUNT, GRAPHS, LIMIT_HITS, RECOMPILES
+from grafana.source.panels import promql_now, table
+from grafana.source.queries import FAILED, SERVICE, of_start
+
+_CODES = {
+    "size": "CS010",
+    "value": "CS011",
+    "grad_mode": "CS012",
+    "num_threads": "CS013",
+    "dtype": "CS014",
+    "type": "CS015",
+    "global_state": "CS016",
+    "backend": "CS017",
+    "other": "CS019",
+}
+"""Codes of ``compilespan explain``, by what the guard found changed."""
+
+
+def findings() -> Json:
+    """Return their table."""
+    return table(
+        "What to look at",
+        "What failed, compiled again, gave up or was not stored in this start; "
+        "`compilespan explain CODE` says what to do, `GET /findings` what it cost. "
+        "`torch.compile.duration`, its count; `torch.compile.recompiles`; "
+        "`torch.compile.recompile_limit_hits`; `torch.compile.graphs`.",
+        [promql_now(" or ".join((*_failures(), _recompiles(), *_others())))],
+        unit="short",
+        names={
+            "what": "What",
+            "torch_compile_name": "Name",
+            "Value": "Times",
+            "code": "Code",
+        },
+        overrides=[wide("Times", 80), wide("Code", 80)],
+        sort_by="Times",
+        no_value="Nothing to look at",
+    )
+
+
+def _failures() -> tuple[str, str]:
+    def failed(kind: str, what: str, code: str) -> str:
+        labels = f'{FAILED},torch_compile_kind{kind}"load"'
+        times = f"sum by (torch_compile_name, error_type) ({of_start(COUNT, labels)}) > 0"
+        return _called(f'label_replace({times}, "what", "{what}: $1", "error_type", "(.*)")', code)
+
+    return failed("!=", "failed", "CS001"), failed("=", "could not be loaded", "CS002")
+
+
+def _recompiles() -> str:
+    reason = "torch_compile_recompile_reason_class"
+    times = f"sum by (torch_compile_name, {reason}) ({of_start(RECOMPILES, SERVICE)}) > 0"
+    called = f'label_replace({times}, "what", "compiled again: $1", "{reason}", "(.*)")'
+    for value, code in _CODES.items():
+        called = f'label_replace({called}, "code", "{code}", "{reason}", "{value}")'
+    return called
+
+
+def _others() -> tuple[str, str]:
+    limit = f"sum({of_start(LIMIT_HITS, SERVICE)}) > 0"
+    bypassed = f'{SERVICE},torch_compile_cache_result="bypass"'
+    stored = f"sum({of_start(GRAPHS, bypassed)}) > 0"
+    return (
+        _called(_what(limit, "gave up: runs eager until it is started anew"), "CS003"),
+        _called(_what(stored, "graphs compiled and not stored"), "CS030"),
+    )
+
+
+def _what(of: str, text: str) -> str:
+    return f'label_replace({of}, "what", "{text}", "", "")'
+
+
+def _called(of: str, code: str) -> str:
+    return f'label_replace({of}, "code", "{code}", "", "")'

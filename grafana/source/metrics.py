@@ -1,0 +1,66 @@
+"""The metrics as series of Prometheus: each is a function from a selector's labels to PromQL.
+
+A histogram is there in one of two forms, as whoever runs the server chooses: with buckets, as three
+series, or exponential (``OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION``), as one series
+of Prometheus' native histograms. What reads its sum or count reads either.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Series(Protocol):
+    """What selects a metric's series."""
+
+    def __call__(self, labels: str = "", offset: str = "") -> str:
+        """Return an expression.
+
+        Args:
+            labels: As a selector has them between its braces.
+            offset: How long ago, e.g. `` offset 1h``.
+        """
+
+
+def named(name: str) -> Series:
+    """Return the series of this name."""
+
+    def select(labels: str = "", offset: str = "") -> str:
+        return (f"{name}{{{labels}}}" if labels else name) + offset
+
+    return select
+
+
+def _of_histogram(name: str, part: str) -> Series:
+    def select(labels: str = "", offset: str = "") -> str:
+        classic, native = named(f"{name}_{part}"), named(name)
+        return f"({classic(labels, offset)} or histogram_{part}({native(labels, offset)}))"
+
+    return select
+
+
+_DURATION = "torch_compile_duration_seconds"
+_WARMUP = "compilespan_warmup_duration_seconds"
+
+SECONDS = _of_histogram(_DURATION, "sum")
+COUNT = _of_histogram(_DURATION, "count")
+WARMUPS = _of_histogram(_WARMUP, "count")
+GRAPHS = named("torch_compile_graphs_total")
+RECOMPILES = named("torch_compile_recompiles_total")
+LIMIT_HITS = named("torch_compile_recompile_limit_hits_total")
+STAGE_TIME = named("torch_compile_stage_time_seconds_total")
+AGE = named("torch_compile_oldest_active_age_seconds")
+READY = named("compilespan_ready")
+BEGAN = named("compilespan_startup_began_seconds")
+STARTUP = named("compilespan_startup_duration_seconds")
+PART = named("compilespan_startup_part_duration_seconds")
+DROPPED = named("compilespan_telemetry_dropped_total")
+
+
+def quantile(q: float, labels: str) -> str:
+    """Return a quantile of the durations that these series have counted."""
+    buckets = f"sum by (le) ({_DURATION}_bucket{{{labels}}})"
+    return (
+        f"(histogram_quantile({q}, {buckets}) "
+        f"or histogram_quantile({q}, sum({_DURATION}{{{labels}}})))"
+    )

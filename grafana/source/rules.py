@@ -1,0 +1,133 @@
+"""The rule file of Prometheus: thresholds, what alerts look back on, alerts."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import yaml
+
+from grafana.source.alerts import ALERTS, Alert
+from grafana.source.compile_time import UID
+from grafana.source.metrics import GRAPHS, STARTUP
+from grafana.source.queries import START
+
+if TYPE_CHECKING:
+    from grafana.source.fields import Json
+
+HOME = "https://github.com/compilespan/compilespan"
+_RUNBOOK = f"{HOME}/blob/main/docs/runbook.md"
+_HEAD = """\
+Alerts of compilespan, for Prometheus 2.42 and newer, whether it is sent OTLP or scrapes /metrics.
+Written from grafana/source by `make generate`; thresholds may well be changed here.
+
+Compiles happen before the first scrape, so nothing here takes a rate: what is new in a window is
+the difference to its beginning, or all of it where the series was not there yet.
+"""
+_THRESHOLDS = "The thresholds. Each is a series that its alert compares with: change them here."
+_STARTS = (
+    "What two alerts look back on for 7 days; Prometheus keeps 15 unless it is told otherwise."
+)
+
+
+def build() -> str:
+    """Return the file."""
+    thresholds = [(each.means, _threshold(each)) for each in ALERTS]
+    alerts = [(each.why, _alert(each)) for each in ALERTS]
+    groups = (
+        ("compilespan-thresholds", _THRESHOLDS, thresholds),
+        ("compilespan-starts", _STARTS, _recorded()),
+        ("compilespan", "", alerts),
+    )
+    return f"{_comment(_HEAD)}groups:\n" + "\n".join(_group(*each) for each in groups)
+
+
+def _recorded() -> list[tuple[str, Json]]:
+    to_start = f"* on (job, instance) group_left ({START}) compilespan:process"
+    missed = GRAPHS('torch_compile_cache_result="miss"')
+    hit, cached = (
+        f"sum by (job) ({GRAPHS(f'torch_compile_cache_result{which}')})"
+        for which in ('="hit"', '=~".+"')
+    )
+    return [
+        (
+            "Which start a process belongs to; without target_info each is a start of its own.",
+            _record(
+                "process",
+                f'max by (job, instance, {START}) (target_info{{{START}!=""}})\n'
+                "or on (job, instance) label_replace(\n"
+                f"  max by (job, instance) ({STARTUP()} ^ 0),\n"
+                f'  "{START}", "$1", "instance", "(.*)"\n)',
+            ),
+        ),
+        (
+            "Seconds to ready of starts in which any graph missed the cache.",
+            _record(
+                "cold_start_seconds",
+                f"max by (job, {START}) (\n  {STARTUP()}\n  {to_start}\n)\n"
+                f"and on ({START}) (\n  sum by ({START}) (\n    {missed}\n    {to_start}\n"
+                "  ) > 0\n)",
+            ),
+        ),
+        (
+            "Share of the graphs of a service's processes that came from the cache.",
+            _record("graph_hit_ratio", f"({hit} or 0 * {cached})\n/ {cached}"),
+        ),
+    ]
+
+
+def _record(name: str, expr: str) -> Json:
+    return {"record": f"compilespan:{name}", "expr": f"{expr}\n"}
+
+
+def _threshold(alert: Alert) -> Json:
+    return {"record": _name_of(alert), "expr": f"vector({alert.value})"}
+
+
+def _alert(alert: Alert) -> Json:
+    waits = {"for": alert.wait} if alert.wait else {}
+    return {
+        "alert": alert.name,
+        "expr": alert.expr.replace("{threshold}", _name_of(alert)) + "\n",
+        **waits,
+        "labels": {"severity": alert.severity},
+        "annotations": {
+            "summary": alert.summary,
+            "description": alert.description,
+            "runbook": alert.runbook,
+            "runbook_url": f"{_RUNBOOK}#{alert.name.lower()}",
+            # Grafana makes a link of the first, whoever reads the alert elsewhere has the second.
+            "__dashboardUid__": UID,
+            "dashboard": f"/d/{UID}?var-service={{{{ $labels.job }}}}",
+        },
+    }
+
+
+def _name_of(alert: Alert) -> str:
+    return f"compilespan:threshold:{alert.threshold}"
+
+
+def _group(name: str, comment: str, rules: list[tuple[str, Json]]) -> str:
+    written = [
+        _comment(why)
+        + yaml.dump([rule], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+        for why, rule in rules
+    ]
+    indented = textwrap.indent("\n".join(written), "    ")
+    return textwrap.indent(f"{_comment(comment)}- name: {name}\n  rules:\n{indented}", "  ")
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what has several lines as it is."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
