@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -44,6 +45,8 @@ class Prometheus:
                     f"--config.file={self._directory}/prometheus.yml",
                     f"--storage.tsdb.path={self._directory}/data",
                     f"--web.listen-address=127.0.0.1:{self.port}",
+                    "--web.enable-remote-write-receiver",
+                    "--enable-feature=native-histograms",
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -101,8 +104,11 @@ def write_blocks(requests, directory, *, promoted=False):
     assert done.returncode == 0, done.stderr
 
 
-def openmetrics(request, promoted):
-    """Yield the samples of an OTLP export, as OpenMetrics has series, time and value."""
+def openmetrics(request, promoted, histograms=None):
+    """Yield the samples of an OTLP export, as OpenMetrics has series, time and value.
+
+    ``histograms`` turns an exponential histogram into a value.
+    """
     for each in request.resource_metrics:
         resource = {one.key: value_of(one.value) for one in each.resource.attributes}
         common = {
@@ -120,14 +126,17 @@ def openmetrics(request, promoted):
             for point in data.data_points:
                 labels = {**_labels(point.attributes), **common}
                 newest = max(newest, point.time_unix_nano)
-                for suffix, more, value in _samples(point):
+                for suffix, more, value in _samples(point, histograms):
                     series = _series(name + suffix, {**labels, **more})
                     yield series, _seconds(point.time_unix_nano), value
         if newest and not promoted:
             yield _series("target_info", {**told, **common}), _seconds(newest), 1
 
 
-def _samples(point):
+def _samples(point, histograms):
+    if hasattr(point, "zero_count"):
+        yield "", {}, histograms(point)
+        return
     if not hasattr(point, "bucket_counts"):
         yield "", {}, getattr(point, point.WhichOneof("value"))
         return
@@ -147,6 +156,12 @@ def _series(name, labels):
     shown = {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in labels.items()}
     inside = ",".join(f'{key}="{text}"' for key, text in sorted(shown.items()))
     return f"{name}{{{inside}}}"
+
+
+def series_of(text):
+    """Return name and labels of a series as `openmetrics` writes it."""
+    name, _, inside = text.partition("{")
+    return name, dict(re.findall(r'(\w+)="([^"]*)"', inside))
 
 
 def _seconds(time_ns):
