@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 BIN = Path(sysconfig.get_path("scripts"))
 COLLECTOR = yaml.safe_load((GRAFANA / "collector.yml").read_text("utf-8"))
 TEMPO = yaml.safe_load((GRAFANA / "tempo.yml").read_text("utf-8"))
+LOKI = yaml.safe_load((GRAFANA / "loki.yml").read_text("utf-8"))
 PROMETHEUS = yaml.safe_load((GRAFANA / "prometheus.yml").read_text("utf-8"))
 DATASOURCES = yaml.safe_load(
     (GRAFANA / "provisioning/datasources/compilespan.yml").read_text("utf-8")
@@ -44,7 +45,7 @@ CONTRIB = {
     "connectors": {"count", "forward", "spanmetrics"},
 }
 # Their images hold one program and no shell, so that nothing can ask in there.
-NO_SHELL = {"collector", "tempo"}
+NO_SHELL = {"collector", "tempo", "loki"}
 LISTENS = {"prometheus": 9090, "grafana": 3000}  # where nothing says otherwise
 
 
@@ -80,6 +81,8 @@ def ports_of(name, services):
     if name == "tempo":
         otlp = TEMPO["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
         return {TEMPO["server"]["http_listen_port"], int(otlp.rpartition(":")[2])}
+    if name == "loki":
+        return {LOKI["server"]["http_listen_port"]}
     if name in LISTENS:
         return {LISTENS[name]}
     words = services[name].get("entrypoint") or []
@@ -88,7 +91,7 @@ def ports_of(name, services):
 
 def test_compose_reads_it_and_the_sidecar_is_a_profile_of_its_own():
     default = set(compose()["services"])
-    assert default == {"compilespan", "collector", "tempo", "prometheus", "grafana"}
+    assert default == {"compilespan", "collector", "tempo", "loki", "prometheus", "grafana"}
     assert set(compose("sidecar")["services"]) == default | {"inference", "sidecar"}
 
 
@@ -149,7 +152,7 @@ def test_endpoints_are_where_something_listens(services):
             for target in job["static_configs"][0]["targets"]
         ),
     ]
-    assert len(urls) == 12
+    assert len(urls) == 15
     for url in urls:
         parts = urlsplit(url)
         assert parts.port in ports_of(parts.hostname, services), url
@@ -198,6 +201,39 @@ def test_prometheus_takes_what_the_collector_sends(services):
     assert exemplars["url"] == "/d/compilespan-slow-start?var-trace=$${__value.raw}"
 
 
+def test_events_reach_loki_as_logs(services):
+    """They would vanish without a pipeline."""
+    for name in ("compilespan", "inference", "sidecar"):
+        assert services[name]["environment"]["COMPILESPAN_EVENTS"] == "both"
+    assert COLLECTOR["service"]["pipelines"]["logs"]["exporters"] == ["otlphttp/loki"]
+    assert COLLECTOR["exporters"]["otlphttp/loki"]["endpoint"].endswith("/otlp")
+    assert LOKI["limits_config"]["allow_structured_metadata"]
+    assert all(each["schema"] == "v13" for each in LOKI["schema_config"]["configs"])
+
+
+def test_from_a_span_to_its_logs_and_from_a_log_to_its_trace():
+    sources = {each["uid"]: each["jsonData"] for each in DATASOURCES}
+    to_logs = sources["tempo"]["tracesToLogsV2"]
+    assert to_logs["datasourceUid"] == "loki"
+    assert "$${__span.spanId}" in to_logs["query"]
+    (trace,) = sources["loki"]["derivedFields"]
+    assert (trace["matcherType"], trace["matcherRegex"]) == ("label", "trace_id")
+    assert trace["url"] == "/d/compilespan-slow-start?var-trace=$${__value.raw}"
+    assert sources["tempo"]["spanBar"] == {"type": "Tag", "tag": "torch.compile.component"}
+
+
+def test_what_is_kept_is_kept_alike_long(services):
+    (retention,) = [
+        re.search(r"retention.time=(\d+)d", each)[1]
+        for each in services["prometheus"]["command"]
+        if "retention.time" in each
+    ]
+    hours = f"{24 * int(retention)}h"
+    assert TEMPO["compactor"]["compaction"]["block_retention"] == hours
+    assert LOKI["limits_config"]["retention_period"] == hours
+    assert LOKI["compactor"]["retention_enabled"]
+
+
 def test_what_is_mounted_is_there_and_where_it_is_looked_for(services):
     mounts = {}
     for name, service in services.items():
@@ -216,7 +252,12 @@ def test_what_is_mounted_is_there_and_where_it_is_looked_for(services):
     (rules,) = PROMETHEUS["rule_files"]
     folder, _, pattern = rules.rpartition("/")
     assert list(mounts["prometheus", folder].glob(pattern))
-    for name, option in (("collector", "--config="), ("prometheus", "--config.file=")):
+    for name, option in (
+        ("collector", "--config="),
+        ("prometheus", "--config.file="),
+        ("tempo", "-config.file="),
+        ("loki", "-config.file="),
+    ):
         (config,) = [each for each in services[name]["command"] if each.startswith(option)]
         assert (name, config.removeprefix(option)) in mounts
 
