@@ -37,8 +37,8 @@ def dashboard(
     Each has the data sources, the service and its start to choose; ``variables`` come after them.
     """
     common = [
-        _data_source("prometheus"),
-        _data_source("tempo"),
+        data_source("prometheus"),
+        data_source("tempo"),
         chosen("service", "Service", "label_values(compilespan_ready, job)"),
         chosen("start", "Start", f"query_result({named_starts()})", _NAMED_START),
     ]
@@ -86,7 +86,7 @@ def laid_out(rows: Iterable[Row]) -> list[Json]:
     return panels
 
 
-def _data_source(name: str) -> Json:
+def data_source(name: str) -> Json:
     """Return the variable that picks a data source of this type."""
     return {"type": "datasource", "name": name, "label": name.title(), "query": name, "hide": 0}
 

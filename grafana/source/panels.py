@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${prometheus}"}
 TEMPO: Json = {"type": "tempo", "uid": "${tempo}"}
+LOKI: Json = {"type": "loki", "uid": "${loki}"}
 
 
 def promql(expression: str, *, ref: str, legend: str, exemplar: bool = False) -> Json:

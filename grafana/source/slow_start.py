@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.source.compile_time import UID
-from grafana.source.dashboard import SLOW_START, chosen, dashboard, link
-from grafana.source.panels import panel
+from grafana.source.dashboard import SLOW_START, chosen, dashboard, data_source, link
+from grafana.source.panels import LOKI, panel
 from grafana.source.queries import CHOSEN, SERVICE
 from grafana.source.spans import OF_START, spans, traceql
 from grafana.source.stat_row import where_the_time_went
@@ -38,6 +38,7 @@ def build() -> Json:
                 "of the start is shown.",
                 "query": "",
             },
+            data_source("loki"),
         ],
         links=[link("Compile time", UID, "The numbers of all starts")],
         rows=[
@@ -46,6 +47,7 @@ def build() -> Json:
             ("Trace of the start, or of the span that was chosen", 16, [(_trace(), 24)]),
             ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
             ("The start and its warmups", 8, [(_starts(), 12), (_warmups(), 12)]),
+            ("As it happens", 9, [(_events(), 24)]),
         ],
     )
 
@@ -101,6 +103,37 @@ def _trace() -> Json:
         unit="ns",
         no_value="Choose a trace: click a span id in a table above",
         options={},
+    )
+
+
+def _events() -> Json:
+    shown = "{{.event_name}} {{.torch_compile_stage}}{{.torch_compile_cache_result}}"
+    return panel(
+        "logs",
+        "Events",
+        "What happens inside compiles of the start, the moment it does: `torch.compile.graph`, "
+        "`torch.compile.stage` and so on, where `COMPILESPAN_EVENTS` is `log` or `both`.",
+        [
+            {
+                "datasource": LOKI,
+                "refId": "A",
+                "queryType": "range",
+                "expr": '{service_name="$service"} | compilespan_instance_id="$start" '
+                f"| line_format `{shown}`",
+            }
+        ],
+        unit="string",
+        no_value="No event in this time range: are they sent as logs?",
+        options={
+            "dedupStrategy": "none",
+            "enableLogDetails": True,
+            "prettifyLogMessage": False,
+            "showCommonLabels": False,
+            "showLabels": False,
+            "showTime": True,
+            "sortOrder": "Descending",
+            "wrapLogMessage": False,
+        },
     )
 
 

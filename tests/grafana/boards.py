@@ -58,5 +58,5 @@ def targets(language):
         f"{name}: {panel['title']} {target['refId']}": target
         for name, panel in panels()
         for target in panel["targets"]
-        if language in target
+        if language in target and target["datasource"]["uid"] != "${loki}"
     }

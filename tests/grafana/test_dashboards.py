@@ -114,13 +114,14 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_what_nothing_means(where):
     assert len(defaults["noValue"]) > 3
     described = set(re.findall(r"`([a-z_.]+)`", panel["description"]))
     emitted = {
-        group.get("metric_name") or group["id"].removeprefix("span.") for group in naming.REGISTRY
+        group.get("metric_name") or group.get("name") or group["id"].removeprefix("span.")
+        for group in naming.REGISTRY
     }
     if panel["type"] == "alertlist":  # it shows rules
         assert panel["options"]["datasource"] == "prometheus"
         return
     assert described & emitted, "the description names no metric and no span"
-    assert panel["datasource"]["uid"] in ("${prometheus}", "${tempo}")
+    assert panel["datasource"]["uid"] in ("${prometheus}", "${tempo}", "${loki}")
     assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
     for target in panel["targets"]:
         query = target.get("expr") or target["query"]
@@ -187,6 +188,6 @@ def test_colours_are_the_pages():
 
 
 def test_what_is_drawn_begins_at_zero():
-    drawn = [p for p in PANELS.values() if p["type"] in ("bargauge", "barchart", "timeseries")]
+    drawn = [p for p in PANELS.values() if p["type"] in ("barchart", "timeseries")]
     assert len(drawn) > 5
     assert all(panel["fieldConfig"]["defaults"]["min"] == 0 for panel in drawn)

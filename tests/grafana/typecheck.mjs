@@ -4,7 +4,7 @@ import ts from "typescript";
 
 const OPTIONS = {
   barchart: "BarChart",
-  bargauge: "BarGauge",
+  logs: "Logs",
   stat: "Stat",
   table: "Table",
   timeseries: "TimeSeries",

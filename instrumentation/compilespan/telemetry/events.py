@@ -61,6 +61,7 @@ class Events:
         if self._channel_of(event) != "span":
             self._logger.emit(
                 event_name=event.name,
+                body=event.name,  # the line to read, where a store of logs has no event names
                 timestamp=event.time_ns,
                 severity_number=_SEVERITIES.get(event.name, SeverityNumber.INFO),
                 attributes=dict(event.attributes),
