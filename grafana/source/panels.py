@@ -115,7 +115,7 @@ def stat(
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "showPercentChange": False,
             "textMode": text,
-            "wideLayout": True,
+            "wideLayout": False,
         },
     )
     if bad_from is not None:
@@ -138,14 +138,23 @@ def bars(
     x: str,
     names: Mapping[str, str],
     no_value: str,
-    oldest_first: str | None = None,
+    sort: Json | None = None,
+    joined: Json = MERGED,
     overrides: list[Json] | None = None,
 ) -> Json:
     """Return stacked bars, a bar for each value of ``x``.
 
-    ``names`` are the columns to show, ``oldest_first`` is one that they are only sorted by.
+    Args:
+        title: Of the panel.
+        description: Of the panel.
+        targets: What is drawn.
+        x: The column with the name of a bar.
+        names: The columns to show, and their names.
+        no_value: What it says without any.
+        sort: By which column, which need not be shown: ``field`` and ``desc``.
+        joined: The transformation that makes one table of the answers.
+        overrides: What is different for one column.
     """
-    sorting = [{"field": oldest_first, "desc": False}]
     return panel(
         "barchart",
         title,
@@ -157,8 +166,8 @@ def bars(
         custom={"fillOpacity": 90, "lineWidth": 0},
         overrides=[*COMPONENT_COLOURS, *(overrides or [])],
         transformations=[
-            MERGED,
-            *([{"id": "sortBy", "options": {"sort": sorting}}] if oldest_first else []),
+            joined,
+            *([{"id": "sortBy", "options": {"sort": [sort]}}] if sort else []),
             only(*names),
             renamed(names),
         ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.source.dashboard import to_trace
-from grafana.source.fields import Json, only, override, wide
+from grafana.source.fields import TIME, Json, only, override, wide
 from grafana.source.panels import TEMPO, table
 
 if TYPE_CHECKING:
@@ -22,6 +22,20 @@ SPANS_A_TRACE = 1000
 TRACES = 50
 _LAST = {"Start time": "Began", "Trace Service": "Service", "Span ID": "Span"}
 _NEEDED_BY_LINKS = "traceIdHidden"
+_SECONDS = "Seconds"
+# Of nanoseconds Grafana makes minutes in one row and milliseconds in the next.
+_IN_SECONDS: Json = {
+    "id": "calculateField",
+    "options": {
+        "mode": "binary",
+        "alias": _SECONDS,
+        "binary": {
+            "left": {"matcher": {"id": "byName", "options": "Duration"}},
+            "operator": "/",
+            "right": {"fixed": "1000000000"},
+        },
+    },
+}
 _YES = {"true": "yes", "false": "no"}
 
 
@@ -59,7 +73,7 @@ def spans(
         counts: Titles of columns that are numbers.
     """
     selected = ", ".join(f"span.{name}" for name in columns)
-    names = {"Duration": "Duration", **columns, **_LAST}
+    names = {_SECONDS: "Duration", **columns, **_LAST}
     made = table(
         title,
         f"{description} The longest first, of up to {TRACES} traces with up to "
@@ -68,7 +82,7 @@ def spans(
         unit="string",
         no_value=no_value,
         overrides=[
-            override("Duration", unit="ns", **{"custom.width": 110}),
+            override("Duration", unit=TIME, **{"custom.width": 110}),
             *(override(each, unit="short", **{"custom.width": 90}) for each in counts),
             override("Began", unit="dateTimeAsIso", **{"custom.width": 180}),
             wide("Span", 140),
@@ -81,6 +95,7 @@ def spans(
         {"type": "value", "options": {word: {"text": shown} for word, shown in _YES.items()}}
     ]
     made["transformations"] = [
+        _IN_SECONDS,
         only(*names, _NEEDED_BY_LINKS),
         {
             "id": "organize",

@@ -10,17 +10,16 @@ from grafana.source.queries import COMPONENTS, SERVICE, of_start
 
 def stages() -> Json:
     """Return a bar for each stage, of what each component spent in it."""
+    spent = [of_start(STAGE_TIME, f"{SERVICE},{selector}") for selector in COMPONENTS.values()]
+    whole = of_start(STAGE_TIME, SERVICE)  # to sort by
     return bars(
         "Compile time by stage",
         "Seconds of compiles and failed loads of the start: tracing, AOTAutograd, lowering, "
         "building kernels, tuning, caches; of all processes. They sum to the compile seconds and "
         "those of failures. `torch.compile.stage.time`.",
         [
-            promql_now(
-                f"sum by (torch_compile_stage) ({of_start(STAGE_TIME, f'{SERVICE},{selector}')})",
-                ref=ref,
-            )
-            for ref, selector in zip("ABC", COMPONENTS.values(), strict=True)
+            promql_now(f"sum by (torch_compile_stage) ({each})", ref=ref)
+            for ref, each in zip("ABCD", (*spent, whole), strict=True)
         ],
         x="Stage",
         names={
@@ -28,4 +27,5 @@ def stages() -> Json:
             **{f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)},
         },
         no_value=NOTHING,
+        sort={"field": "Value #D", "desc": True},
     )

@@ -44,7 +44,7 @@ def starts() -> list[tuple[Json, int]]:
                 x="Start",
                 names={"said_here": "Start", **_NAMED},
                 no_value=NOTHING,
-                oldest_first="Value #D",
+                sort={"field": "Value #D", "desc": False},
             ),
             12,
         ),
@@ -145,7 +145,7 @@ def processes() -> list[tuple[Json, int]]:
                 [
                     promql_now(replicas, ref="A"),
                     promql_now(behind_the_fastest(replicas), ref="B"),
-                    promql_now(named_starts(), ref="C"),
+                    promql_now(f"{named_starts()} and on ({START}) {living}", ref="C"),
                 ],
                 names={
                     "said_here": "Start",

@@ -25,12 +25,19 @@ from grafana.source.start_names import time_to_ready
 _TOO_LONG_S = 1200
 """As the alert ``CompilespanCompileTooLong``."""
 _PARTS = {
-    "Import": "#78716c",
-    "Load": "#b45309",
+    "Import": "#ca8a04",
+    "Load": "#c2410c",
     "Captures": "#0369a1",
     "Waiting": "#9ca3af",
     "Rest to ready": "#6b7280",
 }
+_ROW = "start\\part"
+"""What Grafana calls the names of the rows of a matrix."""
+_MATRIX = {
+    "id": "groupingToMatrix",
+    "options": {"columnField": "part", "rowField": "start", "valueField": "Value"},
+}
+"""A column for each part that there is: what there is not is not in the legend."""
 
 
 def headline() -> list[tuple[Json, int]]:
@@ -123,19 +130,17 @@ def _bar() -> Json:
         "Waiting": part("wait"),
         "Rest to ready": rest_of_start(),
     }
-    refs = dict(zip("ABCDEFGH", parts, strict=True))
+    told = (f'label_replace({of}, "part", "{title}", "", "")' for title, of in parts.items())
     return bars(
         "What the start was made of",
         "Seconds to ready, or until now: of several processes the one that compiled, loaded and "
         "imported for longest. `compilespan.startup.part.duration`; "
         "`compilespan.startup.duration`.",
-        [
-            promql_now(f'label_replace({parts[title]}, "start", "s", "", "")', ref=ref)
-            for ref, title in refs.items()
-        ],
+        [promql_now(f'label_replace({" or ".join(told)}, "start", " ", "", "")')],
         x="Start",
-        names={"start": "Start", **{f"Value #{ref}": title for ref, title in refs.items()}},
+        names={_ROW: "Start", **{title: title for title in parts}},
         no_value="No process of this start has reported yet",
+        joined=_MATRIX,
         overrides=[coloured(title, colour) for title, colour in _PARTS.items()],
     )
 

@@ -87,6 +87,10 @@ def told(cache, start="first"):
     return f'{{cache="{cache}",compilespan_instance_id="{start}"}}'
 
 
+def bar(part, seconds):
+    return f'{{start=" ",part="{part}"}}', seconds
+
+
 def said(start, text, job="llava"):
     at, cache = text.split(" · ")
     return (
@@ -125,8 +129,7 @@ STATES = {
             "Compile time D": [],
             "Compiling now, for A": [("{}", 300)],
             "Time to ready A": [],
-            f"{BAR} D": [],
-            f"{BAR} C": [('{start="s"}', 300)],
+            f"{BAR} A": [bar("Import", 4), bar("Encoder", 300), bar("Rest to ready", 0)],
             MENU: [(said("first", "00:00 · starting"), 0)],
         },
     ),
@@ -150,13 +153,14 @@ STATES = {
             "Time to ready A": [(told("cold"), 49)],
             "Failed A": [],
             "Graphs from the cache A": [('{graphs="3",hits="0",said="0 of 3"}', 0)],
-            f"{BAR} A": [('{start="s"}', 2.1)],
-            f"{BAR} B": [('{start="s"}', 1.4)],
-            f"{BAR} C": [('{start="s"}', 14.9)],
-            f"{BAR} D": [('{start="s"}', 25.6)],
-            f"{BAR} F": [],
-            f"{BAR} G": [('{start="s"}', 3)],
-            f"{BAR} H": [('{start="s"}', 2)],
+            f"{BAR} A": [
+                bar("Import", 2.1),
+                bar("Load", 1.4),
+                bar("Encoder", 14.9),
+                bar("Language model", 25.6),
+                bar("Waiting", 3),
+                bar("Rest to ready", 2),
+            ],
             MENU: [(said("first", "00:00 · cold"), 0)],
         },
     ),
