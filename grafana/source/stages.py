@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from grafana.source.fields import NOTHING, Json
+from typing import TYPE_CHECKING
+
 from grafana.source.metrics import STAGE_TIME
 from grafana.source.panels import bars, promql_now
 from grafana.source.queries import COMPONENTS, SERVICE, of_start
+
+if TYPE_CHECKING:
+    from grafana.source.fields import Json
 
 
 def stages() -> Json:
@@ -26,6 +30,6 @@ def stages() -> Json:
             "torch_compile_stage": "Stage",
             **{f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)},
         },
-        no_value=NOTHING,
+        no_value="No compile has ended yet",
         sort={"field": "Value #D", "desc": True},
     )
