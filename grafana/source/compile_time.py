@@ -25,7 +25,7 @@ def build() -> Json:
         variables=[],
         links=[link("A slow start", SLOW_START, "Traces of starts, warmups and compiles")],
         rows=[
-            ("", 4, headline()),
+            ("", 5, headline()),
             ("", 6, where_the_time_went()),
             ("", 8, [(stages(), 12), (findings(), 12)]),
             ("Starts of this service", 10, starts.starts()),

@@ -58,7 +58,7 @@ def _starts() -> Json:
         "Spans `compilespan.startup`: a server from the creation of its process until it was "
         "ready, failed, or died; of one that died the event says what was compiling.",
         f"span.compilespan.startup.outcome != nil && {OF_START}",
-        {"compilespan.startup.outcome": "Outcome", "compilespan.instance.id": "Start"},
+        {"compilespan.startup.outcome": "Outcome"},
         no_value="No start in this time range: choose a longer one",
     )
 

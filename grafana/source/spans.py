@@ -20,7 +20,7 @@ OF_START = 'resource.service.name = "$service" && resource.compilespan.instance.
 SPANS_A_TRACE = 1000
 """As Tempo's ``max_spans_per_span_set``."""
 TRACES = 50
-_LAST = {"Start time": "Began", "Trace Service": "Service", "Span ID": "Span"}
+_LAST = {"Start time": "Began", "Span ID": "Span"}
 _NEEDED_BY_LINKS = "traceIdHidden"
 _SECONDS = "Seconds"
 # Of nanoseconds Grafana makes minutes in one row and milliseconds in the next.

@@ -55,7 +55,7 @@ def headline() -> list[tuple[Json, int]]:
                 no_value="Not ready yet",
                 text="value_and_name",
             ),
-            6,
+            5,
         ),
         (
             stat(
@@ -71,7 +71,7 @@ def headline() -> list[tuple[Json, int]]:
                 text="value_and_name",
                 bad_from=_TOO_LONG_S,
             ),
-            6,
+            5,
         ),
         (
             stat(
@@ -96,7 +96,7 @@ def headline() -> list[tuple[Json, int]]:
                 no_value="No backend with a cache",
                 text="name",
             ),
-            4,
+            5,
         ),
         (
             stat(
@@ -108,7 +108,7 @@ def headline() -> list[tuple[Json, int]]:
                 no_value="No process reports",
                 bad_from=1,
             ),
-            4,
+            5,
         ),
     ]
 

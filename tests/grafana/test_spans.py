@@ -79,10 +79,10 @@ def test_without_a_number_grafana_asks_for_the_first_three():
 def test_what_matters_comes_first_and_conditions_do_not_come_back(columns, title):
     names = list(columns[title])
     assert names[0] == "Duration"
-    assert names[-4:] == ["Began", "Service", "Span", "traceIdHidden"]
+    assert names[-3:] == ["Began", "Span", "traceIdHidden"]
     condition = TABLES[title]["targets"][0]["query"].split("select(")[0]
     assert not {name for name in names if name in tempo.attributes_of(condition)}
-    assert not {"Trace Name", "Start time", "Name.1", "name"} & set(names)
+    assert not {"Trace Service", "Trace Name", "Start time", "Name.1", "name"} & set(names)
 
 
 def test_of_compiles_name_component_cache_graphs_and_outcome_follow(columns):

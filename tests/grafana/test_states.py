@@ -8,79 +8,11 @@ import boards
 import pytest
 import yaml
 from prometheus import PROMTOOL, needs_prometheus
+from starts import COLD, COMPILING, FAILED, MINUTES, OF_FAILURE, READY, WARM, WORKERS, Process
 
 from grafana.source.fields import FAILED_COLOUR
 
 pytestmark = needs_prometheus
-
-MINUTES = 10
-WHOLE = f"x{MINUTES}"
-COMPILE = {
-    "torch_compile_name": "CLIPVisionModel",
-    "torch_compile_kind": "compile",
-    "torch_compile_component": "encoder",
-    "torch_compile_outcome": "ok",
-}
-FAILED = {"torch_compile_outcome": "failed", "error_type": "InductorError"}
-OF_FAILURE = 'torch_compile_name="CLIPVisionModel",error_type="InductorError"'
-MODEL = {"torch_compile_component": "language_model", "torch_compile_name": "Llama"}
-
-
-def series(name, values, **labels):
-    told = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    return {"series": f"{name}{{{told}}}", "values": str(values)}
-
-
-class Process:
-    """What one process says for ten minutes."""
-
-    def __init__(self, instance="one", start="first", *, job="llava", began_s=0, lives=WHOLE):
-        self.labels = {"job": job, "instance": instance}
-        self._lives = lives
-        self.series = [
-            self._of("target_info", 1, compilespan_instance_id=start, torch_version="2.13.0"),
-            self._of("compilespan_startup_began_seconds", began_s),
-            self._of("compilespan_ready", 0),
-        ]
-
-    def _of(self, name, value, values=None, **labels):
-        return series(name, values or f"{value}{self._lives}", **self.labels, **labels)
-
-    def compiled(self, seconds, **labels):
-        told = {**COMPILE, **labels}
-        self.series += [
-            self._of("torch_compile_duration_seconds_sum", seconds, **told),
-            self._of("torch_compile_duration_seconds_count", 1, **told),
-        ]
-        return self
-
-    def compiles_for(self, minutes, component="encoder"):
-        """An age that grows to so many minutes by now; no series before."""
-        values = f"_x{MINUTES - minutes} 0+60x{minutes}"
-        labels = {"torch_compile_component": component}
-        self.series.append(self._of("torch_compile_oldest_active_age_seconds", 0, values, **labels))
-        return self
-
-    def graphs(self, count, result):
-        labels = {"torch_compile_component": "encoder", "torch_compile_cache_result": result}
-        self.series.append(self._of("torch_compile_graphs_total", count, **labels))
-        return self
-
-    def parts(self, **seconds):
-        for name, value in seconds.items():
-            part, _, component = name.partition("_")
-            labels = {"compilespan_startup_part": part}
-            if component:
-                labels["torch_compile_component"] = component
-            self.series.append(
-                self._of("compilespan_startup_part_duration_seconds", value, **labels)
-            )
-        return self
-
-    def ready(self, seconds):
-        self.series[2] = self._of("compilespan_ready", 1)
-        self.series.append(self._of("compilespan_startup_duration_seconds", seconds))
-        return self
 
 
 def told(cache, start="first"):
@@ -99,30 +31,12 @@ def said(start, text, job="llava"):
     )
 
 
-READY = (
-    Process()
-    .compiled(14.9)
-    .compiled(25.6, **MODEL)
-    .compiles_for(0)
-    .graphs(3, "miss")
-    .parts(**{"boot": 0.5, "import": 2.1, "load": 1.4, "wait": 3, "other": 1.5})
-    .parts(compile_encoder=14.9, compile_language_model=25.6)
-    .ready(49)
-)
-# The second start of one service, ten minutes ago and five; the first has ended since.
-COLD = Process("one", "cold", began_s=0, lives="x4").compiled(342.7).graphs(1, "miss").ready(400)
-WARM = Process("two", "warm", began_s=300, lives="x10").compiled(3.5).graphs(1, "hit").ready(7)
-WORKERS = [
-    Process(f"worker-{number}").compiled(seconds).ready(seconds + 1)
-    for number, seconds in enumerate((2.25, 0.5, 0.5, 0.25))
-]
 MENU = "start"
 BAR = "What the start was made of"
 
 STATES = {
-    # An encoder has been compiling for five minutes, and nothing has ended yet.
     "compiling": (
-        [Process().compiles_for(5).parts(**{"import": 4, "compile_encoder": 300})],
+        [COMPILING],
         {
             "Compile time A": [("{}", 300)],
             "Compile time B": [],
