@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from grafana.source.metrics import AGE, COUNT, DROPPED, LIMIT_HITS, READY, WARMUPS, Series
+from grafana.source.metrics import AGE, BEGAN, COUNT, DROPPED, LIMIT_HITS, READY, WARMUPS, Series
 from grafana.source.queries import START
 
 _ONES = "{{ $value }} %s{{ if ne $value 1.0 }}s{{ end }}"
@@ -45,29 +45,42 @@ class Alert(NamedTuple):
 
 
 def _new(series: Series, labels: str, by: str, window: str) -> str:
-    """Return what was counted in a window."""
+    """Return what was counted in a window: all of it, if the process is another than before."""
+    ago = f"[1d] offset {window}"
     now, before = (
-        f"sum by ({by}) ({series(labels, ago)})".replace(" or ", "\n    or ")
-        for ago in ("", f" offset {window}")
+        f"sum by ({by}) ({series(labels, over)})".replace(" or ", "\n    or ") for over in ("", ago)
     )
-    return f"{now}\n- (\n  {before}\n  or 0 * {now}\n)\n> on () group_left () {{threshold}}"
+    same = f"{_IS_PROCESS} ({BEGAN()} == {BEGAN('', ago)})"
+    return (
+        f"{now}\n- (\n  {before}\n  and {same}\n  or 0 * {now}\n)\n"
+        "> on () group_left () {threshold}"
+    )
+
+
+def _seen(ready: str) -> str:
+    """Return the starts of processes that reported in the last hour that they were ready or not."""
+    said = f"{BEGAN()} and {_IS_PROCESS} {READY()} == {ready}"
+    return f"last_over_time(({_BY_BEGINNING % said})[1h:1m])"
 
 
 _PROCESS = "job, instance"
 _IS_PROCESS = "on (job, instance)"
+_IS_START = "on (job, instance, began)"
+# Of two processes with one name only their beginnings differ.
+_BY_BEGINNING = f'count_values by ({_PROCESS}) ("began", %s)'
 
 ALERTS = (
     Alert(
         "CompilespanNotReady",
         "not_ready_seconds",
         900,
-        "Seconds for which a process may report that it is not ready: 15 minutes.",
-        f"(\n  60 * sum_over_time((1 - {READY()})[2h:1m])\n"
-        f"  and {_IS_PROCESS} {READY()} == 0\n)\n> on () group_left () {{threshold}}",
+        "Seconds after which a process should be ready: 15 minutes.",
+        f"(\n  time() - {BEGAN()}\n  and {_IS_PROCESS} {READY()} == 0\n)\n"
+        "> on () group_left () {threshold}",
         "critical",
         "{{ $labels.job }} is not ready after {{ $value | humanizeDuration }}",
-        "Process {{ $labels.instance }} has reported for {{ $value | humanizeDuration }} that it "
-        "is not ready.",
+        "Process {{ $labels.instance }} began {{ $value | humanizeDuration }} ago and reports that "
+        "it is not ready.",
         "GET /readyz says what it waits for, the page / what is compiling; a program of your own "
         "has to call mark_ready().",
     ),
@@ -76,8 +89,8 @@ ALERTS = (
         "died_starts",
         0,
         "Processes of a service that may end in an hour without having been ready.",
-        f"count by (job) (\n  last_over_time({READY()}[1h]) == 0 unless {_IS_PROCESS} {READY()}"
-        "\n)\n> on () group_left () {threshold}",
+        f"count by (job) (\n  {_seen('0')}\n  unless {_IS_START} {_seen('1')}\n"
+        f"  unless {_IS_START} {_BY_BEGINNING % BEGAN()}\n)\n> on () group_left () {{threshold}}",
         "warning",
         "{{ $labels.job }} ended before it was ready",
         "{{ $value }} {{ if eq $value 1.0 }}process{{ else }}processes{{ end }} of it ended in the "
@@ -151,7 +164,8 @@ ALERTS = (
         "cold_start_ratio",
         1.3,
         "Times the median of the service's cold starts of 7 days that a cold start may take.",
-        "(compilespan:cold_start_seconds unless compilespan:cold_start_seconds offset 1h)\n"
+        "(\n  compilespan:cold_start_seconds unless compilespan:cold_start_seconds offset 1h\n"
+        f"  and on (job, {START}) compilespan:start_ready_time > time() - 3600\n)\n"
         "/ on (job) group_left ()\n"
         "  quantile by (job) (0.5, last_over_time(compilespan:cold_start_seconds[7d]))\n"
         "> on () group_left () {threshold}",

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from grafana.source.fields import Json, override
 from grafana.source.panels import PROMETHEUS
-from grafana.source.queries import START
 from grafana.source.start_names import named_starts
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ SLOW_START = "compilespan-slow-start"
 _SCHEMA_VERSION = 42
 _SHOWN, _HIDDEN = 0, 2
 # Of the text of a series: what a start is called, and its id.
-_NAMED_START = f'/said="(?<text>[^"]+)|{START}="(?<value>[^"]+)/g'
+_NAMED_START = '/said="(?<text>[^"]+)|start="(?<value>[^"]+)/g'
 _WIDTH = 24
 
 Row = tuple[str, int, list[tuple[Json, int]]]
@@ -121,7 +120,7 @@ def to_start() -> Json:
     """Return the link of a start to its traces; its id is in a hidden column."""
     return {
         "title": "Traces of this start",
-        "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__data.fields.{START}}}"
+        "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__data.fields.start}}"
         "&${service:queryparam}",
     }
 

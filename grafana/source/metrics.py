@@ -13,28 +13,29 @@ from typing import Protocol
 class Series(Protocol):
     """What selects a metric's series."""
 
-    def __call__(self, labels: str = "", offset: str = "") -> str:
+    def __call__(self, labels: str = "", over: str = "") -> str:
         """Return an expression.
 
         Args:
             labels: As a selector has them between its braces.
-            offset: How long ago, e.g. `` offset 1h``.
+            over: A window, e.g. ``[1d] offset 1h``: what each series said last in it.
         """
 
 
 def named(name: str) -> Series:
     """Return the series of this name."""
 
-    def select(labels: str = "", offset: str = "") -> str:
-        return (f"{name}{{{labels}}}" if labels else name) + offset
+    def select(labels: str = "", over: str = "") -> str:
+        selector = f"{name}{{{labels}}}" if labels else name
+        return f"last_over_time({selector}{over})" if over else selector
 
     return select
 
 
 def _of_histogram(name: str, part: str) -> Series:
-    def select(labels: str = "", offset: str = "") -> str:
+    def select(labels: str = "", over: str = "") -> str:
         classic, native = named(f"{name}_{part}"), named(name)
-        return f"({classic(labels, offset)} or histogram_{part}({native(labels, offset)}))"
+        return f"({classic(labels, over)} or histogram_{part}({native(labels, over)}))"
 
     return select
 

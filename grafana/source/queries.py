@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.source.metrics import AGE, COUNT, GRAPHS, PART, SECONDS, STARTUP
+from grafana.source.metrics import AGE, COUNT, GRAPHS, PART, READY, SECONDS, STARTUP
 
 if TYPE_CHECKING:
     from grafana.source.metrics import Series
@@ -28,7 +28,9 @@ COMPONENTS = {"Encoder": ENCODER, "Language model": LANGUAGE_MODEL, "Other": OTH
 """Selectors by title."""
 START = "compilespan_instance_id"
 ANY = f'{START}=~".*"'
-CHOSEN = f'{START}="$start"'
+CHOSEN = f'{START}=~"$start"'
+NO_ID = "()"
+"""What is chosen of processes that name no start: a regular expression of nothing."""
 _PROCESS = "job, instance"
 _WORK = "compile|capture|load|import"
 
@@ -43,14 +45,22 @@ def with_resource(series: Series, labels: str, *resource: str, which: str = ANY)
         which: A selector of starts.
 
     A Prometheus that was told to promote resource attributes may write no ``target_info``: there
-    the series have the labels themselves. One that does neither has one start with an empty name.
+    the series have the labels themselves. Where there is neither, as with a program's own SDK, all
+    are one start with an empty name. Of two starts that have the same instance (one follows the
+    other, and what was sent is seen for five minutes) the later one counts.
     """
     told = ", ".join((START, *resource))
+    named = f'target_info{{{SERVICE},{START}!=""}}'
+    chosen = f"{newest(named)} and {named[:-1]},{which}}}"
     return (
-        f"({series(labels)} * on ({_PROCESS}) group_left ({told}) "
-        f'target_info{{{START}!="",{which}}} '
-        f"or on ({_PROCESS}) {series(f'{labels},{which}')})"
+        f"({series(labels)} * on ({_PROCESS}) group_left ({told}) (({chosen}) ^ 0) "
+        f"or ({series(f'{labels},{which}')} unless on ({_PROCESS}) {named}))"
     )
+
+
+def newest(info: str) -> str:
+    """Return of each process the series that was written last."""
+    return f"topk by ({_PROCESS}) (1, timestamp({info}))"
 
 
 def joined(series: Series, labels: str, *resource: str, which: str = ANY) -> str:
@@ -93,13 +103,17 @@ def going_on(*component: str) -> str:
 
 
 def with_what_goes_on(component: str) -> str:
-    """Return the compile seconds of a component, those of its oldest compile in progress, too."""
-    return f"({of_start(SECONDS, f'{COMPILED},{component}')} or {going_on(component)})"
+    """Return the compile seconds of a component, those of its oldest compile in progress, too.
+
+    That of a process that was killed is the age at which it was seen last.
+    """
+    age = of_start(AGE, f"{SERVICE},{component}")
+    return f"({of_start(SECONDS, f'{COMPILED},{component}')} or {age} > 0)"
 
 
 def zero_where_nothing(expression: str) -> str:
-    """Return ``expression``, or 0: nothing has been counted yet."""
-    return f"{expression} or vector(0)"
+    """Return ``expression``, or 0 where the start's processes report and have counted nothing."""
+    return f"{expression} or 0 * max({of_start(READY, SERVICE)})"
 
 
 def part(*parts: str, component: str = "") -> str:
@@ -117,10 +131,10 @@ def rest_of_start() -> str:
 
 
 def _busiest() -> str:
-    """Return the process of the start that compiled, loaded and imported for longest."""
-    work = of_start(PART, f'{SERVICE},compilespan_startup_part=~"{_WORK}"')
+    """Return the process of the start that compiled and loaded for longest."""
+    work = of_start(PART, f'{SERVICE},compilespan_startup_part=~"compile|capture|load"')
     any_part = of_start(PART, SERVICE)
-    return f"topk(1, sum by ({_PROCESS}) ({work}) or on () sum by ({_PROCESS}) ({any_part}))"
+    return f"topk(1, sum by ({_PROCESS}) ({work}) > 0 or on () sum by ({_PROCESS}) ({any_part}))"
 
 
 def component_by_start(component: str, *resource: str) -> str:

@@ -9,8 +9,8 @@ import yaml
 
 from grafana.source.alerts import ALERTS, Alert
 from grafana.source.compile_time import UID
-from grafana.source.metrics import GRAPHS, STARTUP
-from grafana.source.queries import START
+from grafana.source.metrics import BEGAN, GRAPHS, STARTUP
+from grafana.source.queries import START, newest
 
 if TYPE_CHECKING:
     from grafana.source.fields import Json
@@ -44,6 +44,8 @@ def build() -> str:
 
 def _recorded() -> list[tuple[str, Json]]:
     to_start = f"* on (job, instance) group_left ({START}) compilespan:process"
+    named = f'target_info{{{START}!=""}}'
+    promoted = BEGAN(f'{START}!=""')
     missed = GRAPHS('torch_compile_cache_result="miss"')
     hit, cached = (
         f"sum by (job) ({GRAPHS(f'torch_compile_cache_result{which}')})"
@@ -54,10 +56,19 @@ def _recorded() -> list[tuple[str, Json]]:
             "Which start a process belongs to; without target_info each is a start of its own.",
             _record(
                 "process",
-                f'max by (job, instance, {START}) (target_info{{{START}!=""}})\n'
+                f"max by (job, instance, {START}) ({newest(named)} ^ 0)\n"
+                f"or on (job, instance) max by (job, instance, {START}) ({promoted} ^ 0)\n"
                 "or on (job, instance) label_replace(\n"
-                f"  max by (job, instance) ({STARTUP()} ^ 0),\n"
+                f"  max by (job, instance) ({BEGAN()} ^ 0),\n"
                 f'  "{START}", "$1", "instance", "(.*)"\n)',
+            ),
+        ),
+        (
+            "When each start was ready, in seconds since the epoch.",
+            _record(
+                "start_ready_time",
+                f"max by (job, {START}) (\n  ({BEGAN()} + on (job, instance) {STARTUP()})\n"
+                f"  {to_start}\n)",
             ),
         ),
         (
@@ -98,7 +109,7 @@ def _alert(alert: Alert) -> Json:
             "runbook_url": f"{_RUNBOOK}#{alert.name.lower()}",
             # Grafana makes a link of the first, whoever reads the alert elsewhere has the second.
             "__dashboardUid__": UID,
-            "dashboard": f"/d/{UID}?var-service={{{{ $labels.job }}}}",
+            "dashboard": f"/d/{UID}?var-service={{{{ $labels.job | urlquery }}}}",
         },
     }
 

@@ -107,7 +107,7 @@ def _trace() -> Json:
 
 
 def _events() -> Json:
-    shown = "{{.event_name}} {{.torch_compile_stage}}{{.torch_compile_cache_result}}"
+    shown = "{{__line__}} {{.torch_compile_stage}}{{.torch_compile_cache_result}}"
     return panel(
         "logs",
         "Events",
@@ -118,7 +118,7 @@ def _events() -> Json:
                 "datasource": LOKI,
                 "refId": "A",
                 "queryType": "range",
-                "expr": '{service_name="$service"} | compilespan_instance_id="$start" '
+                "expr": '{service_name=~".+"} | compilespan_instance_id="$start" '
                 f"| line_format `{shown}`",
             }
         ],
@@ -138,11 +138,14 @@ def _events() -> Json:
 
 
 def _inside(event: str) -> Json:
-    title = {"graph_break": "With graph breaks", "recompile": "That compiled again"}[event]
+    title, what, condition = {
+        "graph_break": ("With graph breaks", "any", "span.torch.compile.graph_break.count > 0"),
+        "recompile": ("That compiled again", "one", "span.torch.compile.is_recompile = true"),
+    }[event]
     return spans(
         title,
-        f"Spans `torch.compile` with an event `torch.compile.{event}`; the trace has its reason.",
-        f'span.torch.compile.trigger != nil && event:name = "torch.compile.{event}" && {OF_START}',
+        f"Spans `torch.compile` with {what}; an event `torch.compile.{event}` has its reason.",
+        f"{condition} && {OF_START}",
         {
             "torch.compile.name": "Name",
             "torch.compile.component": "Component",

@@ -16,7 +16,8 @@ from grafana.source.panels import TEMPO, table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OF_START = 'resource.service.name = "$service" && resource.compilespan.instance.id = "$start"'
+OF_START = 'resource.compilespan.instance.id = "$start"'
+"""Not by the service's name: Prometheus' ``job`` may have its namespace before it."""
 SPANS_A_TRACE = 1000
 """As Tempo's ``max_spans_per_span_set``."""
 TRACES = 50

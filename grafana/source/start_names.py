@@ -9,12 +9,15 @@ from __future__ import annotations
 from grafana.source.metrics import BEGAN, READY, STARTUP
 from grafana.source.queries import (
     ANY,
+    CHOSEN,
+    NO_ID,
     SERVICE,
     START,
     by_start,
     is_cold,
     is_warm,
     joined,
+    of_start,
     with_resource,
 )
 
@@ -47,15 +50,31 @@ def time_to_ready(which: str = ANY) -> str:
 def named_starts() -> str:
     """Return when each start began, newest first, with what it is called in the label ``said``."""
     states = (
+        _word("cache", "starting", f"({_living()} == 0) + 1"),
         f"{time_to_ready()} ^ 0",
-        _word("cache", "starting", f"min by ({START}) ({with_resource(READY, SERVICE)}) ^ 0"),
         _word("cache", "never ready", f"{began()} ^ 0"),
     )
     state = f" or {_ON} ".join(states)
     whole = f"min by (job, {START}) ({joined(BEGAN, SERVICE)})"
     told = f"{whole} * {_ON} group_left (at) {_at()} * {_ON} group_left (cache) ({state})"
     said = f'label_join({told}, "said", " · ", "job", "at", "cache")'
-    return f'sort_desc(label_join({said}, "said_here", " · ", "at", "cache"))'
+    here = f'label_join({said}, "said_here", " · ", "at", "cache")'
+    named = f'label_replace({here}, "start", "$1", "{START}", "(.+)")'
+    return f'sort_desc(label_replace({named}, "start", "{NO_ID}", "start", ""))'
+
+
+def without_ready() -> str:
+    """Return for how long the chosen start has not been ready, or was seen, in words."""
+    seen = f"timestamp({with_resource(READY, SERVICE, which=CHOSEN)})"
+    lasted = f"max(max_over_time({seen}[$__range:1m])) - min({of_start(BEGAN, SERVICE)})"
+    goes_on = f"{lasted} and on () (min({with_resource(READY, SERVICE, which=CHOSEN)}) == 0)"
+    words = (_word("cache", "starting, for", goes_on), _word("cache", "never ready, for", lasted))
+    return f"({' or on () '.join(words)})"
+
+
+def _living() -> str:
+    """Return of each start that has processes which report whether all of them are ready."""
+    return f"min by ({START}) ({with_resource(READY, SERVICE)})"
 
 
 def _at() -> str:

@@ -70,6 +70,9 @@ def starts() -> list[tuple[Json, int]]:
 def slowest_starts() -> list[tuple[Json, int]]:
     """Return the row."""
     missed = f'{SERVICE},torch_compile_cache_result="miss"'
+    by_component = [component_by_start(each, "torch_version") for each in COMPONENTS.values()]
+    slowest = f"topk(20, {time_to_ready()})"
+    only = f"and on ({START}) {slowest}"
     return [
         (
             table(
@@ -77,14 +80,14 @@ def slowest_starts() -> list[tuple[Json, int]]:
                 "The twenty starts that took longest to be ready. `compilespan.startup.duration`; "
                 "`torch.compile.duration`, its sum; `torch.compile.graphs`.",
                 [
-                    promql_now(f"topk(20, {time_to_ready()})", ref="A"),
+                    promql_now(slowest, ref="A"),
                     *(
-                        promql_now(component_by_start(component, "torch_version"), ref=ref)
-                        for ref, component in zip("BCD", COMPONENTS.values(), strict=True)
+                        promql_now(f"{seconds} {only}", ref=ref)
+                        for ref, seconds in zip("BCD", by_component, strict=True)
                     ),
-                    promql_now(by_start(SECONDS, LOADED), ref="E"),
-                    promql_now(by_start(GRAPHS, missed), ref="F"),
-                    promql_now(f"1000 * {named_starts()}", ref="G"),
+                    promql_now(f"{by_start(SECONDS, LOADED)} {only}", ref="E"),
+                    promql_now(f"{by_start(GRAPHS, missed)} {only}", ref="F"),
+                    promql_now(f"1000 * {named_starts()} {only}", ref="G"),
                 ],
                 names={
                     "said_here": "Start",
@@ -97,7 +100,7 @@ def slowest_starts() -> list[tuple[Json, int]]:
                     "Value #F": "Cache misses",
                     "torch_version": "torch",
                 },
-                hidden=(START,),
+                hidden=("start",),
                 overrides=[
                     override("Start", links=[to_start()]),
                     override("Began", unit="dateTimeAsIso"),
@@ -152,7 +155,7 @@ def processes() -> list[tuple[Json, int]]:
                     "Value #A": "Time to ready",
                     "Value #B": "Behind the fastest",
                 },
-                hidden=(START,),
+                hidden=("start",),
                 overrides=[override("Start", links=[to_start()]), _behind()],
                 sort_by="Time to ready",
                 no_value="No process of this service reports now",

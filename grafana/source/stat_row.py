@@ -20,7 +20,7 @@ from grafana.source.queries import (
     with_what_goes_on,
     zero_where_nothing,
 )
-from grafana.source.start_names import time_to_ready
+from grafana.source.start_names import time_to_ready, without_ready
 
 _TOO_LONG_S = 1200
 """As the alert ``CompilespanCompileTooLong``."""
@@ -50,9 +50,9 @@ def headline() -> list[tuple[Json, int]]:
                 "From the creation of the process to ready, of the slowest process of the start; "
                 "cold: a graph missed the cache. `compilespan.startup.duration`; "
                 "`torch.compile.graphs`.",
-                [number(time_to_ready(CHOSEN), legend="{{cache}}")],
+                [number(f"{time_to_ready(CHOSEN)} or on () {without_ready()}", legend="{{cache}}")],
                 unit="s",
-                no_value="Not ready yet",
+                no_value="No process of this start reports",
                 text="value_and_name",
             ),
             5,
@@ -133,8 +133,8 @@ def _bar() -> Json:
     told = (f'label_replace({of}, "part", "{title}", "", "")' for title, of in parts.items())
     return bars(
         "What the start was made of",
-        "Seconds to ready, or until now: of several processes the one that compiled, loaded and "
-        "imported for longest. `compilespan.startup.part.duration`; "
+        "Seconds to ready, or until now: of several processes the one that compiled and "
+        "loaded for longest. `compilespan.startup.part.duration`; "
         "`compilespan.startup.duration`.",
         [promql_now(f'label_replace({" or ".join(told)}, "start", " ", "", "")')],
         x="Start",

@@ -157,7 +157,6 @@ def _alerts() -> Json:
             "alertInstanceLabelFilter": "",
             "alertName": "Compilespan",
             "dashboardAlerts": False,
-            "datasource": "prometheus",
             "groupBy": [],
             "groupMode": "default",
             "maxItems": 20,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 MINUTES = 10
 WHOLE = f"x{MINUTES}"
 COMPILE = {
@@ -20,20 +22,51 @@ def series(name, values, **labels):
     return {"series": f"{name}{{{told}}}", "values": str(values)}
 
 
+def values(notation):
+    """Return what a series says each minute, from promtool's notation; ``None`` for nothing."""
+    said = []
+    for word in notation.split():
+        first, step, times = re.fullmatch(r"(_|[\d.]+)([+-][\d.]+)?(?:x(\d+))?", word).groups()
+        if first == "_":
+            said += [None] * int(times)
+        else:
+            said += [float(first) + float(step or 0) * n for n in range(int(times or 0) + 1)]
+    return said
+
+
+def together(processes):
+    """Return the series of several processes; what has the same labels is one series."""
+    found = {}
+    for each in (one for process in processes for one in process.series):
+        said = values(each["values"])
+        before = found.setdefault(each["series"], [])
+        before += [None] * (len(said) - len(before))
+        for minute, value in enumerate(said):
+            before[minute] = value if value is not None else before[minute]
+    return [
+        {"series": name, "values": " ".join("_" if v is None else str(v) for v in said)}
+        for name, said in found.items()
+    ]
+
+
 class Process:
     """What one process says for ten minutes."""
 
     def __init__(self, instance="one", start="first", *, job="llava", began_s=0, lives=WHOLE):
+        """``lives`` is for how long it repeats itself; without a start there is no target_info."""
         self.labels = {"job": job, "instance": instance}
+        self._before = f"_x{began_s // 60} " if began_s else ""
         self._lives = lives
+        resource = {"compilespan_instance_id": start, "torch_version": "2.13.0"}
         self.series = [
-            self._of("target_info", 1, compilespan_instance_id=start, torch_version="2.13.0"),
-            self._of("compilespan_startup_began_seconds", began_s),
             self._of("compilespan_ready", 0),
+            self._of("compilespan_startup_began_seconds", began_s),
+            *([self._of("target_info", 1, **resource)] if start else []),
         ]
 
-    def _of(self, name, value, values=None, **labels):
-        return series(name, values or f"{value}{self._lives}", **self.labels, **labels)
+    def _of(self, name, value, said=None, **labels):
+        said = said or f"{self._before}{value}{self._lives}"
+        return series(name, said, **self.labels, **labels)
 
     def compiled(self, seconds, **labels):
         told = {**COMPILE, **labels}
@@ -43,11 +76,11 @@ class Process:
         ]
         return self
 
-    def compiles_for(self, minutes, component="encoder"):
-        """An age that grows to so many minutes by now; no series before."""
-        values = f"_x{MINUTES - minutes} 0+60x{minutes}"
+    def compiles_for(self, minutes, component="encoder", ended=0):
+        """An age that grows to so many minutes, and was sent last so many minutes ago."""
+        said = f"_x{MINUTES - minutes - ended} 0+60x{minutes}"
         labels = {"torch_compile_component": component}
-        self.series.append(self._of("torch_compile_oldest_active_age_seconds", 0, values, **labels))
+        self.series.append(self._of("torch_compile_oldest_active_age_seconds", 0, said, **labels))
         return self
 
     def graphs(self, count, result):
@@ -85,13 +118,15 @@ class Process:
         return self
 
     def ready(self, seconds):
-        self.series[2] = self._of("compilespan_ready", 1)
+        self.series[0] = self._of("compilespan_ready", 1)
         self.series.append(self._of("compilespan_startup_duration_seconds", seconds))
         return self
 
 
 # An encoder has been compiling for five minutes, and nothing has ended yet.
 COMPILING = Process().compiles_for(5).parts(**{"import": 4, "compile_encoder": 300})
+# What compiled for two minutes was killed; it was seen last eight minutes ago.
+KILLED = Process(lives="x2").compiles_for(2, ended=8)
 READY = (
     Process()
     .compiled(14.9)
@@ -104,7 +139,7 @@ READY = (
 )
 # The second start of one service, ten minutes ago and five; the first has ended since.
 COLD = Process("one", "cold", began_s=0, lives="x4").compiled(342.7).graphs(1, "miss").ready(400)
-WARM = Process("two", "warm", began_s=300, lives="x10").compiled(3.5).graphs(1, "hit").ready(7)
+WARM = Process("two", "warm", began_s=300, lives="x5").compiled(3.5).graphs(1, "hit").ready(7)
 WORKERS = [
     Process(f"worker-{number}").compiled(seconds).ready(seconds + 1)
     for number, seconds in enumerate((2.25, 0.5, 0.5, 0.25))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import naming
 import pytest
+import starts
 import yaml
 from boards import DASHBOARDS, GRAFANA
 from prometheus import PROMTOOL, needs_prometheus
@@ -22,9 +23,37 @@ UID = "compilespan-compile-time"
 ANNOTATIONS = {"summary", "description", "runbook", "runbook_url", "dashboard", "__dashboardUid__"}
 
 
+def _beginnings(case):
+    """Return when each process of a case began, where the case does not say it."""
+    minutes = int(case["interval"].removesuffix("m").removesuffix("h"))
+    minutes *= 60 if case["interval"].endswith("h") else 1
+    found = {}
+    for each in case["input_series"]:
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', each["series"]))
+        process = f'job="{labels["job"]}",instance="{labels["instance"]}"'
+        there = found.setdefault(process, {})
+        if each["series"].startswith("compilespan_startup_began"):
+            there[-1] = True
+        said = starts.values(each["values"])
+        there |= {moment: True for moment, value in enumerate(said) if value is not None}
+    return [
+        {
+            "series": f"compilespan_startup_began_seconds{{{process}}}",
+            "values": " ".join(
+                str(60 * minutes * min(there)) if moment in there else "_"
+                for moment in range(max(there) + 1)
+            ),
+        }
+        for process, there in found.items()
+        if -1 not in there
+    ]
+
+
 def _cases():
     """Return the tests, with what is the same for every alert."""
     cases = yaml.load(TESTS.read_text("utf-8"), yaml.BaseLoader)  # "0x40" is no number there
+    for case in cases["tests"]:
+        case["input_series"] += _beginnings(case)
     for each in _expected(cases["tests"]):
         for alert in each["exp_alerts"]:
             alert["exp_annotations"] |= {
@@ -113,7 +142,7 @@ def test_the_rules_name_what_the_registry_knows(node):
     for each in parsed["promql"]:
         assert each["errors"] == [], each["query"]
         assert set(each["metrics"]) <= naming.known_metrics() | recorded
-        assert set(each["labels"]) <= naming.known_labels()
+        assert set(each["labels"]) <= naming.known_labels() | {"began"}  # made by count_values
         assert not {"rate", "irate", "increase", "delta"} & set(each["functions"])
 
 

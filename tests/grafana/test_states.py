@@ -6,9 +6,21 @@ import subprocess
 
 import boards
 import pytest
+import starts
 import yaml
 from prometheus import PROMTOOL, needs_prometheus
-from starts import COLD, COMPILING, FAILED, MINUTES, OF_FAILURE, READY, WARM, WORKERS, Process
+from starts import (
+    COLD,
+    COMPILING,
+    FAILED,
+    KILLED,
+    MINUTES,
+    OF_FAILURE,
+    READY,
+    WARM,
+    WORKERS,
+    Process,
+)
 
 from grafana.source.fields import FAILED_COLOUR
 
@@ -27,11 +39,15 @@ def said(start, text, job="llava"):
     at, cache = text.split(" · ")
     return (
         f'{{job="{job}",compilespan_instance_id="{start}",at="{at}",cache="{cache}",'
-        f'said="{job} · {text}",said_here="{text}"}}'
+        f'said="{job} · {text}",said_here="{text}",start="{start}"}}'
     )
 
 
 MENU = "start"
+UNNAMED = (
+    '{job="llava",at="00:00",cache="no cache",said="llava · 00:00 · no cache",'
+    'said_here="00:00 · no cache",start="()"}'
+)
 BAR = "What the start was made of"
 
 STATES = {
@@ -42,7 +58,7 @@ STATES = {
             "Compile time B": [],
             "Compile time D": [],
             "Compiling now, for A": [("{}", 300)],
-            "Time to ready A": [],
+            "Time to ready A": [('{cache="starting, for"}', 600)],
             f"{BAR} A": [bar("Import", 4), bar("Encoder", 300), bar("Rest to ready", 0)],
             MENU: [(said("first", "00:00 · starting"), 0)],
         },
@@ -120,6 +136,58 @@ STATES = {
             ],
         },
     ),
+    # What was sent last is all there is: it is not "Nothing compiled", and no start that goes on.
+    "killed": (
+        [KILLED],
+        {
+            MENU: [(said("first", "00:00 · never ready"), 0)],
+            "Compile time A": [("{}", 120)],
+            "Compiling now, for A": [],
+            "Time to ready A": [('{cache="never ready, for"}', 420)],
+        },
+    ),
+    # The environment named the instance: a restart has the same, and what was sent before is seen
+    # beside it for five minutes.
+    "same name": (
+        [
+            Process("pod-0", "cold", lives="x3").ready(400),
+            Process("pod-0", "warm", began_s=240, lives="x6").compiled(3.5).ready(7),
+        ],
+        {
+            MENU: [(said("warm", "00:04 · no cache"), 240), (said("cold", "00:00 · no cache"), 0)],
+            "Compile time A": [("{}", 3.5)],
+            "Time to ready A": [(told("no cache", "warm"), 7)],
+        },
+    ),
+    # Of another service, and no business of this one.
+    "another's duplicate": (
+        [
+            Process("a").compiled(14.9).ready(20),
+            Process("pod-0", "second", job="other"),
+            Process("pod-0", "third", job="other"),
+        ],
+        {
+            MENU: [(said("first", "00:00 · no cache"), 0)],
+            "Compile time A": [("{}", 14.9)],
+        },
+    ),
+    # A program's own SDK says nothing of starts: all of them are one.
+    "own sdk": (
+        [Process("a", None).compiled(14.9).ready(20)],
+        {
+            MENU: [(UNNAMED, 0)],
+            "Compile time A": [("{}", 14.9)],
+            "Time to ready A": [('{cache="no cache"}', 20)],
+        },
+    ),
+    # The one that waits for the other imports for longer.
+    "api server": (
+        [
+            Process("api").parts(**{"import": 50, "other": 10}),
+            Process("engine").parts(**{"import": 4, "compile_encoder": 30, "other": 6}),
+        ],
+        {f"{BAR} A": [bar("Import", 4), bar("Encoder", 30), bar("Rest to ready", 6)]},
+    ),
     "two services": (
         [
             Process("a", "first").compiled(14.9).ready(20),
@@ -132,7 +200,7 @@ STATES = {
         },
     ),
 }
-CHOSEN = {"restarted": "warm"}
+CHOSEN = {"restarted": "warm", "same name": "warm", "own sdk": "()"}
 CASES = [(state, where) for state, (_, shown) in STATES.items() for where in shown]
 
 
@@ -150,7 +218,7 @@ def promtool(directory, processes, expression, expected):
     path = directory / "test.yml"
     test = {
         "interval": "1m",
-        "input_series": [each for process in processes for each in process.series],
+        "input_series": starts.together(processes),
         "promql_expr_test": [
             {
                 "expr": expression,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from opentelemetry import context, propagate
 from opentelemetry.trace import SpanKind
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
-from compilespan.telemetry import propagation
+from compilespan.telemetry import propagation, startup
 from compilespan.telemetry.startup import Startup
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -38,8 +40,8 @@ def test_after_ready_a_compile_is_a_trace_of_its_own_that_links_there(exported, 
 
 def test_after_ready_a_compile_links_to_the_start_of_its_own_process(exported, monkeypatch):
     """Under no request; also where there is a launcher, whose span is further away."""
-    startup = Startup()
-    startup.begin()
+    own = Startup()
+    own.begin()
     monkeypatch.setenv("TRACEPARENT", TRACEPARENT)
     mark_ready()
     with monitor_torch_compile("a"):
@@ -48,9 +50,19 @@ def test_after_ready_a_compile_links_to_the_start_of_its_own_process(exported, m
     (link,) = compiled.links
     assert link.context.span_id == start.context.span_id
     assert compiled.context.trace_id != start.context.trace_id
-    with startup.as_parent(), monitor_torch_compile("b"):
+    with own.as_parent(), monitor_torch_compile("b"):
         pass
     assert [each.context for each in exported.compiles[1].links] == [start.context]  # not twice
+
+
+def test_without_an_sdk_children_inherit_no_span_that_nobody_makes(monkeypatch):
+    monkeypatch.setattr(startup, "find_spec", lambda _: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    start = Startup()
+    start.begin(deferred=True)
+    start.hand_down()
+    assert "TRACEPARENT" not in os.environ
+    assert os.environ["COMPILESPAN_INSTANCE_ID"] == "test-instance"
 
 
 def test_the_current_span_comes_first(exported, monkeypatch):

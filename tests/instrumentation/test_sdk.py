@@ -141,6 +141,14 @@ def test_the_environments_attributes_win(configured):
     assert attributes["compilespan.instance.id"] == "test-instance"
 
 
+def test_ranks_do_not_share_an_instance_id_of_the_environment(configured):
+    given = {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=node-1"}
+    alone = configured(**given, RANK="0", WORLD_SIZE="1").tracer_provider.resource.attributes
+    assert alone["service.instance.id"] == "node-1"
+    ranks = configured(**given, RANK="1", WORLD_SIZE="2").tracer_provider.resource.attributes
+    assert ranks["service.instance.id"] == f"node-1-{os.getpid()}"
+
+
 def test_children_do_not_share_an_instance_id_of_the_environment(monkeypatch):
     """Their streams would mix."""
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")

@@ -42,8 +42,8 @@ def service_resource(
     """Return what the telemetry of this process is about: service, instance, torch, rank, machine.
 
     ``service.instance.id`` is the process's: metric streams of two processes must not mix. Where
-    the environment names one, it is that, in a child with its pid. ``compilespan.instance.id`` is
-    what all processes of this start share.
+    the environment names one, it is that; in a child or one of several ranks, with its pid.
+    ``compilespan.instance.id`` is what all processes of this start share.
 
     Args:
         service_name: Where the environment has none.
@@ -51,16 +51,18 @@ def service_resource(
     """
     instance = instance_id()
     named = OTELResourceDetector().detect().attributes.get(SERVICE_INSTANCE_ID)
+    ranks = _distributed()
+    is_one_of_many = is_child() or ranks.get(semconv.WORLD_SIZE, 1) > 1
     one_of_many = f"{named or instance}-{os.getpid()}"
     attributes: dict[str, str | int] = {
-        SERVICE_INSTANCE_ID: str(named) if named and not is_child() else one_of_many,
+        SERVICE_INSTANCE_ID: str(named) if named and not is_one_of_many else one_of_many,
         semconv.INSTANCE: instance,
     }
     if startup_trace_id:
         attributes[semconv.STARTUP_TRACE] = trace.format_trace_id(startup_trace_id)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         attributes[semconv.TORCH_VERSION] = importlib.metadata.version("torch")
-    attributes |= _distributed()
+    attributes |= ranks
     machine: dict[str, str | int] = {
         HOST_NAME: platform.node(),
         PROCESS_PID: os.getpid(),

@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import context as otel_context
@@ -62,7 +63,7 @@ class Startup:
         parent = environment_context() or Context()
         self.context = parent
         with contained("begin the span of the start"):
-            self._span = _reserved(parent)
+            self._span = _reserved(parent) if find_spec("opentelemetry.sdk") else trace.INVALID_SPAN
             self._reserved_under = parent if deferred else None
             if not deferred:
                 self._span = _made(parent, self._span.get_span_context())

@@ -8,7 +8,6 @@ is Grafana's). The pictures of docs/observability.md come from here; without a s
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,12 +27,14 @@ from starts import (  # noqa: E402
     COLD,
     COMPILING,
     FAILED,
+    KILLED,
     MINUTES,
     READY,
     WARM,
     WORKERS,
     Process,
     slow,
+    values,
 )
 from test_spans import compiles  # noqa: E402
 
@@ -42,6 +43,7 @@ STATES = {
     "compiling": ([COMPILING], "first"),
     "ready": ([READY], "first"),
     "failed": ([Process().compiled(1.2, **FAILED).compiles_for(0)], "first"),
+    "killed": ([KILLED], "first"),
     "restarted": ([COLD, WARM], "warm"),
     "workers": (WORKERS, "first"),
 }
@@ -49,24 +51,12 @@ FOR_DOCS = {"slow": ["compile-time"], "compiling": ["compile-time"]}
 STEP_S = 60
 
 
-def values(notation):
-    """Return what a series says each minute, from promtool's notation; ``None`` for nothing."""
-    said = []
-    for word in notation.split():
-        first, step, times = re.fullmatch(r"(_|[\d.]+)([+-][\d.]+)?(?:x(\d+))?", word).groups()
-        if first == "_":
-            said += [None] * int(times)
-        else:
-            said += [float(first) + float(step or 0) * n for n in range(int(times or 0) + 1)]
-    return said[: MINUTES + 1]
-
-
 def write(processes, directory, now_s):
     """Write what the processes said in the ten minutes before now into a database."""
     began_s = now_s - MINUTES * STEP_S
     samples = []
     for series in (each for process in processes for each in process.series):
-        for minute, value in enumerate(values(series["values"])):
+        for minute, value in enumerate(values(series["values"])[: MINUTES + 1]):
             if value is not None:
                 moves = series["series"].startswith("compilespan_startup_began")
                 said = value + began_s if moves else value
