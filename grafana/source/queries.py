@@ -74,16 +74,16 @@ def of_start(series: Series, labels: str, *resource: str) -> str:
 
 
 def by_start(
-    series: Series,
-    labels: str,
-    *resource: str,
-    also: tuple[str, ...] = (),
-    how: str = "sum",
-    which: str = ANY,
+    series: Series, labels: str, *resource: str, how: str = "sum", which: str = ANY
 ) -> str:
-    """Return a value for each start; ``also`` are labels of the series themselves to keep."""
-    kept = ", ".join((START, *also, *resource))
-    return f"{how} by ({kept}) ({joined(series, labels, *resource, which=which)})"
+    """Return a value for each start."""
+    kept = ", ".join((START, *resource))
+
+    # Of each process first: a process has hundreds of series, and the join is what takes time.
+    def of_process(labels: str = "", over: str = "") -> str:
+        return f"{how} by ({_PROCESS}, {kept}) ({series(labels, over)})"
+
+    return f"{how} by ({kept}) ({joined(of_process, labels, *resource, which=which)})"
 
 
 def slowest_process(each: str) -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from grafana.source.compile_time import UID
 from grafana.source.dashboard import SLOW_START, chosen, dashboard, data_source, link
-from grafana.source.panels import LOKI, panel
-from grafana.source.queries import CHOSEN, SERVICE
+from grafana.source.metrics import COUNT
+from grafana.source.panels import LOKI, number, panel, stat
+from grafana.source.queries import CHOSEN, SERVICE, of_start
 from grafana.source.spans import OF_START, spans, traceql
-from grafana.source.stat_row import where_the_time_went
+from grafana.source.stat_row import bar_of_start, components
 
 if TYPE_CHECKING:
     from grafana.source.fields import Json
@@ -42,13 +43,24 @@ def build() -> Json:
         ],
         links=[link("Compile time", UID, "The numbers of all starts")],
         rows=[
-            ("", 6, where_the_time_went()),
+            ("", 6, [(bar_of_start(), 12), (components(), 9), (_count(), 3)]),
             ("", 9, [(_compiles(), 24)]),
             ("Trace of the start, or of the span that was chosen", 16, [(_trace(), 24)]),
             ("Inside compiles", 8, [(_inside("graph_break"), 12), (_inside("recompile"), 12)]),
             ("The start and its warmups", 8, [(_starts(), 12), (_warmups(), 12)]),
             ("As it happens", 9, [(_events(), 24)]),
         ],
+    )
+
+
+def _count() -> Json:
+    return stat(
+        "Compiles and loads",
+        "How many there were. If the table below has fewer rows, Tempo returned no more. "
+        "`torch.compile.duration`, its count.",
+        [number(f"sum({of_start(COUNT, SERVICE)})")],
+        unit="short",
+        no_value="None ended yet",
     )
 
 

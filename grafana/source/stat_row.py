@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.source.fields import COMPONENT_COLOURS, FAILED_COLOUR, NOTHING, TIME, Json, coloured
+from grafana.source.fields import COMPONENT_COLOURS, FAILED_COLOUR, TIME, Json, coloured
 from grafana.source.metrics import COUNT, RECOMPILES
 from grafana.source.panels import bars, number, promql_now, stat
 from grafana.source.queries import (
@@ -115,10 +115,11 @@ def headline() -> list[tuple[Json, int]]:
 
 def where_the_time_went() -> list[tuple[Json, int]]:
     """Return the start as one bar, and beside it what compiled."""
-    return [(_bar(), 14), (_components(), 10)]
+    return [(bar_of_start(), 14), (components(), 10)]
 
 
-def _bar() -> Json:
+def bar_of_start() -> Json:
+    """Return the start as one bar."""
     parts = {
         "Import": part("import"),
         "Load": part("load"),
@@ -145,7 +146,8 @@ def _bar() -> Json:
     )
 
 
-def _components() -> Json:
+def components() -> Json:
+    """Return the compile time of each component."""
     each = {title: with_what_goes_on(selector) for title, selector in COMPONENTS.items()}
     return stat(
         "Compile time",
@@ -163,7 +165,7 @@ def _components() -> Json:
             ),
         ],
         unit=TIME,
-        no_value=NOTHING,
+        no_value="No compile succeeded yet",
         text="value_and_name",
         overrides=COMPONENT_COLOURS,
     )
