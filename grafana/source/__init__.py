@@ -1,1 +1,1 @@
-"""The dashboards in Python: `python -m grafana.source` writes them as JSON."""
+"""Dashboards and alert rules in Python; `python -m grafana.source` writes the files."""

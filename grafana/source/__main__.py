@@ -1,4 +1,4 @@
-"""Writes dashboards and rules: ``python -m grafana.source``."""
+"""Write dashboards and alert rules: ``python -m grafana.source``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TARGET = Path(__file__).parent.parent
 
 
 def files() -> dict[Path, str]:
-    """Return what belongs into each file."""
+    """Return the text of each generated file."""
     boards = {
         TARGET / f"dashboards/{name}.json": json.dumps(module.build(), indent=2, ensure_ascii=False)
         + "\n"

@@ -1,7 +1,7 @@
-"""The alerts: when each fires, and what it says.
+"""Alerts: condition, threshold and texts of each.
 
-Compiles happen before the first scrape, so nothing here takes a rate: what is new in a window is
-the difference to its beginning, or all of it where the series was not there yet.
+Compiles happen before the first scrape, so no alert uses ``rate()``. An increase over a window is
+the difference to the value at its start, or the whole value if the series did not exist then.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _ONES = "{{ $value }} %s{{ if ne $value 1.0 }}s{{ end }}"
 
 
 class Alert(NamedTuple):
-    """An alert, and the threshold that is its own.
+    """An alert with its threshold.
 
     Attributes:
-        name: Of the alert, and of its heading in docs/runbook.md.
-        threshold: Name of the series that it compares with.
-        value: Of the threshold.
-        means: What the threshold is, in a sentence.
-        expr: Compares with ``{threshold}``.
+        name: Name of the alert and of its heading in docs/runbook.md.
+        threshold: Name of the series that holds the threshold.
+        value: Value of the threshold.
+        means: Meaning of the threshold, one sentence.
+        expr: Condition; ``{threshold}`` stands for the series.
         severity: ``critical``, ``warning`` or ``info``.
-        summary: What happened.
-        description: The same, with numbers.
-        runbook: What to do, in a sentence.
-        wait: How long the expression has to hold.
-        why: What is not plain in the rule.
+        summary: What happened, one line.
+        description: Details with numbers.
+        runbook: What to do, one sentence.
+        wait: How long the condition must hold before the alert fires.
+        why: Comment for the generated file.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Alert(NamedTuple):
 
 
 def _new(series: Series, labels: str, by: str, window: str) -> str:
-    """Return what was counted in a window: all of it, if the process is another than before."""
+    """Return the increase over a window; the whole value if the process was restarted in it."""
     ago = f"[1d] offset {window}"
     now, before = (
         f"sum by ({by}) ({series(labels, over)})".replace(" or ", "\n    or ") for over in ("", ago)
@@ -58,7 +58,7 @@ def _new(series: Series, labels: str, by: str, window: str) -> str:
 
 
 def _seen(ready: str) -> str:
-    """Return the starts of processes that reported in the last hour that they were ready or not."""
+    """Return the starts that reported this readiness (0 or 1) within the last hour."""
     said = f"{BEGAN()} and {_IS_PROCESS} {READY()} == {ready}"
     return f"last_over_time(({_BY_BEGINNING % said})[1h:1m])"
 
@@ -66,7 +66,7 @@ def _seen(ready: str) -> str:
 _PROCESS = "job, instance"
 _IS_PROCESS = "on (job, instance)"
 _IS_START = "on (job, instance, began)"
-# Of two processes with one name only their beginnings differ.
+# Processes that share an instance id differ only in the time at which they began.
 _BY_BEGINNING = f'count_values by ({_PROCESS}) ("began", %s)'
 
 ALERTS = (

@@ -17,7 +17,7 @@ UID = "compilespan-compile-time"
 
 
 def build() -> Json:
-    """Return it."""
+    """Return the dashboard."""
     return dashboard(
         UID,
         "Compile time: encoder and language model",

@@ -1,4 +1,4 @@
-"""A dashboard: its variables, its links, and where its panels lie."""
+"""Dashboards: variables, links and layout."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 SLOW_START = "compilespan-slow-start"
 _SCHEMA_VERSION = 42
 _SHOWN, _HIDDEN = 0, 2
-# Of the text of a series: what a start is called, and its id.
+# Extracts name and id of a start from the text of a series.
 _NAMED_START = '/said="(?<text>[^"]+)|start="(?<value>[^"]+)/g'
 _WIDTH = 24
 
 Row = tuple[str, int, list[tuple[Json, int]]]
-"""A heading (none where empty), a height, and panels with their widths of 24."""
+"""Heading (empty for none), height, and panels with their widths (24 in total)."""
 
 
 def dashboard(
@@ -31,9 +31,9 @@ def dashboard(
     links: list[Json],
     rows: Iterable[Row],
 ) -> Json:
-    """Return a dashboard as Grafana's provisioning reads it.
+    """Return a dashboard in the format of Grafana's provisioning.
 
-    Each has the data sources, the service and its start to choose; ``variables`` come after them.
+    The variables for data sources, service and start come first, then ``variables``.
     """
     common = [
         data_source("prometheus"),
@@ -59,7 +59,7 @@ def dashboard(
 
 
 def laid_out(rows: Iterable[Row]) -> list[Json]:
-    """Give panels their places and ids, from the top."""
+    """Assign positions and ids to panels, from top to bottom."""
     panels: list[Json] = []
     y = 0
     for heading, height, across in rows:
@@ -86,20 +86,20 @@ def laid_out(rows: Iterable[Row]) -> list[Json]:
 
 
 def data_source(name: str) -> Json:
-    """Return the variable that picks a data source of this type."""
+    """Return a variable that selects a data source of this type."""
     return {"type": "datasource", "name": name, "label": name.title(), "query": name, "hide": 0}
 
 
 def chosen(name: str, label: str, query: str, regex: str = "", *, hide: bool = False) -> Json:
-    """Return a variable of one value, at first the first one.
+    """Return a single-value variable; the first value is the default.
 
     Args:
-        name: Of the variable.
-        label: Beside it.
-        query: What its values come from.
-        regex: Takes a value and its text out of what the query returns, which keeps its order;
-            without one the values are sorted.
-        hide: Whether nobody chooses it.
+        name: Name of the variable.
+        label: Label in the dashboard.
+        query: Query for the values.
+        regex: Extracts text and value from each result and keeps the order of the results.
+            Without it the values are sorted.
+        hide: Hide the variable from the user.
     """
     return {
         "type": "query",
@@ -117,7 +117,7 @@ def chosen(name: str, label: str, query: str, regex: str = "", *, hide: bool = F
 
 
 def to_start() -> Json:
-    """Return the link of a start to its traces; its id is in a hidden column."""
+    """Return the link from a start to its traces. The id is in the hidden column ``start``."""
     return {
         "title": "Traces of this start",
         "url": f"/d/{SLOW_START}?${{__url_time_range}}&var-start=${{__data.fields.start}}"
@@ -126,10 +126,10 @@ def to_start() -> Json:
 
 
 def to_trace(column: str) -> Json:
-    """Return the override that lets a span's id lead to its trace.
+    """Return the override that links a span id to its trace.
 
     Args:
-        column: Of span ids; Tempo has the trace's id beside it, in a hidden one.
+        column: Column of span ids. Tempo returns the trace id in a hidden column beside it.
     """
     url = (
         f"/d/{SLOW_START}?${{__url_time_range}}&var-trace=${{__data.fields.traceIdHidden}}"

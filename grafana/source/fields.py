@@ -1,4 +1,4 @@
-"""Fields of panels: units, colours, names and order.
+"""Units, colours, names and order of fields.
 
 Colours are the page's: encoder teal, language model indigo, other fuchsia, failed red. Each reaches
 3:1 against Grafana's light and dark background.
@@ -20,26 +20,26 @@ FAILED_COLOUR = "#dc2626"
 WARNING_COLOUR = "#b45309"
 NOTHING = "Nothing compiled here"
 TIME = "suffix:s"
-"""A unit that stays what it is: Grafana's own ``s`` turns into ms or min beside another number."""
+"""Seconds without scaling. Grafana's own unit ``s`` shows 0.9 s as 900 ms and 90 s as 1.5 min."""
 NOWHERE = {"viz": True, "legend": True, "tooltip": True}
-"""Where a field is not shown that is there for links only."""
+"""Hides a field that only links use."""
 MERGED: Json = {"id": "merge", "options": {}}
 
 
 def only(*names: str) -> Json:
-    """Return the transformation that leaves these fields."""
+    """Return the transformation that keeps only these fields."""
     return {"id": "filterFieldsByName", "options": {"include": {"names": list(names)}}}
 
 
 def renamed(names: Mapping[str, str]) -> Json:
-    """Return the transformation that names and orders columns, and leaves out the time."""
+    """Return the transformation that renames and orders columns and drops the time."""
     order = {name: place for place, name in enumerate(names)}
     options = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": names}
     return {"id": "organize", "options": options}
 
 
 def override(name: str, **properties: Any) -> Json:
-    """Return what is different for the field of this name."""
+    """Return an override for the field of this name."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key, "value": value} for key, value in properties.items()],
@@ -47,12 +47,12 @@ def override(name: str, **properties: Any) -> Json:
 
 
 def wide(name: str, pixels: int) -> Json:
-    """Return the override that gives a table's column its width; the others share the rest."""
+    """Return the override that sets the width of a column; other columns share the rest."""
     return override(name, **{"custom.width": pixels})
 
 
 def coloured(prefix: str, colour: str) -> Json:
-    """Return the override that colours what begins like this."""
+    """Return the override that colours fields whose name starts with this prefix."""
     return {
         "matcher": {"id": "byRegexp", "options": f"/^{prefix}/i"},
         "properties": [{"id": "color", "value": fixed(colour)}],
@@ -60,7 +60,7 @@ def coloured(prefix: str, colour: str) -> Json:
 
 
 def fixed(colour: str) -> Json:
-    """Return one colour, whatever the value."""
+    """Return a fixed colour."""
     return {"mode": "fixed", "fixedColor": colour}
 
 

@@ -1,4 +1,4 @@
-"""What cost time and need not have: the findings that are metrics."""
+"""Findings that metrics can show: avoidable costs of a start."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _CODES = {
     "backend": "CS017",
     "other": "CS019",
 }
-"""Codes of ``compilespan explain``, by what the guard found changed."""
+"""Finding codes by ``torch.compile.recompile.reason_class``."""
 
 
 def findings() -> Json:
-    """Return their table."""
+    """Return the table of findings."""
     return table(
         "What to look at",
-        "What failed, compiled again, gave up or was not stored in this start; "
-        "`compilespan explain CODE` says what to do, `GET /findings` what it cost. "
+        "Failures, recompiles, frames over the recompile limit and uncached graphs of this start. "
+        "`compilespan explain CODE` explains a code; `GET /findings` has the seconds. "
         "`torch.compile.duration`, its count; `torch.compile.recompiles`; "
         "`torch.compile.recompile_limit_hits`; `torch.compile.graphs`.",
         [promql_now(" or ".join((*_failures(), _recompiles(), *_others())))],
@@ -66,7 +66,7 @@ def _others() -> tuple[str, str]:
     bypassed = f'{SERVICE},torch_compile_cache_result="bypass"'
     stored = f"sum({of_start(GRAPHS, bypassed)}) > 0"
     return (
-        _called(_what(limit, "gave up: runs eager until it is started anew"), "CS003"),
+        _called(_what(limit, "over the recompile limit: runs eager until restart"), "CS003"),
         _called(_what(stored, "graphs compiled and not stored"), "CS030"),
     )
 

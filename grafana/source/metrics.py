@@ -1,8 +1,8 @@
-"""The metrics as series of Prometheus: each is a function from a selector's labels to PromQL.
+"""Metrics as Prometheus series: functions from label selectors to PromQL.
 
-A histogram is there in one of two forms, as whoever runs the server chooses: with buckets, as three
-series, or exponential (``OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION``), as one series
-of Prometheus' native histograms. What reads its sum or count reads either.
+The operator chooses the form of histograms: with buckets (three series each), or exponential
+(``OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION``; one native histogram each). The
+expressions for sum and count here read both.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Protocol
 
 
 class Series(Protocol):
-    """What selects a metric's series."""
+    """Selects the series of a metric."""
 
     def __call__(self, labels: str = "", over: str = "") -> str:
-        """Return an expression.
+        """Return a PromQL expression.
 
         Args:
-            labels: As a selector has them between its braces.
-            over: A window, e.g. ``[1d] offset 1h``: what each series said last in it.
+            labels: Label matchers, without the braces.
+            over: Window, e.g. ``[1d] offset 1h``; selects the last value of each series in it.
         """
 
 
 def named(name: str) -> Series:
-    """Return the series of this name."""
+    """Return the selector of the series with this name."""
 
     def select(labels: str = "", over: str = "") -> str:
         selector = f"{name}{{{labels}}}" if labels else name
@@ -59,7 +59,7 @@ DROPPED = named("compilespan_telemetry_dropped_total")
 
 
 def quantile(q: float, labels: str) -> str:
-    """Return a quantile of the durations that these series have counted."""
+    """Return a quantile of compile durations."""
     buckets = f"sum by (le) ({_DURATION}_bucket{{{labels}}})"
     return (
         f"(histogram_quantile({q}, {buckets}) "

@@ -1,4 +1,4 @@
-"""Panels and queries of the dashboards, as Grafana's JSON has them."""
+"""Panels and queries in Grafana's JSON format."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LOKI: Json = {"type": "loki", "uid": "${loki}"}
 
 
 def promql(expression: str, *, ref: str, legend: str, exemplar: bool = False) -> Json:
-    """Return a query over the time range."""
+    """Return a range query."""
     target = {"datasource": PROMETHEUS, "refId": ref, "expr": expression, "range": True}
     return {**target, "legendFormat": legend, "exemplar": exemplar}
 
 
 def promql_now(expression: str, *, ref: str = "A") -> Json:
-    """Return a query for one table at the end of the time range."""
+    """Return an instant query at the end of the time range, as a table."""
     target = {"datasource": PROMETHEUS, "refId": ref, "expr": expression}
     return {**target, "instant": True, "range": False, "format": "table"}
 
@@ -52,7 +52,7 @@ def panel(
     transformations: list[Json] | None = None,
     from_zero: bool = False,
 ) -> Json:
-    """Return a panel, drawn ``from_zero`` if it draws; `laid_out` gives it its place and id."""
+    """Return a panel without position and id (see `laid_out`); ``from_zero`` fixes the axis."""
     defaults: Json = {"unit": unit, "noValue": no_value}
     if from_zero:
         defaults["min"] = 0
@@ -84,18 +84,18 @@ def stat(
     bad_colour: str = WARNING_COLOUR,
     overrides: list[Json] | None = None,
 ) -> Json:
-    """Return numbers beside each other.
+    """Return a panel of one or more numbers.
 
     Args:
-        title: Of the panel.
-        description: Of the panel.
-        targets: A number each, or one for each of their series.
-        unit: Of all of them.
-        no_value: What it says without any.
-        text: What is shown: ``value``, ``name`` (the legend), or ``value_and_name``.
-        bad_from: From where on a number has the colour of what should not be.
-        bad_colour: That colour.
-        overrides: What is different for one of them.
+        title: Title of the panel.
+        description: Description of the panel.
+        targets: Queries; each series is one number.
+        unit: Unit of the numbers.
+        no_value: Text if there is no number.
+        text: What to show: ``value``, ``name`` (the legend) or ``value_and_name``.
+        bad_from: Numbers from here on use ``bad_colour``.
+        bad_colour: Colour of bad numbers.
+        overrides: Overrides for single numbers.
     """
     made = panel(
         "stat",
@@ -125,7 +125,7 @@ def stat(
 
 
 def number(expression: str, *, ref: str = "A", legend: str = "") -> Json:
-    """Return a query for one number, or for one of each series."""
+    """Return an instant query for numbers, one per series."""
     query = promql_now(expression, ref=ref)
     return {**query, "format": "time_series", "legendFormat": legend}
 
@@ -142,18 +142,18 @@ def bars(
     joined: Json = MERGED,
     overrides: list[Json] | None = None,
 ) -> Json:
-    """Return stacked bars, a bar for each value of ``x``.
+    """Return a panel of stacked horizontal bars, one per value of ``x``.
 
     Args:
-        title: Of the panel.
-        description: Of the panel.
-        targets: What is drawn.
-        x: The column with the name of a bar.
-        names: The columns to show, and their names.
-        no_value: What it says without any.
-        sort: By which column, which need not be shown: ``field`` and ``desc``.
-        joined: The transformation that makes one table of the answers.
-        overrides: What is different for one column.
+        title: Title of the panel.
+        description: Description of the panel.
+        targets: Queries.
+        x: Column with the names of the bars.
+        names: Columns to show, with their titles.
+        no_value: Text if there is no bar.
+        sort: Column to sort by (``field``, ``desc``); it need not be shown.
+        joined: Transformation that joins the results into one table.
+        overrides: Overrides for single columns.
     """
     return panel(
         "barchart",
@@ -196,7 +196,7 @@ def lines(
     stacked: bool = False,
     overrides: list[Json] | None = None,
 ) -> Json:
-    """Return series over time: steps, for between two values nothing is known."""
+    """Return a panel of series over time, drawn as steps."""
     return panel(
         "timeseries",
         title,
@@ -230,13 +230,13 @@ def table(
     overrides: list[Json] | None = None,
     sort_by: str | None = None,
 ) -> Json:
-    """Return rows; ``names`` gives the columns their names and their order.
+    """Return a table; ``names`` are the columns in order, with their titles.
 
-    Columns that are ``hidden`` are there for links only.
+    ``hidden`` columns are only used by links.
     """
     options: Json = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm"}
-    # A rank or an id of digits is no number of seconds; what the panel says without rows is no
-    # text for a cell.
+    # The panel's unit does not fit text columns (a rank is not in seconds), and its "no value" text
+    # is meant for the whole table, not for an empty cell.
     texts = [
         override(shown, noValue="–", **({} if name.startswith("Value") else {"unit": "string"}))
         for name, shown in (names or {}).items()
@@ -258,10 +258,10 @@ def table(
 
 
 def legend() -> Json:
-    """Return a legend below."""
+    """Return a legend below the panel."""
     return {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
 
 
 def tooltip() -> Json:
-    """Return a tooltip of all series."""
+    """Return a tooltip that shows all series."""
     return {"mode": "multi", "sort": "none"}

@@ -1,11 +1,12 @@
-"""PromQL of the dashboards: what is selected, and how a series finds its process's resource.
+"""PromQL of the dashboards.
 
-Compiles happen before the first scrape, so a counter's first value is all there ever is: nothing
-here takes a ``rate``. What a process last said is shown as it is, also when it has ended since.
+Compiles happen before the first scrape, so counters often never change after their first sample and
+``rate()`` would show nothing. The queries use the last value of each series in the time range, also
+if the process has ended since.
 
-What a process is (start, torch, rank) is on ``target_info``, which both ways to Prometheus write,
-its OTLP receiver and a scrape of ``/metrics``. The subquery joins before it looks back: a server
-that is scraped keeps its ``instance`` over restarts, and has one ``target_info`` after the other.
+Start, torch version and rank are attributes of the resource, which Prometheus stores in
+``target_info`` (both its OTLP receiver and a scrape of ``/metrics`` do). A scraped server keeps its
+``instance`` over restarts while ``target_info`` changes, so the join happens inside the subquery.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ START = "compilespan_instance_id"
 ANY = f'{START}=~".*"'
 CHOSEN = f'{START}=~"$start"'
 NO_ID = "()"
-"""What is chosen of processes that name no start: a regular expression of nothing."""
+"""Selects processes without a start id: a regular expression that matches the empty string."""
 _PROCESS = "job, instance"
 _WORK = "compile|capture|load|import"
 
 
 def with_resource(series: Series, labels: str, *resource: str, which: str = ANY) -> str:
-    """Return the series with labels of their process's resource.
+    """Return the series with labels of the resource.
 
     Args:
-        series: Of a metric.
-        labels: Its selector.
-        resource: Labels of ``target_info`` to add; the start is always there.
-        which: A selector of starts.
+        series: Metric to select.
+        labels: Label matchers.
+        resource: Labels of ``target_info`` to add besides the start.
+        which: Label matcher that selects starts.
 
-    A Prometheus that was told to promote resource attributes may write no ``target_info``: there
-    the series have the labels themselves. Where there is neither, as with a program's own SDK, all
-    are one start with an empty name. Of two starts that have the same instance (one follows the
-    other, and what was sent is seen for five minutes) the later one counts.
+    If Prometheus promotes resource attributes, the series have these labels themselves and there
+    may be no ``target_info``. If there is neither (a program with its own SDK), all processes form
+    one start with an empty id. If two starts share an ``instance`` because one replaced the other
+    less than five minutes ago, the newer one is used.
     """
     told = ", ".join((START, *resource))
     named = f'target_info{{{SERVICE},{START}!=""}}'
@@ -59,27 +60,27 @@ def with_resource(series: Series, labels: str, *resource: str, which: str = ANY)
 
 
 def newest(info: str) -> str:
-    """Return of each process the series that was written last."""
+    """Return the most recently written of these series for each process."""
     return f"topk by ({_PROCESS}) (1, timestamp({info}))"
 
 
 def joined(series: Series, labels: str, *resource: str, which: str = ANY) -> str:
-    """Return what each series said last in the time range, with labels of its resource."""
+    """Return the last value of each series in the time range, with labels of the resource."""
     return f"last_over_time({with_resource(series, labels, *resource, which=which)}[$__range:1m])"
 
 
 def of_start(series: Series, labels: str, *resource: str) -> str:
-    """Return what each series of the chosen start said last in the time range."""
+    """Return the last value of each series of the selected start in the time range."""
     return joined(series, labels, *resource, which=CHOSEN)
 
 
 def by_start(
     series: Series, labels: str, *resource: str, how: str = "sum", which: str = ANY
 ) -> str:
-    """Return a value for each start."""
+    """Return one value per start."""
     kept = ", ".join((START, *resource))
 
-    # Of each process first: a process has hundreds of series, and the join is what takes time.
+    # Aggregate per process first: a process has hundreds of series, and the join is expensive.
     def of_process(labels: str = "", over: str = "") -> str:
         return f"{how} by ({_PROCESS}, {kept}) ({series(labels, over)})"
 
@@ -87,43 +88,43 @@ def by_start(
 
 
 def slowest_process(each: str) -> str:
-    """Return the sum over the series of the process where it is greatest: for it one waits."""
+    """Return the sum of the slowest process: the others wait for it."""
     return f"max(sum by ({_PROCESS}) ({each}))"
 
 
 def added_up(each: str) -> str:
-    """Return the sum over all processes, if there are several."""
+    """Return the sum over all processes if there is more than one."""
     return f"sum({each}) and on () count(count by ({_PROCESS}) ({each})) > 1"
 
 
 def going_on(*component: str) -> str:
-    """Return for how long the oldest compile of each process has been going on, where one is."""
+    """Return the age of the oldest compile in progress of each process."""
     labels = ",".join((SERVICE, *component))
     return f"({with_resource(AGE, labels, which=CHOSEN)} > 0)"
 
 
 def with_what_goes_on(component: str) -> str:
-    """Return the compile seconds of a component, those of its oldest compile in progress, too.
+    """Return the compile seconds of a component, including its oldest compile in progress.
 
-    That of a process that was killed is the age at which it was seen last.
+    If the process was killed, the last reported age of that compile counts.
     """
     age = of_start(AGE, f"{SERVICE},{component}")
     return f"({of_start(SECONDS, f'{COMPILED},{component}')} or {age} > 0)"
 
 
 def zero_where_nothing(expression: str) -> str:
-    """Return ``expression``, or 0 where the start's processes report and have counted nothing."""
+    """Return ``expression``, or 0 if the processes of the start report but have no such series."""
     return f"{expression} or 0 * max({of_start(READY, SERVICE)})"
 
 
 def part(*parts: str, component: str = "") -> str:
-    """Return seconds of the start that went into these parts, in the process that did most."""
+    """Return the seconds of these parts of the start, in its busiest process."""
     labels = f'{SERVICE},compilespan_startup_part=~"{"|".join(parts)}"{component}'
     return f"sum({of_start(PART, labels)} and on ({_PROCESS}) {_busiest()})"
 
 
 def rest_of_start() -> str:
-    """Return the seconds to ready, or until now, that `part` has in no part of work or waiting."""
+    """Return the remaining seconds until ready (or until now) that no other part accounts for."""
     whole = of_start(PART, SERVICE)
     ready = f"max({of_start(STARTUP, SERVICE)})"
     until = f"({ready} or sum({whole} and on ({_PROCESS}) {_busiest()}))"
@@ -131,14 +132,14 @@ def rest_of_start() -> str:
 
 
 def _busiest() -> str:
-    """Return the process of the start that compiled and loaded for longest."""
+    """Return the process of the start with most compile and load time."""
     work = of_start(PART, f'{SERVICE},compilespan_startup_part=~"compile|capture|load"')
     any_part = of_start(PART, SERVICE)
     return f"topk(1, sum by ({_PROCESS}) ({work}) > 0 or on () sum by ({_PROCESS}) ({any_part}))"
 
 
 def component_by_start(component: str, *resource: str) -> str:
-    """Return a component's compile seconds for each start: 0 where only the other compiled."""
+    """Return the compile seconds of a component per start; 0 if only others compiled."""
     seconds = by_start(SECONDS, f"{COMPILED},{component}", *resource)
     return f"({seconds} or 0 * {by_start(SECONDS, COMPILED, *resource)})"
 
@@ -150,15 +151,15 @@ def is_cold(which: str = ANY) -> str:
 
 
 def is_warm(which: str = ANY) -> str:
-    """Return the starts in which a cache or an artefact had anything; cold ones among them."""
+    """Return the starts with a cache hit or a loaded artefact, including cold ones."""
     hit = by_start(GRAPHS, f'{SERVICE},torch_compile_cache_result="hit"', which=which)
     return f"(({hit} > 0) or ({by_start(COUNT, LOADED, which=which)} > 0))"
 
 
 def cold_and_warm(component: str) -> str:
-    """Return the mean compile seconds of starts by what caches were worth, and by torch.
+    """Return the mean compile seconds per start by cache state and torch version.
 
-    The words are those of ``/history``: cold, warm, no cache.
+    The cache states are those of ``/history``: cold, warm, no cache.
     """
     seconds = component_by_start(component, "torch_version")
 
@@ -177,7 +178,7 @@ def cold_and_warm(component: str) -> str:
 
 
 def from_cache() -> str:
-    """Return the share of the start's graphs that came from the cache, with ``said``: "1 of 3"."""
+    """Return the share of cached graphs of the start; the label ``said`` is e.g. "1 of 3"."""
     hit = of_start(GRAPHS, f'{SERVICE},torch_compile_cache_result="hit"')
     hits = f"(sum({hit}) or vector(0))"
     cached = of_start(GRAPHS, f'{SERVICE},torch_compile_cache_result=~".+"')
@@ -191,13 +192,13 @@ def from_cache() -> str:
 
 
 def per_process() -> str:
-    """Return the compile seconds of each process of the start, with its rank."""
+    """Return the compile seconds of each process of the start with its rank."""
     told = ("job", "instance", "torch_distributed_rank")
     joint = of_start(SECONDS, COMPILED, "torch_distributed_rank")
     return f"sum by ({', '.join(told)}) ({joint})"
 
 
 def behind_the_fastest(each: str) -> str:
-    """Return how many seconds each is behind the one that took least."""
-    # The fastest is behind itself by a rounding error.
+    """Return for each value how much it exceeds the smallest."""
+    # Rounded: the difference of the smallest to itself may be a floating-point error.
     return f"round({each} - on () group_left () min({each}), 0.000001)"

@@ -1,4 +1,4 @@
-"""The rule file of Prometheus: thresholds, what alerts look back on, alerts."""
+"""Prometheus rule file: thresholds, recording rules, alerts."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _alert(alert: Alert) -> Json:
             "description": alert.description,
             "runbook": alert.runbook,
             "runbook_url": f"{_RUNBOOK}#{alert.name.lower()}",
-            # Grafana makes a link of the first, whoever reads the alert elsewhere has the second.
+            # Grafana turns the first into a link; the second is for readers elsewhere.
             "__dashboardUid__": UID,
             "dashboard": f"/d/{UID}?var-service={{{{ $labels.job | urlquery }}}}",
         },
@@ -133,7 +133,7 @@ def _comment(text: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what has several lines as it is."""
+    """Writes multi-line strings as literal blocks."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -19,7 +19,7 @@ _TRACE = "compilespan_startup_trace_id"
 
 
 def build() -> Json:
-    """Return it."""
+    """Return the dashboard."""
     return dashboard(
         SLOW_START,
         "A slow start",
@@ -56,7 +56,8 @@ def build() -> Json:
 def _count() -> Json:
     return stat(
         "Compiles and loads",
-        "How many there were. If the table below has fewer rows, Tempo returned no more. "
+        "Number of compiles and loads. If the table below has fewer rows, Tempo did not return "
+        "all of them. "
         "`torch.compile.duration`, its count.",
         [number(f"sum({of_start(COUNT, SERVICE)})")],
         unit="short",
@@ -123,8 +124,8 @@ def _events() -> Json:
     return panel(
         "logs",
         "Events",
-        "What happens inside compiles of the start, the moment it does: `torch.compile.graph`, "
-        "`torch.compile.stage` and so on, where `COMPILESPAN_EVENTS` is `log` or `both`.",
+        "Events of compiles as they happen (`torch.compile.graph`, `torch.compile.stage`, …), if "
+        "`COMPILESPAN_EVENTS` is `log` or `both`.",
         [
             {
                 "datasource": LOKI,

@@ -1,4 +1,4 @@
-"""What compiles spent their time on: stages, which exclude one another."""
+"""Compile time by stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stages() -> Json:
-    """Return a bar for each stage, of what each component spent in it."""
+    """Return a panel with one bar per stage, split by component."""
     spent = [of_start(STAGE_TIME, f"{SERVICE},{selector}") for selector in COMPONENTS.values()]
     whole = of_start(STAGE_TIME, SERVICE)  # to sort by
     return bars(

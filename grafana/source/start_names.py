@@ -1,7 +1,7 @@
-"""What a start is called in a menu, a bar or a table: service, when it began, what caches did.
+"""Names of starts for menu, bars and tables: service, start time, cache state.
 
-Prometheus has the time as a number and Grafana shows a variable's text as it comes, so the text is
-made of labels here, in the time zone of whoever looks.
+Grafana cannot format a number inside the text of a variable, so PromQL builds the text from labels,
+in the time zone of the viewer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from grafana.source.queries import (
 
 _ON = f"on ({START})"
 _DAY_S = 86400
-# Grafana formats its own variable in the reader's time zone, PromQL has UTC: their difference.
+# Offset of the viewer's time zone: Grafana formats ${__from} in that zone, PromQL uses UTC.
 _OFFSET_S = (
     "scalar((vector(${__from:date:H} * 3600 + ${__from:date:m} * 60) "
     "- hour(vector($__from / 1000)) * 3600 - minute(vector($__from / 1000)) * 60 + 129600) "
@@ -32,14 +32,14 @@ _OFFSET_S = (
 
 
 def began() -> str:
-    """Return when each start began, in seconds since the epoch."""
+    """Return the time at which each start began, in seconds since the epoch."""
     return by_start(BEGAN, SERVICE, how="min")
 
 
 def time_to_ready(which: str = ANY) -> str:
-    """Return the seconds to ready of each start's slowest process, with ``cache`` in a word.
+    """Return the seconds to ready of the slowest process per start.
 
-    The words are those of ``/history``: cold, warm, no cache.
+    The label ``cache`` is the cache state as in ``/history``: cold, warm, no cache.
     """
     ready = by_start(STARTUP, SERVICE, how="max", which=which)
     cold = _word("cache", "cold", f"{ready} and {_ON} {is_cold(which)}")
@@ -48,7 +48,7 @@ def time_to_ready(which: str = ANY) -> str:
 
 
 def named_starts() -> str:
-    """Return when each start began, newest first, with what it is called in the label ``said``."""
+    """Return the start times, newest first; the label ``said`` is the name of the start."""
     states = (
         _word("cache", "starting", f"({_living()} == 0) + 1"),
         f"{time_to_ready()} ^ 0",
@@ -64,7 +64,7 @@ def named_starts() -> str:
 
 
 def without_ready() -> str:
-    """Return for how long the chosen start has not been ready, or was seen, in words."""
+    """Return how long the selected start has been starting, or lasted if it was never ready."""
     seen = f"timestamp({with_resource(READY, SERVICE, which=CHOSEN)})"
     lasted = f"max(max_over_time({seen}[$__range:1m])) - min({of_start(BEGAN, SERVICE)})"
     goes_on = f"{lasted} and on () (min({with_resource(READY, SERVICE, which=CHOSEN)}) == 0)"
@@ -73,12 +73,12 @@ def without_ready() -> str:
 
 
 def _living() -> str:
-    """Return of each start that has processes which report whether all of them are ready."""
+    """Return per start with living processes whether all of them are ready (0 or 1)."""
     return f"min by ({START}) ({with_resource(READY, SERVICE)})"
 
 
 def _at() -> str:
-    """Return 1 for each start, with ``at``: hours and minutes, before them the day if not today."""
+    """Return 1 per start; the label ``at`` is its time, with the date if older than a day."""
     local = f"({began()} + {_OFFSET_S})"
     clock = f"{_digits('hour', local)} * {_ON} group_left (minute) {_digits('minute', local)}"
     day = (
@@ -93,7 +93,7 @@ def _at() -> str:
 
 
 def _digits(function: str, of: str) -> str:
-    """Return 1 for each start, with two digits of a time in the label of the function's name."""
+    """Return 1 per start; the label named like the function has its value in two digits."""
     counted = f'count_values by ({START}) ("{function}", {function}({of}))'
     return f'label_replace({counted}, "{function}", "0$1", "{function}", "(.)")'
 

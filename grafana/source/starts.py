@@ -1,4 +1,4 @@
-"""Starts and processes beside each other: which one was slow, and in what."""
+"""Comparison of starts, ranks and replicas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from grafana.source.start_names import named_starts, time_to_ready
 
 _NAMED = {f"Value #{ref}": title for ref, title in zip("ABC", COMPONENTS, strict=True)}
 _BAD_S = 30
-"""Behind the fastest by so much, a rank or replica is worth a look."""
+"""Highlight ranks and replicas that are this much slower than the fastest."""
 
 
 def starts() -> list[tuple[Json, int]]:
@@ -122,7 +122,8 @@ def processes() -> list[tuple[Json, int]]:
         (
             table(
                 "Ranks and workers",
-                "Compile time of each process of the start, and how far it was behind the fastest. "
+                "Compile time of each process of the start, and how much slower it was than the "
+                "fastest. "
                 "`torch.compile.duration`, its sum; `torch.distributed.rank`.",
                 [
                     promql_now(per_process(), ref="A"),
@@ -143,7 +144,7 @@ def processes() -> list[tuple[Json, int]]:
         (
             table(
                 "Replicas",
-                "Starts of this service whose processes report now, and how far each was behind "
+                "Starts of this service that are running now, and how much slower each was than "
                 "the fastest. `compilespan.startup.duration`; `compilespan.ready`.",
                 [
                     promql_now(replicas, ref="A"),

@@ -1,4 +1,4 @@
-"""The first rows: the answer before anything else, also while it is still compiling."""
+"""First screen: headline numbers, the start as a bar, compile time by component."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _PARTS = {
     "Rest to ready": "#6b7280",
 }
 _ROW = "start\\part"
-"""What Grafana calls the names of the rows of a matrix."""
+"""Name that Grafana gives the first column of a matrix."""
 _MATRIX = {
     "id": "groupingToMatrix",
     "options": {"columnField": "part", "rowField": "start", "valueField": "Value"},
 }
-"""A column for each part that there is: what there is not is not in the legend."""
+"""One column per existing part, so that missing parts do not appear in the legend."""
 
 
 def headline() -> list[tuple[Json, int]]:
-    """Return the numbers of the chosen start."""
+    """Return the headline numbers of the selected start."""
     again = of_start(RECOMPILES, f'{SERVICE},torch_compile_phase="serving"')
     return [
         (
@@ -60,7 +60,7 @@ def headline() -> list[tuple[Json, int]]:
         (
             stat(
                 "Compiling now, for",
-                "For how long the oldest compile in progress has been going on, and whose it is. "
+                "Age of the oldest compile in progress, by component. "
                 "`torch.compile.oldest_active_age`.",
                 [
                     number(f"max({going_on(selector)})", ref=ref, legend=title)
@@ -76,7 +76,7 @@ def headline() -> list[tuple[Json, int]]:
         (
             stat(
                 "Failed",
-                "Compiles and loads that failed; they are in no other number here. "
+                "Failed compiles and loads. No other number here includes them. "
                 "`torch.compile.duration`, its count, outcome `failed`.",
                 [number(f"sum({of_start(COUNT, FAILED)})")],
                 unit="short",
@@ -89,7 +89,7 @@ def headline() -> list[tuple[Json, int]]:
         (
             stat(
                 "Graphs from the cache",
-                "Of those whose backend has one. `torch.compile.graphs` by "
+                "Graphs of backends with a cache. `torch.compile.graphs` by "
                 "`torch.compile.cache.result`.",
                 [number(from_cache(), legend="{{said}}")],
                 unit="percentunit",
@@ -101,7 +101,7 @@ def headline() -> list[tuple[Json, int]]:
         (
             stat(
                 "Recompiles while serving",
-                "Frames compiled again after ready: each delayed a request. "
+                "Frames that were compiled again after ready. Each delayed a request. "
                 "`torch.compile.recompiles`, phase `serving`.",
                 [number(zero_where_nothing(f"sum({again})"))],
                 unit="short",
@@ -114,7 +114,7 @@ def headline() -> list[tuple[Json, int]]:
 
 
 def where_the_time_went() -> list[tuple[Json, int]]:
-    """Return the start as one bar, and beside it what compiled."""
+    """Return the start as one bar and the compile time by component."""
     return [(bar_of_start(), 14), (components(), 10)]
 
 
@@ -151,8 +151,8 @@ def components() -> Json:
     each = {title: with_what_goes_on(selector) for title, selector in COMPONENTS.items()}
     return stat(
         "Compile time",
-        "Seconds of compile work of the slowest process, what goes on included; beside it the sum "
-        "over all processes, where there are several. Failed compiles and loads are left out. "
+        "Seconds of compile work in the slowest process, including the compile in progress, and "
+        "the sum over all processes if there are several. Without failed compiles and loads. "
         "`torch.compile.duration`, its sum; `torch.compile.oldest_active_age`.",
         [
             *(

@@ -1,4 +1,4 @@
-"""What should not be: compiles while serving, compiles that failed, alerts that fire."""
+"""Problems: compiles while serving, failed compiles, limits, alerts."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ def limits() -> list[tuple[Json, int]]:
 
 
 def _alerts() -> Json:
-    """Return what fires, and what is about to: the stack has nothing that would send it."""
+    """Return the list of firing and pending alerts; the stack has no Alertmanager."""
     return panel(
         "alertlist",
         "Alerts",
-        "What fires or is about to, of the rules that Prometheus evaluates.",
+        "Firing and pending alerts of compilespan.",
         [],
         unit="string",
         no_value="None fires",

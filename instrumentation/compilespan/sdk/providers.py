@@ -74,7 +74,7 @@ def configure(
         service_name: Where neither ``OTEL_SERVICE_NAME`` nor ``OTEL_RESOURCE_ATTRIBUTES`` has it.
         metric_readers: Further readers, e.g. a Prometheus one.
         set_global: Make them the global providers. OpenTelemetry refuses a second set.
-        startup_trace_id: Of the trace of this process's start, if it makes one
+        startup_trace_id: Trace id of this process's start, if it emits one
             (`compilespan.telemetry.startup.startup_trace_id`).
 
     Raises:

@@ -39,15 +39,15 @@ _logger = logging.getLogger("compilespan")
 def service_resource(
     service_name: str = "compilespan", startup_trace_id: int | None = None
 ) -> Resource:
-    """Return what the telemetry of this process is about: service, instance, torch, rank, machine.
+    """Return the resource of this process: service, instance, torch, rank, machine.
 
-    ``service.instance.id`` is the process's: metric streams of two processes must not mix. Where
-    the environment names one, it is that; in a child or one of several ranks, with its pid.
-    ``compilespan.instance.id`` is what all processes of this start share.
+    ``service.instance.id`` is unique per process, because metric streams of two processes must not
+    mix. A value in the environment is used as it is; in a child process or one of several ranks the
+    pid is appended. ``compilespan.instance.id`` is shared by all processes of a start.
 
     Args:
-        service_name: Where the environment has none.
-        startup_trace_id: Of the trace that the start of this process belongs to, if it makes one.
+        service_name: Default if the environment sets none.
+        startup_trace_id: Trace id of the start of this process, if it emits one.
     """
     instance = instance_id()
     named = OTELResourceDetector().detect().attributes.get(SERVICE_INSTANCE_ID)

@@ -1,4 +1,4 @@
-"""Where what happens inside a compile is emitted: as events of its span, as logs, or both."""
+"""Emission of events of a compile: as span events, as log records, or both."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ EventChannel = Literal["span", "log", "both"]
 
 EXCEPTIONS_OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 _EXCEPTIONS: Mapping[str, EventChannel] = {"logs": "log", "logs/dup": "both"}
-"""OpenTelemetry's own choice for exceptions, which goes before that for events."""
+"""Values of OpenTelemetry's variable for exceptions; it overrides the channel of other events."""
 _SEVERITIES = {semconv.EVENT_EXCEPTION: SeverityNumber.ERROR}
 
 
 class Events:
-    """The chosen channels."""
+    """Emits events in the configured channel."""
 
     def __init__(self, logger: Logger, channel: EventChannel) -> None:
-        """Choose; for exceptions the environment may.
+        """Select the channels.
 
         Args:
-            logger: Of log-based events.
-            channel: Of all that the environment does not choose for.
+            logger: Emits log-based events.
+            channel: Channel of all events, unless the environment sets another for exceptions.
         """
         self._logger = logger
         self._channel = channel
@@ -43,25 +43,25 @@ class Events:
 
     @property
     def are_on_spans(self) -> bool:
-        """Whether spans carry events."""
+        """Whether events are added to spans."""
         return self._channel != "log"
 
     def add(self, span: Span, event: CompileEvent) -> None:
-        """Emit an event in its channels."""
+        """Emit an event in its channel."""
         if self._channel_of(event) != "log":
             span.add_event(event.name, event.attributes, timestamp=event.time_ns)
         self.log(span, event)
 
     def log(self, span: Span, event: CompileEvent) -> None:
-        """Emit it as a log-based event, if that is one of its channels.
+        """Emit the event as a log record if its channel includes logs.
 
-        It carries the monitor span's context explicitly: inside a backend another span may be
-        current.
+        The context of the monitor's span is passed explicitly, because inside a backend another
+        span may be current.
         """
         if self._channel_of(event) != "span":
             self._logger.emit(
                 event_name=event.name,
-                body=event.name,  # the line to read, where a store of logs has no event names
+                body=event.name,  # for log stores that do not show event names
                 timestamp=event.time_ns,
                 severity_number=_SEVERITIES.get(event.name, SeverityNumber.INFO),
                 attributes=dict(event.attributes),

@@ -1,4 +1,4 @@
-"""The metrics that are read when they are collected: what goes on, and how the start went."""
+"""Observable metrics: compiles in progress, readiness, the start, dropped telemetry."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MetricsSource(Protocol):
 
     @property
     def startup(self) -> Start:
-        """What the start is made of, until it was ready or until now."""
+        """Segments of the start, until ready or until now."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -72,14 +72,14 @@ class LedgerSource:
 
 
 class Gauges:
-    """What is observed of a source, by the instruments of one meter."""
+    """Observable instruments of one meter."""
 
     def __init__(self, meter: Meter, source: MetricsSource) -> None:
-        """Make the instruments.
+        """Create the instruments.
 
         Args:
-            meter: Of the instruments.
-            source: What they read.
+            meter: Creates the instruments.
+            source: Provides the values.
         """
         self._source = source
         meter.create_observable_up_down_counter(
@@ -162,5 +162,5 @@ class Gauges:
 
 
 def component_attributes(component: semconv.Component) -> dict[str, AttributeValue]:
-    """Return what says whose a compile is, on every metric."""
+    """Return the attributes that identify a component on every metric."""
     return {semconv.IS_ENCODER: component == "encoder", semconv.COMPONENT: component}

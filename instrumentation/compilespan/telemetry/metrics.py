@@ -1,4 +1,4 @@
-"""The metrics that are fed from records, the moment they are made."""
+"""Metrics that are recorded when a compile ends."""
 
 from __future__ import annotations
 

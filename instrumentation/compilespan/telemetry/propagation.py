@@ -71,7 +71,7 @@ class Parent(NamedTuple):
 
 
 def link_to_start(context: SpanContext) -> None:
-    """Let what compiles after ready, under no request, link to this span."""
+    """Link compiles after ready that have no parent span to this span."""
     global _own_start  # noqa: PLW0603  # a process starts once
     _own_start = context
 
@@ -82,7 +82,7 @@ def parent_for_compile(*, ready: bool) -> Parent:
     Below the current span, unless that one has ended: a task outlives the request or block that
     started it, and what it compiles then only links to that. Without a current span the
     environment's context is the parent until the process is ready; afterwards it links to the start
-    of this process, or to the environment's context where the start makes no span.
+    of this process, or to the environment's context if the start has no span.
     """
     span = trace.get_current_span()
     links: list[trace.Link] = []

@@ -145,13 +145,13 @@ def report_parts(span: Span, start: Start) -> None:
 
 
 def startup_trace_id() -> int:
-    """Return the id of the trace of this process's start: the launcher's, else a new one."""
+    """Return the trace id of this process's start: that of the launcher, else a new one."""
     launcher = trace.get_current_span(environment_context() or Context()).get_span_context()
     return launcher.trace_id if launcher.is_valid else _drawn.trace_id
 
 
 class _Drawn:
-    """The id of a trace that begins with this process."""
+    """A trace id for a start without a launcher."""
 
     def __init__(self) -> None:
         self.trace_id = 0
@@ -159,7 +159,7 @@ class _Drawn:
         renewed_after_fork(self)
 
     def renew(self) -> None:
-        """Draw another in a forked child."""
+        """Generate another id in a forked child."""
         self.trace_id = secrets.randbits(128) or 1
 
 
@@ -167,7 +167,7 @@ _drawn = _Drawn()
 
 
 def _made(parent: Context, ids: SpanContext) -> Span:
-    """Start the span with ids that were drawn before, where the SDK can."""
+    """Start the span with the reserved ids, if there is an SDK."""
     telemetry = active_telemetry()
     telemetry.prepare()
 
