@@ -26,6 +26,13 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        try:
+            return getattr(importlib.import_module(_MODULES[name]), name)
+        except ImportError as error:
+            msg = (
+                f"compilespan_service.{name} needs modules that are not installed ({error}). "
+                "Install them with: pip install 'compilespan[service]'"
+            )
+            raise ImportError(msg) from None
     msg = f"module 'compilespan_service' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 _NEEDED = {
-    "typer": "cli",
-    "rich": "cli",
-    "httpx": "service",
-    "opentelemetry.exporter.prometheus": "service",
-    "prometheus_client": "service",
-    "fastapi": "service",
-    "pydantic": "service",
-    "uvicorn": "service",
-    "opentelemetry.sdk": "otlp",
-    "transformers": "demo",
+    "cli": ("rich", "typer"),
+    "service": (
+        "fastapi",
+        "httpx",
+        "opentelemetry.exporter.prometheus",
+        "opentelemetry.sdk",
+        "prometheus_client",
+        "pydantic",
+        "uvicorn",
+    ),
 }
+"""Modules by the extra that installs them."""
 
 
 def main() -> None:
-    """Run the command; without an extra that it needs, say which."""
-    try:
-        from compilespan_service.cli.commands import app  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        sys.exit(missing(error))
+    """Run the command. Exit with one sentence if the extra ``cli`` is not installed."""
+    require("cli")
+    from compilespan_service.cli.commands import app  # noqa: PLC0415
+
     app()
 
 
-def missing(error: ModuleNotFoundError) -> str:
-    """Return what to install, in words, when a module is not there.
+def require(extra: str) -> None:
+    """Exit with one sentence if a module of an extra is missing.
 
-    Raises:
-        ModuleNotFoundError: ``error`` itself, where no extra of ours brings the module.
+    Args:
+        extra: ``cli`` or ``service``.
     """
-    name = error.name or ""
-    for module, extra in _NEEDED.items():
-        if name == module or name.startswith(module + "."):
-            return (
-                f"compilespan: this command needs {name!r}, which is not installed. "
-                f"Install it with: pip install 'compilespan[{extra}]'"
-            )
-    raise error
+    missing = [name for name in _NEEDED[extra] if not _is_installed(name)]
+    if missing:
+        sys.exit(
+            f"compilespan: this command needs {', '.join(missing)}, which is not installed. "
+            f"Install it with: pip install 'compilespan[{extra}]'"
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compilespan import get_ledger
-from compilespan_service.cli import missing
+from compilespan_service.cli import require
 from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
 
 
@@ -86,10 +85,9 @@ def serve(
 ) -> None:
     """Warm up compiled models, and say what it cost."""
     get_ledger().readiness.time_imports()
-    try:
-        from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
-    except ModuleNotFoundError as error:
-        sys.exit(missing(error))
+    require("service")
+    from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
+
     run_server(
         host,
         port,
