@@ -52,7 +52,10 @@ benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/ready
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:
 	rm -rf $(VENV) $(VLLM) $(SGLANG) $(LOWEST) $(DEMO) dist
