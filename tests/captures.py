@@ -93,7 +93,6 @@ def start_of(end_s=46.0):
         ("other", 45.3, end_s, None, None),
     )
     return Start(
-        BEGAN_NS,
         tuple(
             Segment(part, at(a), at(b), name, component) for part, a, b, name, component in parts
         ),

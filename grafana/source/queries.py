@@ -120,7 +120,7 @@ def zero_where_nothing(expression: str) -> str:
 def part(*parts: str, component: str = "") -> str:
     """Return the seconds of these parts of the start, in its busiest process."""
     labels = f'{SERVICE},compilespan_startup_part=~"{"|".join(parts)}"{component}'
-    return f"sum({of_start(PART, labels)} and on ({_PROCESS}) {_busiest()})"
+    return f"sum({of_start(PART, labels)} > 0 and on ({_PROCESS}) {_busiest()})"
 
 
 def rest_of_start() -> str:

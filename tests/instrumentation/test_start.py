@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 import time
+from typing import get_args
 
 import pytest
 
@@ -17,6 +18,7 @@ from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.segments import Doer
 from compilespan.ledger.start import MAX_SEGMENTS, Start
 from compilespan.ledger.totals import TotalsBuilder, cache_state
+from compilespan.semconv import Part
 from compilespan.telemetry.startup import Startup
 from support import record
 
@@ -359,6 +361,9 @@ def test_the_metrics_are_the_whole_and_its_parts(instrumented):
         if component is not None:
             compiled[component] = value
             assert attributes["is_encoder"] is (component == "encoder")
+    assert compiled.pop("other") == 0
+    assert set(parts) == set(get_args(Part))
+    parts = {part: seconds for part, seconds in parts.items() if seconds}
     assert whole == get_ledger().readiness.after_s
     assert parts == pytest.approx(start.parts_s)
     assert compiled == start.compile_s

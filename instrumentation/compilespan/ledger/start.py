@@ -34,13 +34,11 @@ class Start:
     """A start in segments, from the creation of a process until it was ready or until now.
 
     Attributes:
-        start_ns: When it began, in nanoseconds since the epoch.
         segments: One after the other, without gaps.
         beside_s: Seconds by part of what other processes did meanwhile: ready did not wait for it.
         inside_s: Seconds by package of what was imported while something compiled, longest first.
     """
 
-    start_ns: int
     segments: tuple[Segment, ...]
     beside_s: Mapping[Part, float] = dataclasses.field(default_factory=dict)
     inside_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -58,7 +56,7 @@ class Start:
         by_doer = [clipped(done(doer, end_ns), start_ns, end_ns) for doer in doers]
         segments = cut(start_ns, end_ns, list(itertools.chain.from_iterable(by_doer)))
         alone = [cut(start_ns, end_ns, each) for each in by_doer if len(by_doer) > 1]
-        return cls(start_ns, tuple(segments), _beside(segments, alone), _inside(by_doer))
+        return cls(tuple(segments), _beside(segments, alone), _inside(by_doer))
 
     @property
     def parts_s(self) -> dict[Part, float]:

@@ -40,6 +40,10 @@ class MetricsSource(Protocol):
         """``None`` until it was declared ready."""
 
     @property
+    def began_ns(self) -> int:
+        """Creation of the process, in nanoseconds since the epoch."""
+
+    @property
     def startup(self) -> Start:
         """Segments of the start, until ready or until now."""
 
@@ -59,6 +63,11 @@ class LedgerSource:
     def ready_after_s(self) -> float | None:
         """``None`` until it was declared ready."""
         return get_ledger().readiness.after_s
+
+    @property
+    def began_ns(self) -> int:
+        """Creation of the process, in nanoseconds since the epoch."""
+        return get_ledger().readiness.since_ns
 
     @property
     def startup(self) -> Start:
@@ -144,17 +153,20 @@ class Gauges:
             yield Observation(after_s)
 
     def _parts(self, _: CallbackOptions) -> Iterable[Observation]:
+        # All parts, also those of 0 s: while the start goes on, a part may become another one.
         start = self._source.startup
-        for part, seconds in start.parts_s.items():
+        parts_s, compile_s = start.parts_s, start.compile_s
+        for part in get_args(semconv.Part):
             attributes = {semconv.STARTUP_PART: part}
             if part != "compile":
-                yield Observation(seconds, attributes)
+                yield Observation(parts_s.get(part, 0.0), attributes)
                 continue
-            for component, compiled_s in start.compile_s.items():
-                yield Observation(compiled_s, {**attributes, **component_attributes(component)})
+            for component in get_args(semconv.Component):
+                seconds = compile_s.get(component, 0.0)
+                yield Observation(seconds, {**attributes, **component_attributes(component)})
 
     def _began(self, _: CallbackOptions) -> Iterable[Observation]:
-        yield Observation(self._source.startup.start_ns / 1e9)
+        yield Observation(self._source.began_ns / 1e9)
 
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
         for signal, count in self._source.dropped.items():

@@ -156,14 +156,20 @@ class Instance:
 
         It begins with the process of that worker.
         """
-        ledger = get_ledger()
         after_s = self.ready_after_s
-        since_ns = ledger.readiness.since_ns
+        since_ns = self.began_ns
+        end_ns = now_ns() if after_s is None else since_ns + round(after_s * 1e9)
+        doers = [get_ledger().doer, *(each.doer for each in self.others)]
+        return Start.of(since_ns, end_ns, doers)
+
+    @property
+    def began_ns(self) -> int:
+        """Creation of the worker that was ready last, in nanoseconds since the epoch."""
+        after_s = self.ready_after_s
         for each in self._servers:
             if after_s is not None and each.ready_after_s == after_s:
-                since_ns = int(each.process["started_ns"])
-        end_ns = now_ns() if after_s is None else since_ns + round(after_s * 1e9)
-        return Start.of(since_ns, end_ns, [ledger.doer, *(each.doer for each in self.others)])
+                return int(each.process["started_ns"])
+        return get_ledger().readiness.since_ns
 
     @property
     def dropped(self) -> Mapping[str, int]:
