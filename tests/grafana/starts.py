@@ -28,7 +28,7 @@ def values(notation):
     for word in notation.split():
         first, step, times = re.fullmatch(r"(_|[\d.]+)([+-][\d.]+)?(?:x(\d+))?", word).groups()
         if first == "_":
-            said += [None] * int(times)
+            said += [None] * int(times or 1)
         else:
             said += [float(first) + float(step or 0) * n for n in range(int(times or 0) + 1)]
     return said
