@@ -121,6 +121,7 @@ STATES = {
             "Graphs from the cache A": [('{graphs="1",hits="1",said="1 of 1"}', 1)],
             # The other has ended: nobody is behind it.
             "Replicas B": [(told("warm", "warm"), 0)],
+            "Replicas C": [(said("warm", "00:05 · warm"), 300)],
         },
     ),
     # What one waited for is the slowest; what it took is the sum.
