@@ -17,6 +17,7 @@ from opentelemetry import trace
 from compilespan import CompileRecord, get_ledger, monitor_torch_compile, semconv
 from compilespan.semconv import SCHEMA_URL
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
+from compilespan.telemetry.warmups import WarmupDuration
 from support import duration_ns, events, snapshot
 
 GRAPH = "torch.compile.graph"
@@ -200,6 +201,7 @@ def test_opentelemetrys_own_choice_for_exceptions_is_honoured(
 
 def test_names_follow_a_schema_in_every_signal(exported):
     use_telemetry(Telemetry(**exported.providers, events="both"))
+    WarmupDuration(exported.meter_provider).record(1.0, "succeeded")
     with monitor_torch_compile("a", kind="compile") as monitor:
         monitor.add_event("torch.compile.graph")
     (span,), (log,) = exported.spans, exported.logs_exporter.get_finished_logs()
@@ -208,6 +210,7 @@ def test_names_follow_a_schema_in_every_signal(exported):
         for resource in exported.reader.get_metrics_data().resource_metrics
         for scope in resource.scope_metrics
     ]
+    assert len(scopes) == 2
     for scope in [span.instrumentation_scope, log.instrumentation_scope, *scopes]:
         assert scope.schema_url == SCHEMA_URL
     assert re.fullmatch(r"https://opentelemetry\.io/schemas/1\.\d+\.0", SCHEMA_URL)
