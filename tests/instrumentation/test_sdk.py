@@ -12,9 +12,11 @@ import time
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -22,7 +24,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from compilespan import monitor_torch_compile
+from compilespan import WarmupTarget, monitor_torch_compile, warm
 from compilespan.process import device
 from compilespan.sdk import CompileSampler, configure
 from compilespan.sdk.resource import service_resource
@@ -66,10 +68,28 @@ def sampled(sampler, *names, parent_flag=0, attributes=None):
 def test_compiles_are_kept_where_the_request_was_not_sampled():
     name = "torch.compile LlamaModel"
     assert sampled(CompileSampler(), name, attributes=COMPILE) == [name]
-    assert sampled(CompileSampler(), "GET /x", "compilespan.warmup") == ["compilespan.warmup"]
     # By attribute, not by name.
-    assert sampled(CompileSampler(), name) == []
+    assert sampled(CompileSampler(), name, "compilespan.warmup", "compilespan.startup") == []
     assert sampled(CompileSampler(), "GET /x", parent_flag=1) == ["GET /x"]
+
+
+def test_all_spans_of_a_warmup_and_a_start_are_kept_where_the_request_was_not_sampled():
+    provider = TracerProvider(sampler=CompileSampler(ALWAYS_OFF), shutdown_on_exit=False)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    use_telemetry(Telemetry(provider))
+    parent = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))
+    startup = Startup()
+    token = attach(set_span_in_context(NonRecordingSpan(parent)))
+    try:
+        startup.begin()
+        warm([WarmupTarget("net", lambda shape: None, [{"batch": 1}])])
+        startup.end("ready")
+    finally:
+        detach(token)
+    names = {span.name.partition(" ")[0] for span in exporter.get_finished_spans()}
+    assert names >= {"compilespan.startup", "compilespan.warmup", "compilespan.warmup.item"}
+    assert any(name.startswith("compilespan.startup.") for name in names)
 
 
 def test_the_sampler_has_a_name_for_the_environment(monkeypatch):

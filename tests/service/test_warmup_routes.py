@@ -314,6 +314,7 @@ def test_the_job_span_is_the_parent_of_its_items(serve, instrumented):
     (item,) = instrumented.named("compilespan.warmup.item")
     assert item.parent.span_id == warmup.context.span_id
     assert dict(warmup.attributes) == {
+        "compilespan.instance.id": "test-instance",
         "compilespan.job.id": job["id"],
         "compilespan.job.state": "succeeded",
     }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
-_OURS = (semconv.SPAN_WARMUP, semconv.SPAN_STARTUP)
+_OURS = frozenset({semconv.TRIGGER, semconv.INSTANCE, semconv.STARTUP_PART, semconv.TARGET})
+"""Attributes that identify our spans when they start. A sampler does not know the scope."""
 
 
 class CompileSampler(Sampler):
@@ -43,7 +44,7 @@ class CompileSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide on one span."""
-        if name.startswith(_OURS) or semconv.TRIGGER in (attributes or {}):
+        if not _OURS.isdisjoint(attributes or ()):
             parent = get_current_span(parent_context).get_span_context()
             return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, parent.trace_state)
         return self._delegate.should_sample(

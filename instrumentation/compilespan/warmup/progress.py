@@ -11,7 +11,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from compilespan import semconv
 from compilespan.faults import contained
-from compilespan.process import fork_safe_lock, now_ns
+from compilespan.process import fork_safe_lock, instance_id, now_ns
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ class Progress:
         """Start the span of the warmup, and make it current."""
         with contained("start the span of a warmup"):
             tracer = active_telemetry().tracer
-            self._span = tracer.start_span(semconv.SPAN_WARMUP, start_time=now_ns())
+            self._span = tracer.start_span(
+                semconv.SPAN_WARMUP,
+                attributes={semconv.INSTANCE: instance_id()},
+                start_time=now_ns(),
+            )
         if self._on_span is not None:
             self._on_span(self._span)
         self._current = trace.use_span(
