@@ -41,11 +41,12 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What is written by programs: dashboards, and the references of HTTP and telemetry.
+# What is written by programs: dashboards, alert rules, and the references in docs.
 generate: $(VENV)/ready
 	$(BIN)/python -m grafana.source
 	$(BIN)/python docs/generate_http.py
 	$(BIN)/python docs/generate_telemetry.py
+	$(BIN)/python docs/generate_settings.py
 
 # What the README's figures come from; about ten minutes on an idle machine.
 benchmark: $(VENV)/ready
