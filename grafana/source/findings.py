@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
+from compilespan.findings.recompiles import CODES
 from grafana.source.fields import Json, wide
 from grafana.source.metrics import COUNT, GRAPHS, LIMIT_HITS, RECOMPILES
 from grafana.source.panels import promql_now, table
 from grafana.source.queries import FAILED, SERVICE, of_start
-
-_CODES = {
-    "size": "CS010",
-    "value": "CS011",
-    "grad_mode": "CS012",
-    "num_threads": "CS013",
-    "dtype": "CS014",
-    "type": "CS015",
-    "global_state": "CS016",
-    "backend": "CS017",
-    "other": "CS019",
-}
-"""Finding codes by ``torch.compile.recompile.reason_class``."""
 
 
 def findings() -> Json:
@@ -56,7 +44,7 @@ def _recompiles() -> str:
     reason = "torch_compile_recompile_reason_class"
     times = f"sum by (torch_compile_name, {reason}) ({of_start(RECOMPILES, SERVICE)}) > 0"
     called = f'label_replace({times}, "what", "compiled again: $1", "{reason}", "(.*)")'
-    for value, code in _CODES.items():
+    for value, code in CODES.items():
         called = f'label_replace({called}, "code", "{code}", "{reason}", "{value}")'
     return called
 

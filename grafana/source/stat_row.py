@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana.source.alerts import ALERTS
 from grafana.source.fields import COMPONENT_COLOURS, FAILED_COLOUR, TIME, Json, coloured
 from grafana.source.metrics import COUNT, RECOMPILES
 from grafana.source.panels import bars, number, promql_now, stat
@@ -22,8 +23,7 @@ from grafana.source.queries import (
 )
 from grafana.source.start_names import time_to_ready, without_ready
 
-_TOO_LONG_S = 1200
-"""As the alert ``CompilespanCompileTooLong``."""
+(_TOO_LONG_S,) = (each.value for each in ALERTS if each.name == "CompilespanCompileTooLong")
 _PARTS = {
     "Import": "#ca8a04",
     "Load": "#c2410c",

@@ -72,6 +72,8 @@ _KINDS: dict[ReasonClass, _Kind] = {
     ),
     "other": _Kind("CS019", "a guard failed", "TORCH_LOGS=recompiles says more about the guard"),
 }
+CODES: dict[ReasonClass, str] = {name: kind.code for name, kind in _KINDS.items()}
+"""Codes of findings about recompiles, by ``torch.compile.recompile.reason_class``."""
 
 
 def recompiles(evidence: Evidence) -> Iterable[Finding]:
