@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SCOPE: Final = "compilespan"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
-"""Of the names that are OpenTelemetry's own; ours are in the registry beside this file."""
+"""Schema of OpenTelemetry's attribute names. Our own names are in the registry beside this file."""
 """Instrumentation scope of everything that is emitted."""
 __version__ = "0.1.0"
 

@@ -22,7 +22,7 @@ class Active(Protocol):
 
     @property
     def component(self) -> semconv.Component:
-        """Whose it is."""
+        """Component of the compile."""
 
     @property
     def elapsed_s(self) -> float:
@@ -30,7 +30,7 @@ class Active(Protocol):
 
 
 class MetricsSource(Protocol):
-    """What the gauges read: a process's ledger, or several processes' journals."""
+    """Source of the values: the ledger of this process, or the journals of several."""
 
     def in_progress(self) -> Sequence[Active]:
         """Return what compiles now."""
@@ -53,7 +53,7 @@ class MetricsSource(Protocol):
 
 
 class LedgerSource:
-    """This process's ledger, as the gauges read it."""
+    """Reads the ledger of this process."""
 
     def in_progress(self) -> Sequence[Active]:
         """Return what compiles now."""
@@ -71,7 +71,7 @@ class LedgerSource:
 
     @property
     def startup(self) -> Start:
-        """What the start is made of, until it was ready or until now."""
+        """Segments of the start, until ready or until now."""
         return get_ledger().start()
 
     @property

@@ -104,7 +104,7 @@ class Telemetry:
         self._events.add(span, event)
 
     def log_event(self, span: Span, event: CompileEvent) -> None:
-        """Emit it as a log-based event only, if that is a chosen channel."""
+        """Emit the event as a log record only, if its channel includes logs."""
         self._events.log(span, event)
 
     def _add_stages(self, span: Span, record: CompileRecord) -> None:
