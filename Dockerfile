@@ -3,17 +3,17 @@
 #   docker build -t compilespan .
 #   docker run -p 127.0.0.1:8000:8000 compilespan serve --host 0.0.0.0 --allow-unauthenticated
 #
-# A server of your own: COPY its module in, and `serve mymodels:targets`.
+# For a server of your own, COPY its module into the image and run `serve mymodels:targets`.
 ARG PYTHON=3.13-slim-bookworm
 
 FROM python:${PYTHON} AS build
-# PyTorch's CPU wheels; the default index has the CUDA build, several gigabytes of it.
+# PyTorch's CPU wheels; the default index has the CUDA build (several gigabytes).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python -m venv /opt/compilespan
 ENV PATH=/opt/compilespan/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY constraints.txt .
-# In a layer of its own: it is large, and changes seldom.
+# torch has its own layer, because it is large and rarely changes.
 RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
 COPY pyproject.toml README.md LICENSE ./
 COPY instrumentation instrumentation
@@ -21,7 +21,7 @@ COPY service service
 RUN pip install --constraint constraints.txt ".[demo]"
 
 FROM python:${PYTHON}
-# inductor compiles C++ at run time. Its version is the base image's, pinned with it.
+# inductor compiles C++ at run time. The compiler's version is pinned with the base image.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ \
@@ -34,12 +34,13 @@ ENV PATH=/opt/compilespan/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/compilespan/inductor \
     COMPILESPAN_STATE_DIR=/var/lib/compilespan/state
-# What makes the next start warm, and what tells it of this one.
+# The compile cache makes the next start warm; the journals are its history.
 VOLUME ["/var/cache/compilespan", "/var/lib/compilespan"]
 USER 10001
 WORKDIR /home/compilespan
 EXPOSE 8000
-# Alive, not ready: a cold start may take minutes, and killing it makes the next one cold as well.
+# Checks that it is alive, not ready: a cold start may take minutes, and killing it makes the next one
+# cold as well.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
 ENTRYPOINT ["compilespan"]

@@ -6,7 +6,7 @@ VLLM := .venv-vllm
 SGLANG := .sglang
 LOWEST := .venv-lowest
 PORT ?= 8000
-# The demo's own compile cache and journals: the second start is warm, and knows of the first.
+# The demo's own compile cache and journals, so that the second start is warm and shows the first.
 DEMO := .demo
 
 .PHONY: demo test test-vllm test-lowest lint wheel generate benchmark clean
@@ -18,13 +18,13 @@ demo: $(VENV)/demo
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest
 
-# Real vLLM, its CPU build, in an environment of its own: 4 GB, and some minutes. Of SGLang, which has
-# no such build, its own compile files.
+# Real vLLM (CPU build) in an environment of its own: 4 GB, some minutes. SGLang has no CPU build, so
+# only its compile files are tested.
 test-vllm: $(VENV)/ready $(VLLM)/ready $(SGLANG)/ready
 	COMPILESPAN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python COMPILESPAN_SGLANG=$(CURDIR)/$(SGLANG) \
 	$(BIN)/python -m pytest tests/sglang tests/vllm
 
-# The lowest versions that are declared, in an environment of its own: 5 GB where torch brings CUDA.
+# The lowest declared versions, in an environment of its own: 5 GB if torch is the CUDA build.
 test-lowest:
 	PYTHON=$(PYTHON) tests/lowest.sh $(LOWEST)
 
@@ -41,14 +41,15 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What is written by programs: dashboards, alert rules, and the references in docs.
+# Write the generated files: dashboards, alert rules, and the references in docs.
 generate: $(VENV)/ready
 	$(BIN)/python -m grafana.source
 	$(BIN)/python docs/generate_http.py
 	$(BIN)/python docs/generate_telemetry.py
 	$(BIN)/python docs/generate_settings.py
+	$(BIN)/python docs/generate_runbook.py
 
-# What the README's figures come from; about ten minutes on an idle machine.
+# Measure the README's figures; takes about ten minutes on an idle machine.
 benchmark: $(VENV)/ready
 	$(BIN)/python -m benchmarks
 
@@ -61,7 +62,7 @@ wheel: $(VENV)/ready
 clean:
 	rm -rf $(VENV) $(VLLM) $(SGLANG) $(LOWEST) $(DEMO) dist
 
-# One environment: the demo's part of it, and on top what tests and checks need.
+# One environment: first what the demo needs, then what tests and checks need.
 $(VENV)/demo: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): once, about 1 GB on disk with the CPU build of torch (see README)."
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""A run of a program to draw: two components, a failure, a cut-off compile, everything."""
+"""A captured run with two components, a recompile, a failure and an interrupted compile."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test finds no configuration, an empty ledger and torch as it was imported."""
+    """Give each test no configuration, an empty ledger and torch without instrumentation."""
     for name in list(os.environ):
         if name.startswith(("COMPILESPAN_", "OTEL_")) or name.lower() in (
             "traceparent",
             "tracestate",
         ):
             monkeypatch.delenv(name)
-    # Drawn by the first who asks and left for children: tests must not share it.
+    # Otherwise the first test would draw an id and leave it in the environment for the others.
     monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "test-instance")
     get_ledger().renew()
     get_ledger()._missing.clear()

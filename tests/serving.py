@@ -1,4 +1,4 @@
-"""What tests of the service share: targets that compile in milliseconds, and waiting."""
+"""Shared by tests of the service: targets that compile in milliseconds, and waiting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def batches(*sizes):
 
 
 class Model:
-    """A target whose compiles can be held up and made to fail."""
+    """A target whose compiles can be blocked or made to fail."""
 
     def __init__(self, name="net", sizes=(1, 2, 3), **options):
         self.failing: set[int] = set()
@@ -69,7 +69,7 @@ def wait_until(condition, timeout_s=60.0):
 
 @contextmanager
 def in_thread(call):
-    """Run a call meanwhile; yields a list that gets its result."""
+    """Run a call in a thread during the block; yield a list that receives its result."""
     results = []
     thread = threading.Thread(target=lambda: results.append(call()))
     thread.start()

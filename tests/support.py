@@ -1,4 +1,4 @@
-"""What tests share: providers in memory, and spans as plain values."""
+"""Shared by tests: providers in memory, and spans as plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compilespan import CompileRecord
 
 try:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
-except ImportError:  # its name before 1.39
+except ImportError:  # the name before 1.39
     from opentelemetry.sdk._logs.export import InMemoryLogExporter as InMemoryLogRecordExporter
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Exported:
-    """What went through the providers of a test."""
+    """The providers of a test, and what they exported."""
 
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
@@ -99,7 +99,7 @@ class Exported:
 
 
 def is_named(found: str, wanted: str) -> bool:
-    """Whether a span is called so: an operation, followed by its target if it has one."""
+    """Whether a span has this name: an operation, followed by its target if it has one."""
     return found == wanted or found.startswith(f"{wanted} ")
 
 

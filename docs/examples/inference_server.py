@@ -1,9 +1,9 @@
-"""An inference server that the service warms from a process of its own, as a sidecar.
+"""An inference server that the service warms from another process, a sidecar.
 
     COMPILESPAN_STATE_DIR=/tmp/state uvicorn inference_server:app --port 8001
 
-A tiny language model behind ``POST /v1/completions``, as vLLM and others have it. Of compilespan
-it has the library only: what it compiles goes into the state directory, and to OpenTelemetry.
+A tiny language model behind ``POST /v1/completions``, the route of vLLM and others. It uses only
+the library of compilespan: compiles are recorded in the state directory and by OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ model.compile(backend=os.environ.get("BACKEND", "inductor"), dynamic=False)
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Declare the server ready, and send what it still holds when it ends."""
-    mark_ready()  # what compiles from here on delays a request, unless it is a sidecar's warmup
+    """Declare the server ready; at its end, export the telemetry that is left."""
+    mark_ready()  # compiles from here on delay requests, unless a sidecar's warmup caused them
     yield
     providers.shutdown()
 
@@ -52,7 +52,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Answer when the model is loaded."""
+    """Answer; the model is loaded before the port opens."""
     return {"status": "ok"}
 
 

@@ -2,7 +2,7 @@
 
     uvicorn own_server:app --workers 2
 
-What is added to the server are the three lines with ``warmup_router``.
+The warmup needs ``warm_up``, ``target`` and the line that includes ``warmup_router``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from compilespan_service import warmup_router
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-trace.set_tracer_provider(TracerProvider())  # the server's own; the router uses it
+trace.set_tracer_provider(TracerProvider())  # the server's own provider, which the router uses
 
 model = torch.compile(
     torch.nn.Linear(16, 16).eval(),
@@ -39,14 +39,14 @@ def predict(batch: int) -> float:
 
 
 def warm_up(shape: Mapping[str, object]) -> None:
-    """Call what serving calls, so that the same guards hold."""
+    """Call what serving calls, so that the same guards apply."""
     predict(int(str(shape["batch"])))
 
 
 def authenticated(key: Annotated[str, Depends(APIKeyHeader(name="X-Key"))]) -> None:
-    """Let the operator in."""
+    """Refuse requests without the operator's key."""
     if key != os.environ.get("KEY", "secret"):
-        raise HTTPException(401, "a wrong key")
+        raise HTTPException(401, "the key is wrong")
 
 
 @asynccontextmanager
@@ -64,5 +64,5 @@ app.include_router(warmup_router([target], dependencies=[Depends(authenticated)]
 
 @app.get("/predict")
 def predict_endpoint(batch: int) -> dict[str, float]:
-    """Serve."""
+    """Run the model for a client."""
     return {"sum": predict(batch)}

@@ -3,8 +3,8 @@
     export COMPILESPAN_STATE_DIR=/tmp/state INFERENCE_URL=http://127.0.0.1:8001
     compilespan serve sidecar:targets
 
-vLLM, SGLang, or ``inference_server.py`` beside this file. Both processes have the same state
-directory, so that the sidecar reads what the server compiled.
+The server may be vLLM, SGLang, or ``inference_server.py`` in this folder. Both processes have the
+same state directory, so that the sidecar can read what the server compiled.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def targets() -> list[HttpTarget]:
         }
         for length in lengths
     ]
-    key = os.environ.get("API_KEY")  # where the server wants one
+    key = os.environ.get("API_KEY")  # if the server requires one
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return [HttpTarget("inference", os.environ["INFERENCE_URL"], requests, headers=headers)]

@@ -81,8 +81,8 @@ ALERTS = (
         "{{ $labels.job }} is not ready after {{ $value | humanizeDuration }}",
         "Process {{ $labels.instance }} began {{ $value | humanizeDuration }} ago and reports that "
         "it is not ready.",
-        "GET /readyz says what it waits for, the page / what is compiling; a program of your own "
-        "has to call mark_ready().",
+        "GET /readyz says what it waits for, the page / shows what is compiling; your own "
+        "program has to call mark_ready().",
     ),
     Alert(
         "CompilespanStartDied",
@@ -94,7 +94,7 @@ ALERTS = (
         "warning",
         "{{ $labels.job }} ended before it was ready",
         "{{ $value }} {{ if eq $value 1.0 }}process{{ else }}processes{{ end }} of it ended in the "
-        "last hour and had not been ready.",
+        "last hour without having been ready.",
         "GET /history of the next start says what was compiling, for how long, and with how much "
         "memory; the span compilespan.startup has the same.",
     ),
@@ -113,8 +113,8 @@ ALERTS = (
         "What ends them? GET /history says killed (memory? a probe?), failed (the log) or exit; a "
         "startup probe has to allow for a cold start.",
         "26m",
-        "What ended is seen for up to ten minutes more; one that was restarted and now lives looks "
-        "alike at first.",
+        "An ended process stays visible for up to ten minutes, so a single restart looks the same "
+        "at first.",
     ),
     Alert(
         "CompilespanWarmupFailed",
@@ -126,7 +126,7 @@ ALERTS = (
         "A warmup of {{ $labels.job }} failed",
         f"{_ONES % 'warmup job'} of {{{{ $labels.instance }}}} failed or timed out in the last "
         "hour.",
-        "GET /warmup has the error of each item; when it is mended, POST /warmup warms what is not "
+        "GET /warmup has the error of each item; when it is fixed, POST /warmup warms what is not "
         "warm yet.",
     ),
     Alert(
@@ -143,27 +143,27 @@ ALERTS = (
         "warning",
         "{{ $labels.torch_compile_name }} of {{ $labels.job }} compiled while serving",
         f"{_ONES % 'compile'} in 15 minutes delayed requests of {{{{ $labels.instance }}}}.",
-        "GET /compiles?phase=serving has the guard that failed, and the trace the request; add "
+        "GET /compiles?phase=serving has the guard that failed, the trace has the request; add "
         "that shape to the warmup.",
     ),
     Alert(
         "CompilespanRecompileLimitHit",
         "recompile_limit_hits",
         0,
-        "Frames that Dynamo may give up in the life of a process.",
+        "Frames that may exceed the recompile limit in the life of a process.",
         f"sum by ({_PROCESS}) ({LIMIT_HITS()})\n> on () group_left () {{threshold}}",
         "warning",
         "{{ $labels.job }} runs shapes uncompiled",
-        f"Dynamo gave up {_ONES % 'frame'} of {{{{ $labels.instance }}}}: shapes that are not "
-        "compiled run eager until it is started anew.",
+        f"{_ONES % 'frame'} of {{{{ $labels.instance }}}} exceeded the recompile limit: new shapes "
+        "run eager until the process is restarted.",
         "Mark the dimension that varies as dynamic, or raise torch._dynamo.config.recompile_limit, "
-        "and start it anew.",
+        "and restart the process.",
     ),
     Alert(
         "CompilespanColdStartSlow",
         "cold_start_ratio",
         1.3,
-        "Times the median of the service's cold starts of 7 days that a cold start may take.",
+        "Factor by which a cold start may exceed the service's median cold start of 7 days.",
         "(\n  compilespan:cold_start_seconds unless compilespan:cold_start_seconds offset 1h\n"
         f"  and on (job, {START}) compilespan:start_ready_time > time() - 3600\n)\n"
         "/ on (job) group_left ()\n"
@@ -171,8 +171,8 @@ ALERTS = (
         "> on () group_left () {threshold}",
         "warning",
         'A cold start of {{ $labels.job }} took {{ printf "%.1f" $value }} times as long as usual',
-        "Start {{ $labels.compilespan_instance_id }}, against the median of the cold starts of 7 "
-        "days.",
+        "Start {{ $labels.compilespan_instance_id }}, compared with the median of the cold starts "
+        "of 7 days.",
         'The dashboard "A slow start" shows which compile grew; compare torch.version and graph '
         "counts with an earlier start.",
     ),
@@ -186,9 +186,9 @@ ALERTS = (
         "  >= on () group_left () {threshold}",
         "warning",
         "{{ $labels.job }} finds {{ $value | humanizePercentage }} of its graphs in the cache",
-        "In the last 7 days it was more than the threshold.",
-        "Is the cache volume mounted, and torch, the GPU or the model another? A new key is a new "
-        "cache entry, once.",
+        "In the last 7 days it reached the threshold.",
+        "Is the cache volume mounted? Did torch, the GPU or the model change? Then graphs are "
+        "compiled once more.",
         "5m",
     ),
     Alert(
@@ -212,7 +212,7 @@ ALERTS = (
         _new(DROPPED, 'compilespan_signal!="stages"', f"{_PROCESS}, compilespan_signal", "1h"),
         "info",
         "{{ $labels.job }} dropped {{ $labels.compilespan_signal }}",
-        "{{ $value }} in an hour, of {{ $labels.instance }}. Totals are complete all the same, "
+        "{{ $value }} in an hour, of {{ $labels.instance }}. Totals are still complete, "
         "details are not.",
         "events: raise OTEL_SPAN_EVENT_COUNT_LIMIT; subscription: a subscriber is slow; journal: "
         "the state directory is full or not writable.",

@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 HOME = "https://github.com/compilespan/compilespan"
 _RUNBOOK = f"{HOME}/blob/main/docs/runbook.md"
 _HEAD = """\
-Alerts of compilespan, for Prometheus 2.42 and newer, whether it is sent OTLP or scrapes /metrics.
-Written from grafana/source by `make generate`; thresholds may well be changed here.
+Alerts of compilespan for Prometheus 2.42 and newer, with metrics from OTLP or a scrape of /metrics.
+Generated from grafana/source by `make generate`; you can change the thresholds here.
 
-Compiles happen before the first scrape, so nothing here takes a rate: what is new in a window is
-the difference to its beginning, or all of it where the series was not there yet.
+Compiles happen before the first scrape, so no rule uses rate(). An increase over a window is the
+difference to the value at its start, or the whole value if the series did not exist then.
 """
-_THRESHOLDS = "The thresholds. Each is a series that its alert compares with: change them here."
-_STARTS = (
-    "What two alerts look back on for 7 days; Prometheus keeps 15 unless it is told otherwise."
-)
+_THRESHOLDS = "Thresholds. Each is a series that its alert compares with; change them here."
+_STARTS = "Two alerts look back on these series for 7 days; by default Prometheus keeps 15 days."
 
 
 def build() -> str:
@@ -53,7 +51,7 @@ def _recorded() -> list[tuple[str, Json]]:
     )
     return [
         (
-            "Which start a process belongs to; without target_info each is a start of its own.",
+            "The start of each process; without target_info each process is a separate start.",
             _record(
                 "process",
                 f"max by (job, instance, {START}) ({newest(named)} ^ 0)\n"
@@ -64,7 +62,7 @@ def _recorded() -> list[tuple[str, Json]]:
             ),
         ),
         (
-            "When each start was ready, in seconds since the epoch.",
+            "Time at which each start was ready, in seconds since the epoch.",
             _record(
                 "start_ready_time",
                 f"max by (job, {START}) (\n  ({BEGAN()} + on (job, instance) {STARTUP()})\n"

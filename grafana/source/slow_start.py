@@ -69,7 +69,7 @@ def _starts() -> Json:
     return spans(
         "Starts",
         "Spans `compilespan.startup`: a server from the creation of its process until it was "
-        "ready, failed, or died; of one that died the event says what was compiling.",
+        "ready, failed, or died. If it died, the event says what was compiling.",
         f"span.compilespan.startup.outcome != nil && {OF_START}",
         {"compilespan.startup.outcome": "Outcome"},
         no_value="No start in this time range: choose a longer one",
@@ -111,7 +111,7 @@ def _trace() -> Json:
         "Trace",
         "The trace that was chosen: `compilespan.startup` with its parts and the warmup, below it "
         "`torch.compile` with its events.",
-        # The panel shows the first that comes back; an empty one is not asked for.
+        # The panel shows the first result; Grafana does not send a query that is empty.
         [traceql("$trace"), traceql("$start_trace", ref="B")],
         unit="ns",
         no_value="Choose a trace: click a span id in a table above",
@@ -153,7 +153,7 @@ def _events() -> Json:
 def _inside(event: str) -> Json:
     title, what, condition = {
         "graph_break": ("With graph breaks", "any", "span.torch.compile.graph_break.count > 0"),
-        "recompile": ("That compiled again", "one", "span.torch.compile.is_recompile = true"),
+        "recompile": ("Recompiles", "one", "span.torch.compile.is_recompile = true"),
     }[event]
     return spans(
         title,

@@ -1,8 +1,8 @@
-"""Tables of spans, from Tempo: the columns that matter first, and each span that a trace has.
+"""Tables of spans from Tempo, with the important columns first and all spans of a trace.
 
-Grafana asks for three spans a trace unless a query says how many, and Tempo gives no more than its
-own maximum (grafana/tempo.yml). It puts what it knows of any span first, and comes back with what
-was only a condition: here the columns are named and ordered.
+Grafana requests three spans per trace unless the query sets another number, and Tempo returns at
+most its own maximum (grafana/tempo.yml). Tempo returns the columns in its own order, together with
+attributes that are only conditions, so the tables name and order their columns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OF_START = 'resource.compilespan.instance.id = "$start"'
-"""Not by the service's name: Prometheus' ``job`` may have its namespace before it."""
+"""Does not use the service name: Prometheus' ``job`` may start with the service namespace."""
 SPANS_A_TRACE = 1000
-"""As Tempo's ``max_spans_per_span_set``."""
+"""The same as Tempo's ``max_spans_per_span_set``."""
 TRACES = 50
 _LAST = {"Start time": "Began", "Span ID": "Span"}
 _NEEDED_BY_LINKS = "traceIdHidden"
 _SECONDS = "Seconds"
-# Of nanoseconds Grafana makes minutes in one row and milliseconds in the next.
+# Grafana would show nanoseconds as minutes in one row and as milliseconds in the next.
 _IN_SECONDS: Json = {
     "id": "calculateField",
     "options": {
@@ -41,7 +41,7 @@ _YES = {"true": "yes", "false": "no"}
 
 
 def traceql(query: str, *, ref: str = "A") -> Json:
-    """Return a search for spans, a row for each."""
+    """Return a TraceQL query with one row per span."""
     return {
         "datasource": TEMPO,
         "refId": ref,
@@ -66,18 +66,18 @@ def spans(
     """Return a table of spans, longest first.
 
     Args:
-        title: Of the panel.
-        description: Of the panel.
+        title: Title of the panel.
+        description: Description of the panel.
         condition: TraceQL between the braces.
-        columns: Attributes of spans that are shown, with their titles, in this order.
-        no_value: What it says if there are none.
-        counts: Titles of columns that are numbers.
+        columns: Attributes of spans to show, with their titles, in this order.
+        no_value: Text if there are no spans.
+        counts: Titles of numeric columns.
     """
     selected = ", ".join(f"span.{name}" for name in columns)
     names = {_SECONDS: "Duration", **columns, **_LAST}
     made = table(
         title,
-        f"{description} The longest first, of up to {TRACES} traces with up to "
+        f"{description} Longest first, from up to {TRACES} traces with up to "
         f"{SPANS_A_TRACE} spans each.",
         [traceql(f"{{ {condition} }} | select({selected})")],
         unit="string",

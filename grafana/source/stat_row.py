@@ -134,8 +134,8 @@ def bar_of_start() -> Json:
     told = (f'label_replace({of}, "part", "{title}", "", "")' for title, of in parts.items())
     return bars(
         "What the start was made of",
-        "Seconds to ready, or until now: of several processes the one that compiled and "
-        "loaded for longest. `compilespan.startup.part.duration`; "
+        "Seconds to ready, or until now; with several processes, those of the one that compiled "
+        "and loaded longest. `compilespan.startup.part.duration`; "
         "`compilespan.startup.duration`.",
         [promql_now(f'label_replace({" or ".join(told)}, "start", " ", "", "")')],
         x="Start",

@@ -42,7 +42,7 @@ def serving() -> list[tuple[Json, int]]:
             spans(
                 "Compiled while serving, and under which request",
                 "Spans `torch.compile` of phase `serving`. The trace is that of the request that "
-                "waited for it, and shows the guard that failed; one that no request waited for "
+                "waited for it, and shows the guard that failed; if no request waited, the span "
                 "links to the start.",
                 f'{_COMPILES} && span.torch.compile.phase = "serving"',
                 {
@@ -96,7 +96,7 @@ def failed() -> list[tuple[Json, int]]:
         ),
         (
             spans(
-                "Failed compiles, their traces",
+                "Traces of failed compiles",
                 "Spans `torch.compile` with status ERROR; the event `exception` has the message.",
                 f"{_COMPILES} && status = error",
                 {
@@ -113,14 +113,14 @@ def failed() -> list[tuple[Json, int]]:
 
 def limits() -> list[tuple[Json, int]]:
     """Return the row."""
-    # Changes of stage have a bound on purpose: their seconds are complete.
+    # Events of stages are limited on purpose; the seconds of stages stay complete.
     dropped = of_start(DROPPED, f'{SERVICE},compilespan_signal!="stages"')
     return [
         (
             stat(
-                "Gave up: recompile limit",
-                "Frames that recompiled too often: shapes that are not compiled run eager until "
-                "the process is started anew. `torch.compile.recompile_limit_hits`.",
+                "Frames over the recompile limit",
+                "Frames that recompiled too often: new shapes run eager until the process is "
+                "restarted. `torch.compile.recompile_limit_hits`.",
                 [number(zero_where_nothing(f"sum({of_start(LIMIT_HITS, SERVICE)})"))],
                 unit="short",
                 no_value="No process reports",
@@ -131,7 +131,7 @@ def limits() -> list[tuple[Json, int]]:
         (
             stat(
                 "Telemetry dropped",
-                "Events, records and journal lines that were lost because a bound was reached. "
+                "Events, records and journal lines that were lost because a limit was reached. "
                 "`compilespan.telemetry.dropped`.",
                 [number(zero_where_nothing(f"sum({dropped})"))],
                 unit="short",

@@ -1,13 +1,13 @@
-"""torch.compile on OpenTelemetry: one span per compile, encoder and language model apart.
+"""One OpenTelemetry span per torch.compile, labelled as encoder, language model or other.
 
     from compilespan import TorchCompileInstrumentor, monitor_torch_compile
 
     TorchCompileInstrumentor().instrument()          # every compile, or
     with monitor_torch_compile("unet", is_encoder=False):
-        pipe(prompt)                                 # one block of yours
+        pipe(prompt)                                 # one block of code
 
-Importing it imports neither torch nor the OpenTelemetry SDK. The module of a name is imported when
-the name is first asked for: the port of a server opens before.
+Importing this package imports neither torch nor the OpenTelemetry SDK. Most names are imported on
+first access, so that a server can open its port earlier.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-# What only a process that compiles needs: its journal, and its flush at the end.
+# Only a process that compiles needs a journal, and a flush at its end.
 
 
 def _open_journal() -> None:

@@ -1,4 +1,4 @@
-"""Rule 6 in one place: a fault of ours costs telemetry and nothing else."""
+"""Rule 6 in one place: a fault of compilespan may lose telemetry, but never harms the program."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _logger = logging.getLogger("compilespan")
 
 
 class contained:  # noqa: N801  # used like contextlib.suppress
-    """Keep an exception of ours from the program: log it at DEBUG and go on.
+    """Suppress an exception of ours and log it at DEBUG, so that the program continues.
 
-    Only `Exception` is contained. ``KeyboardInterrupt`` and ``SystemExit`` are the program's own,
-    wherever they arrive, and so is whatever a signal handler of the program raises.
+    Only `Exception` is suppressed. ``KeyboardInterrupt``, ``SystemExit`` and everything that a
+    signal handler of the program raises belong to the program, and propagate.
 
         with contained("record a graph break"):
             monitor.add_event(...)
 
     Args:
-        task: What was tried, as it reads after "failed to".
+        task: The attempted action, worded to follow "failed to".
     """
 
     __slots__ = ("_task",)
@@ -32,7 +32,7 @@ class contained:  # noqa: N801  # used like contextlib.suppress
         self._task = task
 
     def __enter__(self) -> None:
-        """Begin to contain."""
+        """Set up nothing; `__exit__` does the work."""
 
     def __exit__(
         self,
@@ -40,18 +40,18 @@ class contained:  # noqa: N801  # used like contextlib.suppress
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Log what was raised; ``True`` suppresses it."""
+        """Log the exception; return ``True`` to suppress it."""
         if not isinstance(error, Exception) or _is_of_a_signal_handler(traceback):
             return False
         try:
             _logger.debug("compilespan: failed to %s", self._task, exc_info=error)
-        except Exception:  # a handler or filter of the program that raises
+        except Exception:  # a logging handler or filter of the program raised
             return True
         return True
 
 
 def _is_of_a_signal_handler(traceback: TracebackType | None) -> bool:
-    """Whether an exception came out of a signal handler: it may run in the middle of our code."""
+    """Whether a signal handler raised the exception; one may interrupt our code at any line."""
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     while traceback is not None:
         if traceback.tb_frame.f_code in handlers:

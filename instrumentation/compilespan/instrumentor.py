@@ -4,8 +4,8 @@
 
     TorchCompileInstrumentor().instrument()
 
-or, without touching the program, ``opentelemetry-instrument python serve.py``. torch is not
-imported by it; where torch is imported later, it is instrumented then.
+or, without changing the program, ``opentelemetry-instrument python serve.py``. This does not import
+torch; if the program imports torch later, torch is instrumented then.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _logger = logging.getLogger("compilespan")
 
 
 class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyped upstream
-    """Makes one span, one record and the metrics for each compile; a singleton."""
+    """Creates one span, one record and the metrics for each compile; a singleton."""
 
     _hooks: DynamoHooks | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the torch that this was tried on; pre-releases of it are fine."""
+        """Return the oldest torch that this supports, pre-releases included."""
         return ("torch >= 2.9.0a0",)
 
     def instrument(
@@ -59,16 +59,17 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         """Instrument torch, now or when it is imported.
 
         Args:
-            tracer_provider: Of the spans; defaults to the global one, as do the others.
-            meter_provider: Of the metrics.
-            logger_provider: Of log-based events.
-            encoder_patterns: Regular expressions searched in class names, in front of the
-                built-in ones; default to ``COMPILESPAN_ENCODER_PATTERNS``.
-            events: ``span``, ``log`` or ``both``; ``COMPILESPAN_EVENTS``, else ``span``.
-            kwargs: What `BaseInstrumentor.instrument` takes.
+            tracer_provider: For spans. All three providers default to the global ones.
+            meter_provider: For metrics.
+            logger_provider: For log-based events.
+            encoder_patterns: Regular expressions to search in class names, before the built-in
+                ones; default to ``COMPILESPAN_ENCODER_PATTERNS``.
+            events: ``span``, ``log`` or ``both``; defaults to ``COMPILESPAN_EVENTS``, else
+                ``span``.
+            kwargs: Passed on to `BaseInstrumentor.instrument`.
 
         Raises:
-            ValueError: ``events`` is none of these, or a pattern is no regular expression.
+            ValueError: ``events`` is not one of these, or a pattern is not a regular expression.
         """
         super().instrument(
             tracer_provider=tracer_provider,
@@ -81,8 +82,8 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
 
     @property
     def graphs(self) -> GraphWatch:
-        """The graphs that are being compiled; for backends that count their pieces themselves."""
-        from compilespan.dynamo.graphs import GraphWatch  # noqa: PLC0415  # with the hooks
+        """The graphs that are being compiled, for backends that report their own pieces."""
+        from compilespan.dynamo.graphs import GraphWatch  # noqa: PLC0415  # late, like the hooks
 
         return self._hooks.graphs if self._hooks is not None else GraphWatch()
 
@@ -98,7 +99,7 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
         telemetry.prepare()
         use_telemetry(telemetry)
         instance_id()
-        from compilespan.dynamo.hooks import DynamoHooks  # noqa: PLC0415  # whoever imports us may not
+        from compilespan.dynamo.hooks import DynamoHooks  # noqa: PLC0415  # needed only here
 
         self._hooks = DynamoHooks(kwargs["names"])
         self._hooks.install()
@@ -116,13 +117,13 @@ def _encoder_names(patterns: Sequence[str] | None) -> ComponentNames:
     value = os.environ.get("COMPILESPAN_ENCODER_PATTERNS", "")
     try:
         return ComponentNames([part.strip() for part in value.split(",") if part.strip()])
-    except ValueError as error:  # the environment is no reason not to start
+    except ValueError as error:  # a wrong variable must not stop the program
         _logger.warning("compilespan: COMPILESPAN_ENCODER_PATTERNS is ignored: %s", error)
         return ComponentNames()
 
 
 def event_channel(events: EventChannel | None) -> EventChannel:
-    """Return the channel of events: what was given, else ``COMPILESPAN_EVENTS``, else ``span``."""
+    """Return the event channel: the argument, else ``COMPILESPAN_EVENTS``, else ``span``."""
     allowed = get_args(EventChannel)
     if events is not None:
         if events not in allowed:
@@ -131,6 +132,6 @@ def event_channel(events: EventChannel | None) -> EventChannel:
         return events
     named = os.environ.get("COMPILESPAN_EVENTS") or "span"
     if named not in allowed:
-        _logger.warning("COMPILESPAN_EVENTS is %r, not one of %s: taken as 'span'", named, allowed)
+        _logger.warning("COMPILESPAN_EVENTS is %r, not one of %s; using 'span'", named, allowed)
         return "span"
     return cast("EventChannel", named)

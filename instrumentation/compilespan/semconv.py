@@ -1,8 +1,7 @@
 """The names of everything that compilespan emits, and the values that an attribute may take.
 
 The registry beside this file (``registry/compilespan.yaml``, in OpenTelemetry's
-semantic-convention format) describes each name; a test holds the two, and what is emitted,
-against each other.
+semantic-convention format) describes each name; tests compare both with what is emitted.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SCOPE: Final = "compilespan"
+"""Instrumentation scope of everything that is emitted."""
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 """Schema of OpenTelemetry's attribute names. Our own names are in the registry beside this file."""
-"""Instrumentation scope of everything that is emitted."""
 __version__ = "0.1.0"
 
 Kind = Literal["compile", "load", "capture", "kernel", "empty"]
@@ -130,10 +129,10 @@ DURATION_BUCKETS_S: Final = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0),
 )
-"""Advised bounds: a warm load of one graph takes 50 ms, a cold start up to an hour."""
+"""Advised bucket bounds: a warm load of one graph takes 50 ms, a cold start up to an hour."""
 
 MAX_NAMES: Final = 64
-"""Values that an attribute of the program's choice takes on metrics; later ones are `OTHER`."""
+"""Values kept on metrics of an attribute that the program sets; later ones become `OTHER`."""
 OTHER: Final = "_other"
 
 MAX_NAME_LENGTH: Final = 200
@@ -146,19 +145,19 @@ _DURATION: Final = re.compile(
 
 
 def is_duration(attribute: str) -> bool:
-    """Whether an attribute's name says that it is a length of time."""
+    """Whether an attribute's name denotes a duration."""
     return _DURATION.search(attribute) is not None
 
 
 def text(value: object, limit: int = MAX_REASON_LENGTH) -> str:
-    """Return ``value`` as valid UTF-8 of at most ``limit`` characters, an ellipsis at a cut.
+    """Return ``value`` as valid UTF-8 of at most ``limit`` characters; a cut ends in an ellipsis.
 
-    Exporters refuse a whole batch for one lone surrogate, which ``os.fsdecode`` makes of a file
-    name in another encoding.
+    Exporters refuse a whole batch if it contains one lone surrogate, and ``os.fsdecode`` produces
+    them for file names in another encoding.
     """
     try:
         given = str(value)
-    except Exception:  # its __str__ is the program's
+    except Exception:  # the program's __str__ may raise
         given = f"<{type(value).__name__}: its __str__ raises>"
     clean = given if given.isascii() else given.encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
@@ -170,5 +169,5 @@ def name(value: object) -> str:
 
 
 def bounded(value: str, known: Collection[str]) -> str:
-    """Return ``value`` while fewer than 64 others are known, else ``_other``."""
+    """Return ``value`` if it is known or fewer than 64 are known, else ``_other``."""
     return value if value in known or len(known) < MAX_NAMES else OTHER

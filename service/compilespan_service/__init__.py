@@ -1,8 +1,8 @@
-"""A service that warms up compiled models and says what it cost (extra ``service``).
+"""A service that warms up compiled models and reports the cost (extra ``service``).
 
     from compilespan_service import HttpTarget, Settings, create_app, warmup_router
 
-Each name is imported when it is first asked for: the port of a server opens before that.
+Names are imported on first use, so that a server can open its port first.
 """
 
 from __future__ import annotations

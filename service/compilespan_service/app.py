@@ -1,4 +1,4 @@
-"""The service as a FastAPI app of its own, and as a router for somebody else's."""
+"""The service as a standalone FastAPI app, and as a router for another app."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from compilespan import WarmupTarget
     from compilespan_service.warmups.targets import Factory
 
-# The loader holds the GIL while it imports torch; so long the server gets to open its port.
+# The loader holds the GIL while it imports torch, so the server opens its port first.
 _LOAD_AFTER_S = 0.05
 
 
@@ -58,9 +58,9 @@ def _only_reads(scope: MutableMapping[str, Any]) -> bool:
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
 
 
-# What changes something is traced. Probes, scrapes and the page ask all the time, and between
-# POST /warmup and its job lies nothing to look at. Older FastAPI, which vLLM asks for, has no
-# telemetry of its own.
+# Trace only requests that change something: probes, scrapes and the page poll all the time.
+# Operation spans would show nothing between POST /warmup and its job. The older FastAPI that vLLM
+# requires has no telemetry.
 TELEMETRY: dict[str, Any] = (
     {"telemetry": {"operation_spans": False, "exclude": _only_reads}}
     if "telemetry" in signature(FastAPI).parameters
@@ -79,9 +79,9 @@ def create_app(
 
     Args:
         settings: Default to those of the environment.
-        runner: If the caller keeps it, e.g. to end the process when a warmup fails.
-        bound: Where the server listens; a name by which it may be called, too.
-        changes_allowed: Whether anybody who reaches it may start warmups, without a token.
+        runner: The caller's own, e.g. one that ends the process when a warmup fails.
+        bound: Address that the server listens on, which requests may use as host name.
+        changes_allowed: Whether anyone who can reach the server may start warmups without a token.
 
     Raises:
         TokenError: A token is configured that cannot be used.
@@ -91,13 +91,13 @@ def create_app(
     app = FastAPI(
         title="compilespan",
         version=__version__,
-        summary="Warms up compiled models and says what it cost.",
-        # The page of FastAPI comes from a CDN, and both are for everybody: see `routes.openapi`.
+        summary="Warms up compiled models and reports the cost.",
+        # FastAPI's own pages need a CDN, and these routes bypass the guard: see `routes.openapi`.
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         exception_handlers={HTTPException: answer_problem},
-        redirect_slashes=False,  # nobody was admitted yet
+        redirect_slashes=False,  # a redirect would be sent before the guard runs
         **TELEMETRY,
     )
     guard = Guard(
@@ -139,8 +139,8 @@ def warmup_router(
     Args:
         targets: The targets, or a function that returns them (called in a thread).
         settings: Default to those of the environment.
-        dependencies: Of every endpoint but the probes, e.g. the app's authentication. Without
-            them and without a token changing calls are refused.
+        dependencies: Of every endpoint except the probes and the page, e.g. the app's
+            authentication. Without them and without a token, changes are refused.
 
     Raises:
         TokenError: A token is configured that cannot be used.
@@ -157,9 +157,10 @@ def warmup_router(
 def guard_of_a_guest(
     tokens: tuple[bytes, ...], allowed_hosts: str | None, *, has_authentication: bool = False
 ) -> Guard:
-    """Return the guard of endpoints on somebody else's server.
+    """Return the guard of endpoints on another program's server.
 
-    Its names are not known here: they are checked only where there is no authentication.
+    The server's names are unknown here, so a request's host is checked only if names are
+    configured or there is no authentication.
     """
     is_checked = allowed_hosts or not (tokens or has_authentication)
     return Guard(
@@ -178,20 +179,21 @@ def service_router(
     instruments: bool = False,
     is_taken: Callable[[APIRoute], bool] = lambda _: False,
 ) -> tuple[APIRouter, Readings]:
-    """Return the endpoints, with a lifespan that runs them, and what they read.
+    """Return the endpoints, with a lifespan that runs them, and their readings.
 
     Args:
-        runner: Of the targets.
-        settings: Where journals are, and how many workers there are.
-        guard: Asked for each request but those of the probes and the page.
-        dependencies: Likewise.
-        instruments: Whether torch is instrumented when the lifespan begins.
-        is_taken: Says of a route whether the server has one in its place.
+        runner: Warms the targets.
+        settings: For the state directory, the number of workers and the address of traces.
+        guard: Checks each request except those for the probes and the page.
+        dependencies: Further dependencies of the same requests.
+        instruments: Whether to instrument torch when the lifespan begins.
+        is_taken: Returns whether the server already has a route like this one, which is then
+            left out.
     """
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        if instruments:  # the app may compile on its own before the targets are asked for
+        if instruments:  # the app may compile before the targets are loaded
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
         runner.open()
@@ -223,7 +225,7 @@ def _instrument() -> None:
 
 
 def _start(runner: Runner, readings: Readings) -> None:
-    """Begin to load, and to read what others wrote: neither while the port is opened."""
+    """Begin to load models and to read journals; delayed so that the port opens first."""
     readings.start()
     runner.start()
 

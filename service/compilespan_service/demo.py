@@ -1,7 +1,7 @@
 """The embedded demo: a tiny, randomly initialised Llava, built without a download.
 
-A CLIP vision tower and a Llama language model from ``transformers``, each compiled by itself, as
-servers do it. It generates nonsense; its compiles are real.
+A CLIP vision tower and a Llama language model from ``transformers``, each compiled separately, as
+servers do. It generates nonsense, but its compiles are real.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PATCHES = (_IMAGE_SIZE // 8) ** 2
 
 
 class LlavaDemo:
-    """The model, and how to call it with a prompt of some length."""
+    """The model, called with prompts of a given length."""
 
     def __init__(self) -> None:
         self._model: Any = None
 
     def load(self) -> None:
-        """Build and compile the model; nothing is traced yet."""
+        """Build the model and wrap it for compilation; the next call traces it."""
         import torch  # noqa: PLC0415  # the service opens its port before torch is imported
         from transformers import (  # noqa: PLC0415
             CLIPVisionConfig,
@@ -55,7 +55,7 @@ class LlavaDemo:
         config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=_IMAGE_TOKEN)
         model = LlavaForConditionalGeneration(config).eval()
         self._model = model
-        # transformers installs its output hooks in the first forward; compiled before that, they
+        # transformers installs its output hooks in the first forward. If that were compiled, they
         # would split the encoder's graph.
         self.run({"tokens": 8})
         model.model.vision_tower.compile()
@@ -75,7 +75,7 @@ class LlavaDemo:
 
 
 def targets() -> Sequence[WarmupTarget]:
-    """Return the demo's one target, for prompts of two lengths."""
+    """Return the demo's only target, with prompts of two lengths."""
     demo = LlavaDemo()
     return [
         WarmupTarget(

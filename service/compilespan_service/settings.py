@@ -1,4 +1,4 @@
-"""What the operator decides: arguments of ``compilespan serve``, else ``COMPILESPAN_*``."""
+"""The operator's settings: arguments of ``compilespan serve``, else ``COMPILESPAN_*``."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ from compilespan_service.warmups.policy import (
 
 PREFIX = "COMPILESPAN_"
 MAX_BUDGET_S = 86_400
-"""A day, as in a request."""
+"""One day, the same limit as in a request."""
 
 
 class Settings(BaseModel):
-    """Settings of the service: what is given, else what the environment names.
+    """Settings of the service: the given ones, else those of the environment.
 
     Attributes:
-        factory: ``MODULE:FACTORY`` that returns the targets; the embedded demo where left out.
-        warmup: Whether a warmup job starts by itself when the models are loaded.
-        ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
-        on_warmup_failure: What a first warmup that leaves an item cold does.
-        on_hang: What happens when a job's time is up and its compile goes on.
-        budget_s: Seconds that a warmup job may take, where its request does not say.
-        processes: Workers that have to be ready, where the server's own options do not say.
-        state_dir: Where the processes of this server keep their journals.
-        token: What requests must carry as ``Authorization: Bearer``, but those of the probes.
+        factory: ``MODULE:FACTORY`` that returns the targets; ``None`` for the embedded demo.
+        warmup: Whether a warmup job starts automatically when the models are loaded.
+        ready_when: What ``/readyz`` waits for: every item warm, or only the models loaded.
+        on_warmup_failure: What happens if the first warmup leaves an item cold.
+        on_hang: What happens if a job times out while its compile still runs.
+        budget_s: Seconds that a warmup job may take if its request sets no limit; ``None`` for
+            no limit.
+        processes: Number of workers that must be ready; ``None`` for ``WEB_CONCURRENCY``, else 1.
+        state_dir: Directory of this server's journals; ``None`` for a temporary one.
+        token: What requests must send as ``Authorization: Bearer``, except for the probes and
+            the page.
         token_file: A file that holds the token, e.g. a mounted secret.
-        trace_url: Where traces are shown, for links from the page: with ``{trace_id}`` in it.
-        allowed_hosts: Names that requests may call this server by, besides loopback names and the
+        trace_url: Address of a trace, with ``{trace_id}`` in it; the page links to it.
+        allowed_hosts: Host names that requests may use in addition to loopback names and the
             address that they reach; separated by commas.
     """
 
@@ -59,25 +61,25 @@ class Settings(BaseModel):
         if url is not None and not (
             url.startswith(("http://", "https://")) and "{trace_id}" in url
         ):
-            raise ValueError("an http or https address with {trace_id} in it")
+            raise ValueError("must be an http or https address with {trace_id} in it")
         return url
 
     @model_validator(mode="before")
     @classmethod
     def _with_environment(cls, given: Any) -> Any:
-        # pydantic-settings would do it, and hold the port up by a twentieth of a second.
+        # pydantic-settings would do this, but would open the port 0.05 s later.
         found = {
             name: value
             for name in cls.model_fields
             if (value := os.environ.get(PREFIX + name.upper())) is not None
-            # An empty variable names nothing, but for an empty token, which is a mistake.
+            # An empty variable counts as unset. An empty token is a mistake to report.
             and (value or name == "token")
         }
         return {**found, **given} if isinstance(given, dict) else given
 
     @property
     def policy(self) -> Policy:
-        """What of it is about warmups."""
+        """The settings for warmups."""
         return Policy(
             self.warmup, self.ready_when, self.on_warmup_failure, self.on_hang, self.budget_s
         )

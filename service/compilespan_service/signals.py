@@ -1,7 +1,7 @@
-"""Ends the process as its server does, and streams as soon as the server is told to stop.
+"""Ends the process through its server, and ends streams as soon as a stop signal arrives.
 
-A server waits for its open responses before it runs the lifespan's end, so a stream that only
-ends there would keep it from stopping.
+A server waits for open responses before it runs the end of its lifespan, so a stream that ended
+only there would keep the server from stopping.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def terminate() -> None:
-    """End this process as SIGTERM does: by its server's own handler, which drains it."""
+    """Send SIGTERM to this process, so that its server's own handler drains it."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
 def drained_by_signals(drain: Callable[[], None]) -> Iterator[None]:
-    """Call ``drain`` when SIGTERM or SIGINT comes, before the server's own handler.
+    """Call ``drain`` on SIGTERM or SIGINT, before the server's own handler.
 
-    Elsewhere than in the main thread there are no handlers to set, and nothing is done.
+    Does nothing outside the main thread, because handlers cannot be set there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -40,7 +40,7 @@ def drained_by_signals(drain: Callable[[], None]) -> Iterator[None]:
         if callable(previous):
             previous(number, frame)
 
-    # A server that set none is ended by the signal at once; there is nobody to wait for streams.
+    # Without a handler, the signal ends the server at once, so it does not wait for streams.
     ours = {ending for ending, previous in before.items() if callable(previous)}
     for ending in ours:
         signal.signal(ending, handler)

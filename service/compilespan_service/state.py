@@ -1,4 +1,4 @@
-"""Where the processes of this start keep their journals."""
+"""The state directory, which holds the journals of the processes of this start."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _logger = logging.getLogger("compilespan")
 def open_state(directory: Path | None) -> Path | None:
     """Open this process's journal, in a temporary directory if the operator names none.
 
-    Without one that can be written the service works from memory, and ``None`` is returned if
-    there is none at all.
+    If the journal cannot be written, the service works from memory. Returns the directory;
+    ``None`` if none could be created.
     """
     try:
         directory = directory or temporary_directory()
     except OSError as error:
-        _logger.warning("compilespan: no temporary directory can be made (%s)", error)
+        _logger.warning("compilespan: failed to create a temporary directory: %s", error)
         return None
     open_journal(directory)
     return directory

@@ -147,8 +147,8 @@ def test_the_rules_name_what_the_registry_knows(node):
 
 
 def test_the_page_about_them_says_the_same():
-    """The table of docs/observability.md."""
-    page = (GRAFANA.parent / "docs/observability.md").read_text("utf-8")
+    """The table of docs/dashboards.md."""
+    page = (GRAFANA.parent / "docs/dashboards.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \|.*\| `(\w+)` (\S+) \| (\w+) \|$", page, re.MULTILINE)
     told = {
         alert: (threshold, float(value), severity) for alert, threshold, value, severity in rows

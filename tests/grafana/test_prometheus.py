@@ -238,7 +238,7 @@ def test_what_went_wrong_is_counted_with_its_reason(observed, route):
     failed = observed.rows(route, "compile-time: Failed compiles A")
     assert [value for _, value in failed] == [2]
     assert all(labels["error_type"] for labels, _ in failed)
-    ((_, limit),) = observed.rows(route, "compile-time: Gave up: recompile limit A")
+    ((_, limit),) = observed.rows(route, "compile-time: Frames over the recompile limit A")
     assert limit == 2
     found = observed.rows(route, "compile-time: What to look at A")
     assert {labels["code"] for labels, _ in found} == {"CS001", "CS003", "CS010"}

@@ -128,13 +128,13 @@ def test_a_damaged_file_is_one_sentence(path, to):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no JSON"),
+        ("", "is not valid JSON"),
         ("[1, 2]", "names no schema"),
         ('{"schema": 1}', "names no schema"),
         ('{"schema": "urn:compilespan:schema:start:x"}', "names no schema"),
         ('{"schema": "urn:compilespan:schema:start:2"}', "a newer compilespan (schema 2"),
-        ("[" * 100_000, "is no JSON"),
-        ("\xff", "is no JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("\xff", "is not valid JSON"),
         (None, "cannot be read"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_number_that_json_has_not_is_refused(tmp_path, number):
     file.write_text(text().replace('"wall_s": 46.0', f'"wall_s": {number}'))
     done = CliRunner().invoke(app, ["report", str(file), "--json", "-"])
     assert done.exit_code == 2
-    assert "no number of JSON" in done.stderr
+    assert "not a JSON number" in done.stderr
 
 
 def test_a_mark_at_the_beginning_is_read_over(tmp_path):
@@ -297,7 +297,7 @@ def test_without_paths_nothing_confidential_is_left(file):
         (r"C:\\Users\\joe\\x.py", "x.py"),
         (r"\\server\share\joe\x.py", "x.py"),
         (r"joe\acme\x.py", "x.py"),
-        ("process 7 (python) ran as user joe, who", "process 7 (python) ran as another user, who"),
+        ("process 7 (python) ran as user joe, and", "process 7 (python) ran as another user, and"),
         ("CPUs / processes", "CPUs / processes"),
         ("0/1: L['x'] == 3", "0/1: L['x'] == 3"),
         ("a graph/break", "a …"),

@@ -131,11 +131,11 @@ def test_what_was_cut_off_says_when_and_with_how_much_memory():
     text = printed(capture((), interrupted=(CUT_OFF,)))
     assert (
         "✕ VisionTower was still compiling (building kernels) when process 4711 died: for 5.50 s, "
-        "1 graph through; it and its children had 7.4 of 8.0 GB of memory" in text
+        "1 graph done; it and its children used 7.4 of 8.0 GB of memory" in text
     )
     goes_on = dataclasses.replace(CUT_OFF, is_running=True, peak_bytes=None)
     text = printed(capture((), interrupted=(goes_on,)))
-    assert "when the program ended: for 5.50 s, 1 graph through\n" in text
+    assert "when the program ended: for 5.50 s, 1 graph done\n" in text
 
 
 def test_a_name_of_the_program_moves_no_cursor_and_is_no_markup():
@@ -146,7 +146,7 @@ def test_a_name_of_the_program_moves_no_cursor_and_is_no_markup():
 
 
 def test_records_before_those_that_are_kept_are_counted():
-    assert "17 earlier compiles are in the table" in printed(capture(left_out=17))
+    assert "17 earlier compiles are only in the table" in printed(capture(left_out=17))
 
 
 def test_each_name_and_each_finding_leads_to_what_torch_wrote():
@@ -207,4 +207,4 @@ def test_what_compiles_now_is_one_line():
     assert now_line([]) is None
     said = now_line([begun, begun, begun])
     assert said.startswith("compilespan: Vision Tower (encoder) compiling for ")
-    assert said.endswith(" (building kernels), 1 graph through, and 2 more")
+    assert said.endswith(" (building kernels), 1 graph done, and 2 more")

@@ -473,7 +473,7 @@ def test_requests_come_from_other_threads_into_the_loop_of_the_app():
     assert answered.json() == {"a": 1}
     assert failed.status_code == 500
     assert threads == [threading.main_thread()]
-    with pytest.raises(httpx.ConnectError, match="does not run"):
+    with pytest.raises(httpx.ConnectError, match="is not running"):
         client.post("/echo", json={})
 
 

@@ -217,4 +217,4 @@ def test_what_the_terminal_says_helps(cold, warm):
     assert "cold start: 0 of 3 graphs came from the cache" in cold.output
     assert "language model" in cold.output
     assert "warm start: 3 of 3 graphs came from the cache" in warm.output
-    assert "the cold start before it compiled for" in warm.output
+    assert "the last cold start compiled for" in warm.output

@@ -140,7 +140,7 @@ def test_a_port_that_is_taken_is_told_with_what_to_do():
     with Server("eager_targets:slow_to_import") as server:
         done = serve("--port", str(server.port))
     assert done.returncode == 2
-    assert "something listens there already; choose another with --port" in done.stderr
+    assert "the port is in use; choose another one with --port" in done.stderr
 
 
 def test_a_wrong_option_is_told_with_what_there_is():

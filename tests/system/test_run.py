@@ -194,7 +194,7 @@ def test_a_program_that_dies_while_compiling_is_told(tmp_path):
     _, said = child.communicate(timeout=20)
     assert child.returncode == -signal.SIGKILL
     assert f"Llama was still compiling (lowering) when process {pid} died" in said
-    assert re.search(r"had \d+\.\d of \d+\.\d GB of memory", said)
+    assert re.search(r"used \d+\.\d of \d+\.\d GB of memory", said)
 
 
 def test_sigterm_reaches_the_program_and_its_answer_is_ours(tmp_path):
@@ -303,7 +303,7 @@ def test_a_python_without_compilespan_is_told_and_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "code", "said"),
-    [("no-such-program", 127, "there is no such program"), ("/etc/passwd", 126, "Permission")],
+    [("no-such-program", 127, "no such program"), ("/etc/passwd", 126, "Permission")],
 )
 def test_a_program_that_cannot_start(command, code, said):
     done = run(command)
@@ -366,7 +366,7 @@ def test_two_outputs_to_one_file_are_an_error(tmp_path):
     path = str(tmp_path / "x.json")
     done = run("true", options=("-o", path, "--trace", path))
     assert done.returncode == 2
-    assert "another output goes there" in done.stderr
+    assert "another output has the same path" in done.stderr
 
 
 def test_the_document_is_valid_and_report_draws_the_same_table(two_models, tmp_path):
@@ -451,7 +451,7 @@ def test_a_child_that_can_write_no_journal_is_named(tmp_path, everybodys):
     done = run(*program(tmp_path, code), TORCHINDUCTOR_CACHE_DIR=str(everybodys))
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r"process \d+ \(python\S*\) ran as user \S+, who wrote no journal", done.stderr
+        r"process \d+ \(python\S*\) ran as user \S+, and no journal of it was written", done.stderr
     )
 
 
@@ -475,7 +475,7 @@ def test_a_journal_that_could_not_be_written_is_named(tmp_path):
     )
     done = run(sys.executable, str(path))
     assert done.returncode == 0, done.stderr
-    assert "no journal of it could be written" in done.stderr
+    assert "its journal could not be written" in done.stderr
     assert "torch compiled nothing" not in done.stderr
 
 
@@ -607,7 +607,7 @@ def test_a_state_directory_that_was_removed_is_named(tmp_path):
     """
     done = run(*program(tmp_path, code))
     assert done.returncode == 0, done.stderr
-    assert "was removed: what they compiled is lost" in done.stderr
+    assert "was removed: the records of the run are lost" in done.stderr
     assert "nothing" not in done.stderr
 
 
@@ -662,7 +662,7 @@ def test_a_pipe_and_a_link_are_outputs_as_they_are(tmp_path):
 def test_standard_output_is_the_programs():
     done = run("true", options=("-o", "-"))
     assert done.returncode == 2
-    assert "standard output is the program's" in done.stderr
+    assert "standard output belongs to the program" in done.stderr
 
 
 def test_who_only_asks_whether_torch_is_there_is_not_instrumented(tmp_path):
@@ -690,7 +690,7 @@ def test_after_the_program_signals_end_what_remains(tmp_path):
         env={**os.environ, "PATH": path},
     )
     line = child.stderr.readline()
-    while "tlparse makes its pages" not in line:
+    while "tlparse is making pages" not in line:
         assert line
         line = child.stderr.readline()
     time.sleep(0.5)

@@ -1,7 +1,8 @@
 """Instruments a Python program that ``compilespan run`` started, when it imports torch.
 
-Its directory stands first in ``PYTHONPATH``, so that children find it too. A process that never
-imports torch pays for this file alone. The environment's own ``sitecustomize`` runs as before.
+Its directory is first in ``PYTHONPATH``, so that children also load it. A process that never
+imports torch loads only this file and the import timer. The environment's own ``sitecustomize``
+runs as before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _run_the_next() -> None:
-    """Import the ``sitecustomize`` that would have been found without us."""
+    """Import the ``sitecustomize`` that Python would have found without this one."""
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # no pathlib here
     kept = list(sys.path)
     sys.path[:] = [path for path in kept if os.path.abspath(path or ".") != here]  # noqa: PTH100
@@ -32,7 +33,7 @@ def _run_the_next() -> None:
 
 
 class _WhenTorchComes:
-    """An import finder that finds nothing by itself: it waits for torch, and then leaves."""
+    """An import finder that finds nothing; on the import of torch it leaves and instruments."""
 
     def __init__(self, timer: Any) -> None:
         self._timer = timer
@@ -42,23 +43,23 @@ class _WhenTorchComes:
             return None
         sys.meta_path.remove(self)
         _instrument()
-        # Who asks goes on behind the place that we left: it would pass the timer over.
+        # The search continues after the place that we left, and would skip the timer.
         return self._timer.find_spec(name) if self._timer is not None else None
 
 
 def _is_imported(name: str) -> bool:
-    """Whether this thread imports it, and does not only ask whether it is there."""
+    """Whether this thread imports the module, and does not only look for its spec."""
     try:
         lock = sys.modules["_frozen_importlib"]._module_locks[name]()  # noqa: SLF001
         return bool(lock is not None and lock.owner == _thread.get_ident())
     except KeyError:
         return False
-    except Exception:  # another interpreter
+    except Exception:  # another Python implementation
         return True
 
 
 def _timed_imports() -> Any:
-    """Time what is imported from now on; compilespan itself is imported only if torch is."""
+    """Time imports from now on; compilespan itself is imported only if torch is."""
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # no pathlib here
     path = os.path.join(os.path.dirname(here), "process", "imports.py")  # noqa: PTH118, PTH120
     try:
@@ -66,7 +67,7 @@ def _timed_imports() -> Any:
         SourceFileLoader(module.__name__, path).exec_module(module)
         timer = module.ImportTimer()
         timer.begin()
-    except Exception:  # the program is not to blame
+    except Exception:  # our fault must not stop the program
         return None
     else:
         return timer
@@ -79,7 +80,7 @@ def _instrument() -> None:
         from compilespan.journal.writer import open_journal  # noqa: PLC0415
 
         get_ledger().readiness.time_imports()
-        open_journal()  # what it does is a part of the start, also if it compiles nothing
+        open_journal()  # what this process does is part of the start, even without compiles
         instrumentor = TorchCompileInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.instrument(skip_dep_check=True)
@@ -88,7 +89,7 @@ def _instrument() -> None:
         found = f"missing:{sys.executable}: {error!r}"
     try:
         path = os.path.join(state, f"seen-{os.getpid()}")  # noqa: PTH118
-        # Nobody's link is followed: the directory of a superuser's run is open to others.
+        # Follow no link: other users can write to the directory of a superuser's run.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(path, flags, 0o600), "w") as file:  # noqa: PTH123
             file.write(found)
@@ -97,4 +98,4 @@ def _instrument() -> None:
 
 
 sys.meta_path.insert(0, _WhenTorchComes(_timed_imports()))  # type: ignore[arg-type]
-_run_the_next()  # last: it may raise, and Python then says so and goes on
+_run_the_next()  # last: if it raises, Python reports that and continues

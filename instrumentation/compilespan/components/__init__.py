@@ -1,6 +1,7 @@
-"""Encoder, language model or other: what marks and names say of a module.
+"""Whether a module belongs to an encoder, a language model or neither, from marks and names.
 
-In this order: a mark, what the surroundings state (`compilespan.monitor.surroundings`),
-the user's own patterns, the attribute path in the enclosing modules, the class name of the
-compiled module, those of its layers, those of the enclosing modules; else `other`.
+The first answer counts: a mark, the surroundings (`compilespan.monitor.surroundings`), the user's
+patterns, a class that decides for all its parts (e.g. a codec), the attribute path in the
+enclosing modules, the compiled module's parts, its class name, the class names of its layers,
+those of the enclosing modules; else `other`.
 """

@@ -1,4 +1,4 @@
-"""What the attribute says under which a module hangs in the one that encloses it."""
+"""The component that a module's attribute name in its enclosing module suggests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ENCODER = any_of(
     diarization_model
     """
 )
-# Between the tower and the language model.
+# Parts that connect the tower to the language model.
 _KIND = "multi_?modal|mm|modality|encoder|prompt|semantic|layerwise|spatial"
 _BRIDGE = any_of(
     rf"""
@@ -55,17 +55,17 @@ _WORDS: tuple[tuple[re.Pattern[str], Component], ...] = (
     (_ENCODER, "encoder"),
     (_BRIDGE, "encoder"),
 )
-# Two towers beside each other: no generation.
+# Siblings of a text tower in models that generate nothing (CLIP).
 _TWINS = ("text_projection", "visual_projection")
 _HEADS = ("lm_head", "proj_out")
 
 
 def component_of_attribute(name: str, siblings: Mapping[str, str]) -> Component | None:
-    """Return what an attribute says; ``None`` if it says nothing.
+    """Return the component that an attribute name suggests; ``None`` if it suggests none.
 
     Args:
-        name: Of the attribute. ``encoder``, ``decoder`` and ``text_model`` say something only
-            beside others.
+        name: Name of the attribute. ``encoder``, ``decoder``, ``proj_out`` and ``text_model``
+            count only beside certain siblings.
         siblings: Class names of all parts of the enclosing module, by attribute.
     """
     alone = _component_of_word(name)
@@ -87,7 +87,7 @@ def _component_of_word(name: str) -> Component | None:
 
 
 def _text_model(others: list[str]) -> Component | None:
-    """A text tower beside a projection of its own; a language model beside one of vision."""
+    """Return ``encoder`` beside CLIP's projections, ``language_model`` beside vision or a head."""
     if any(other in _TWINS for other in others):
         return "encoder"
     generates = ("lm_head", "vqmodel")
@@ -100,15 +100,15 @@ def _text_model(others: list[str]) -> Component | None:
 
 
 def is_weak(name: str) -> bool:
-    """Whether class names around it may outweigh what an attribute says."""
+    """Whether the class names of a module and its parent may outweigh this attribute name."""
     return name in ("encoder", "decoder", "text_model") or _BRIDGE.fullmatch(name) is not None
 
 
 def component_of_composite(parts: Mapping[str, str]) -> Component | None:
-    """Return ``language_model`` for a composite that has one; ``None`` if it is no composite.
+    """Return ``language_model`` for a composite that contains one, else ``None``.
 
     Args:
-        parts: Class names of a module's own parts, by attribute.
+        parts: Class names of the module's direct parts, by attribute.
     """
     said: set[Component | None] = set()
     for name, class_name in parts.items():

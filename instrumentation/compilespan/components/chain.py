@@ -1,4 +1,4 @@
-"""What the names say of a module, from itself outwards."""
+"""The component of a module, from its names and those of its enclosing modules."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Link:
-    """A module of the chain from the compiled one outwards.
+    """One module in the chain from the compiled module outwards.
 
     Attributes:
-        class_name: Of the module.
-        attribute: Under which it hangs in the next module of the chain; empty if it is not known.
-        parts: Class names of its own parts, by attribute.
+        class_name: Class name of the module.
+        attribute: Its attribute name in the next module of the chain; empty if unknown.
+        parts: Class names of its direct parts, by attribute.
     """
 
     class_name: str
@@ -40,13 +40,13 @@ class Link:
 
 
 class ComponentNames:
-    """Names of attributes and classes, with the user's own patterns in front."""
+    """Decides the component by attribute and class names; the user's patterns come first."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         """Compile ``patterns``.
 
         Args:
-            patterns: Regular expressions of encoders, searched in class names, case ignored.
+            patterns: Regular expressions for encoders, searched in class names, ignoring case.
 
         Raises:
             ValueError: A pattern is not a regular expression.
@@ -64,8 +64,9 @@ class ComponentNames:
         """Return the component of a compiled module.
 
         Args:
-            chain: The module and those that enclose it, innermost first.
-            layers: Class names of what the module contains; read only if nothing else decides.
+            chain: The module and its enclosing modules, innermost first.
+            layers: Class names of its layers; read only if its attributes and class name do not
+                decide.
         """
         if not chain:
             return "other"
@@ -89,7 +90,7 @@ class ComponentNames:
         for link in chain[1:]:
             if self._is_own(link.class_name):
                 return "encoder"
-            # A composite says nothing of its parts.
+            # A composite's name says nothing about its parts.
             if not COMPOSITE.search(link.class_name) and not component_of_composite(link.parts):
                 found = component_of_class(link.class_name)
                 if found is not None:
@@ -98,7 +99,7 @@ class ComponentNames:
 
 
 def _of_wholes(chain: Sequence[Link]) -> Component | None:
-    """All inside a codec, VAE or diffusion network is other, whatever its parts are called."""
+    """Return what a class in the chain decides for all its parts (e.g. a codec)."""
     wholes = [component_of_whole(link.class_name) for link in chain]
     order: tuple[Component, ...] = ("other", "encoder")
     return next((component for component in order if component in wholes), None)

@@ -1,7 +1,7 @@
-"""What a class name says of a module of that class.
+"""The component that a class name suggests.
 
 The words were collected from all models of transformers, diffusers, timm and sentence-transformers;
-`tests/instrumentation/test_component_names.py` has them with the right answers.
+`tests/instrumentation/test_component_names.py` lists class names with the expected components.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def any_of(words: str) -> re.Pattern[str]:
-    """Compile regular expressions that are separated by white space into one."""
+    """Compile whitespace-separated regular expressions into one that matches any of them."""
     return re.compile("|".join(words.split()))
 
 
-# Codecs, VAEs, vocoders, diffusion networks: whatever their parts are called, all of it is other.
+# Codecs, VAEs, vocoders, diffusion networks: all their parts are other, whatever their names.
 _WHOLE_OTHER = any_of(
     r"""
     Auto[Ee]ncod VAE Vae(?![a-z]) VQModel VQGAN (?i:codec|hifigan) Mimi[A-Z]
@@ -33,14 +33,14 @@ _WHOLE_OTHER = any_of(
     """
 )
 
-# All inside is an encoder's.
+# All their parts belong to an encoder.
 _WHOLE_ENCODER = any_of(
     r"""
     SentenceTransformer (?:Sparse|Cross|MultiVector)Encoder$ MaskedLM ForCTC
     """
 )
 
-# Generates tokens, hence has a language model.
+# Classes that generate tokens, so they contain a language model.
 _GENERATES = any_of(
     r"""
     ForConditionalGeneration CausalLM LMHeadModel EncoderDecoder BlockDiffusion (?:To|2)Text$
@@ -48,7 +48,7 @@ _GENERATES = any_of(
     """
 )
 
-# Has both: its name would say something wrong of its parts.
+# Classes with an encoder and a language model: their names do not apply to their parts.
 COMPOSITE = any_of(
     r"""
     ForConditionalGeneration EncoderDecoder 2Text$ Speech2TextModel ^AyaVision(?:Model)?$
@@ -82,7 +82,7 @@ _OTHER = any_of(
     """
 )
 
-# Text encoders: the text towers of CLIP and its kin.
+# Text encoders: the text towers of CLIP and similar models.
 _TEXT_TOWER = any_of(
     r"""
     CLIP(?:Seg)?Text ClapText Siglip2?Text Aimv2Text AlignText BlipText BridgeTowerText
@@ -91,7 +91,7 @@ _TEXT_TOWER = any_of(
     """
 )
 
-# Words that a language model's class or layer has in its name.
+# Words in the class names of language models and their layers.
 _LANGUAGE = any_of(
     r"""
     LMHead LanguageModel(?!Encoder) Decoder GatedCrossAttention ^Git(?!Vision|Projection) ^Blt
@@ -101,7 +101,7 @@ _LANGUAGE = any_of(
     """
 )
 
-# Words and families of encoders. A capital begins a word: Llava-Onevision is no vision tower.
+# Words and families of encoders. Words start with a capital: `LlavaOnevision` is not `Vision`.
 _ENCODER = any_of(
     r"""
     Vision Visual Image(?!GPT) Video Audio Speech(?!T5) Protein Diarization Encoder [Pp]rojector
@@ -116,7 +116,7 @@ _ENCODER = any_of(
     """
 )
 
-# Families of language models whose classes do not say so otherwise.
+# Families of language models whose class names have none of the words above.
 _FAMILY = any_of(
     r"""
     ^(?:Diff)?Llama ^Mi(?:ni)?stral ^Mixtral ^Qwen ^(?:Vault|Recurrent|Embedding|Pali)?Gemma
@@ -129,7 +129,7 @@ _FAMILY = any_of(
     """
 )
 
-# The first that matches counts.
+# The first match counts.
 _WHOLES: tuple[tuple[re.Pattern[str], Component | None], ...] = (
     (_WHOLE_OTHER, "other"),
     (_WHOLE_ENCODER, "encoder"),
@@ -145,12 +145,12 @@ _WORDS: tuple[tuple[re.Pattern[str], Component], ...] = (
     (_FAMILY, "language_model"),
 )
 
-_TASK = re.compile(r"For[A-Z]\w*$")  # says nothing of the model: ShieldGemma2ForImageClassification
+_TASK = re.compile(r"For[A-Z]\w*$")  # the task, not the model: ShieldGemma2ForImageClassification
 
 
 @functools.lru_cache(maxsize=1024)
 def component_of_whole(name: str) -> Component | None:
-    """Return what a class name says of all that a module of that class contains."""
+    """Return the component of everything in a module of this class; ``None`` if undecided."""
     if _WHOLE_OTHER.search(name):
         return "other"
     return "encoder" if _WHOLE_ENCODER.search(name) else None
@@ -158,7 +158,7 @@ def component_of_whole(name: str) -> Component | None:
 
 @functools.lru_cache(maxsize=1024)
 def component_of_class(name: str) -> Component | None:
-    """Return what one class name says; ``None`` if it says nothing."""
+    """Return the component that a class name suggests; ``None`` if it suggests none."""
     for pattern, component in _WHOLES:
         if pattern.search(name):
             return component

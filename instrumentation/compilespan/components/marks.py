@@ -1,4 +1,4 @@
-"""What the program itself states: marks on modules, and ``is_encoder`` arguments."""
+"""Components that the program states: marks on modules, and ``is_encoder`` arguments."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _MARK = "_compilespan_is_encoder"
 _MAX_WRAPPERS = 32
-# Modules that contain the one that they wrap.
+# Attributes under which wrapper modules keep the module that they wrap.
 _CONTAINERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
-# Wrappers that are no functions; both keep what they wrap as ``__wrapped__``.
+# Wrappers that are not functions; both keep what they wrap as ``__wrapped__``.
 WRAPT = (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)
 LRU_CACHE = type(functools.lru_cache(len))
 
@@ -29,7 +29,7 @@ M = TypeVar("M")
 def stated(*, is_encoder: bool | None) -> Component | None:
     """Return the component that an ``is_encoder`` argument states; ``None`` for ``None``.
 
-    Who says ``False`` knows what it is instead: a language model.
+    ``False`` states a language model, not ``other``.
     """
     if is_encoder is None:
         return None
@@ -37,41 +37,41 @@ def stated(*, is_encoder: bool | None) -> Component | None:
 
 
 def mark_component(module: M, *, is_encoder: bool) -> M:
-    """State whether what ``module`` compiles belongs to an encoder or to a language model.
+    """State whether the compiles of ``module`` belong to an encoder or to a language model.
 
-    The mark outweighs names and surrounding monitors, and holds for modules inside that have no
-    mark of their own. It is copied and pickled with the module.
+    The mark outweighs names and surrounding monitors. It also applies to unmarked modules inside,
+    and is copied and pickled with the module.
 
     Args:
-        module: A ``torch.nn.Module``, or a function. A wrapper marks what it wraps: a compiled
-            module, a bound method of a module, ``torch.no_grad()(module.forward)``.
+        module: A ``torch.nn.Module`` or a function. For a wrapper (a compiled module, a bound
+            method, ``torch.no_grad()(module.forward)``), the wrapped object is marked.
         is_encoder: ``True`` for an encoder, ``False`` for a language model.
 
     Returns:
-        ``module`` itself, so that the call can stand around a constructor.
+        ``module`` itself, so that the call can enclose a constructor.
 
     Raises:
-        TypeError: ``module`` takes no attributes.
+        TypeError: Attributes cannot be set on ``module``.
     """
     marked = marked_object(module)
     try:
         object.__setattr__(marked, _MARK, bool(is_encoder))
     except (AttributeError, TypeError) as error:
         msg = (
-            f"mark_component: {type(module).__name__!r} takes no attributes; "
-            "mark the nn.Module or the function that torch.compile was given"
+            f"mark_component: cannot set attributes on {type(module).__name__!r}; "
+            "mark the nn.Module or the function that was passed to torch.compile"
         )
         raise TypeError(msg) from error
     return module
 
 
 def marked_object(value: Any) -> Any:
-    """Return what a mark on ``value`` is kept on: below all wrappers."""
+    """Return the object that carries the mark of ``value``: what is inside all wrappers."""
     return unwrapped(value, lambda _: True)
 
 
 def marked_as(owners: Iterable[Any]) -> Component | None:
-    """Return what the nearest mark on ``owners`` (innermost first) states, if there is any."""
+    """Return the component of the nearest mark on ``owners`` (innermost first), if any."""
     for owner in owners:
         mark = attributes_of(owner).get(_MARK)
         if mark is not None:
@@ -90,12 +90,12 @@ class _Nothing:
 
 
 def is_module(value: Any) -> bool:
-    """Whether this is a module; asks its class only, since ``isinstance`` may run its code."""
+    """Whether this is a module; checks its type only, since ``isinstance`` may run its code."""
     return issubclass(type(value), module_class())
 
 
 def attributes_of(value: Any) -> Mapping[str, Any]:
-    """Return the attributes that an object itself has, without running code of its class."""
+    """Return the instance attributes of an object, without running code of its class."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except (AttributeError, TypeError):
@@ -106,11 +106,11 @@ def attributes_of(value: Any) -> Mapping[str, Any]:
 def unwrapped(value: Any, sees_through: Callable[[Any], bool]) -> Any:
     """Return what was wrapped: the module of a bound method or container, a partial's function.
 
-    Nothing of the program is executed: a module's ``__getattr__`` may raise.
+    Runs no code of the program: a module's ``__getattr__`` may raise.
 
     Args:
-        value: A module, a function, anything that can be called.
-        sees_through: Whether to go on to what this function or wrapper wraps (``__wrapped__``).
+        value: A module, a function, or any other object.
+        sees_through: Whether to look inside this function or wrapper (``__wrapped__``).
     """
     for _ in range(_MAX_WRAPPERS):
         inner = None
@@ -132,7 +132,7 @@ def unwrapped(value: Any, sees_through: Callable[[Any], bool]) -> Any:
 
 
 def _contained_in(module: Any) -> Any:
-    """Return the module that a container of torch's is around, ``None`` for any other module."""
+    """Return the module inside one of torch's containers; ``None`` for any other module."""
     parts = attributes_of(module).get("_modules")
     if not parts:
         return None
@@ -144,5 +144,5 @@ def _contained_in(module: Any) -> Any:
 
 
 def is_parallel(cls: type) -> bool:
-    """Whether a class is one of torch's own around a module: DDP, DataParallel."""
+    """Whether a class is one of torch's parallel wrappers: DDP, DataParallel."""
     return cls.__module__.startswith("torch.nn.parallel.")

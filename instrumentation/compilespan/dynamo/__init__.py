@@ -1,6 +1,6 @@
-"""The one door to torch's private parts.
+"""All use of torch's private API.
 
-`hooks` says what is patched and undoes it, `windows` bounds compiles, `graphs` tells of what
-the backend does inside, `frames` finds out who compiles. Each private name is looked up once,
-guarded: where it is missing, what it told is missing from the telemetry and nothing else.
+`hooks` patches torch and undoes it, `windows` detects where a compile begins and ends, `graphs`
+reports what the backend does inside, `subject` finds out what is compiled. `private` lists each
+private name once: if one is missing, only the telemetry that needs it is missing.
 """

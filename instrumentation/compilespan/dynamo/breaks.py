@@ -1,7 +1,8 @@
-"""Why and where Dynamo ends a graph or gives a frame back, from its exceptions and reasons.
+"""Why and where Dynamo breaks a graph or skips a frame, from its exceptions and reasons.
 
 Their text has a fixed form: a first line, ``Explanation:``, any number of ``Hint:``, a developer
-context, and a link. Reason, hint and link are kept apart, so that no cut loses them.
+context, and a link. Reason, hint and link become separate attributes, so that truncating one
+does not lose another.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _LIBRARIES = tuple(
 
 
 def is_over_the_limit(error: BaseException) -> bool:
-    """Whether Dynamo gave the frame up because it compiled it too often."""
+    """Whether Dynamo stopped compiling the frame because of a recompile limit."""
     return type(error).__name__ in ("FailOnRecompileLimitHit", "RecompileLimitExceeded") or (
         "recompile limit" in str(getattr(error, "gb_type", ""))
     )
 
 
 def refused_recompile(error: BaseException) -> str:
-    """Return the guards for which ``error_on_recompile`` refused; empty for any other exception."""
+    """Return the failed guards if ``error_on_recompile`` refused a recompile, else ``""``."""
     if type(error).__name__ != "RecompileError":
         return ""
     _, _, guards = str(error).partition("guard failure(s):\n")
@@ -46,7 +47,7 @@ def refused_recompile(error: BaseException) -> str:
 
 
 def gives_back(error: BaseException, *, one_graph: bool) -> bool:
-    """Whether Dynamo goes on in eager after this exception (torch/_dynamo/convert_frame.py)."""
+    """Whether Dynamo falls back to eager after this exception (torch/_dynamo/convert_frame.py)."""
     soft = tuple(
         found for name in (UNSUPPORTED, USER_ERROR) if isinstance(found := name.found(), type)
     )
@@ -57,7 +58,7 @@ def gives_back(error: BaseException, *, one_graph: bool) -> bool:
 
 
 def attributes_of_error(error: BaseException) -> Attributes:
-    """Return the attributes of the graph break that an exception of Dynamo's is about."""
+    """Return the attributes of the graph break that an exception of Dynamo describes."""
     text = getattr(error, "msg", None)
     return _attributes(text if isinstance(text, str) else str(error), _stack_of(error))
 
@@ -68,7 +69,7 @@ def attributes_of_reason(reason: Any) -> Attributes:
 
 
 def skip_reason_of(made: Any) -> str:
-    """Return why a frame that raised nothing was given back, from what Dynamo made of it."""
+    """Return why a frame was skipped without an exception, from Dynamo's ``guarded_code``."""
     found = getattr(made, "skip_reason", None)
     return semconv.text(found.split("\n")[0]) if isinstance(found, str) and found else NO_GRAPH
 
@@ -103,7 +104,7 @@ def _reason(text: str) -> str:
 
 
 def _users(places: list[tuple[str, int]]) -> tuple[str, int]:
-    """Return the innermost line of the user's code, in these places or else on the stack."""
+    """Return the innermost line of the user's code in these places, else on the stack."""
     for file, line in reversed(places):
         if _is_users(file):
             return file, line

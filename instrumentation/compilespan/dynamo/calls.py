@@ -1,4 +1,4 @@
-"""Compiles and loads that are one function call and never enter Dynamo's metrics context."""
+"""Compiles and loads in one function call that does not enter Dynamo's metrics context."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Kwargs = dict[str, Any]
 
 
 class Calls:
-    """Opens a window around a call; one that lies in another window is that one's event."""
+    """Opens a window around a call; inside another window the call is an event of that one."""
 
     def __init__(self, names: ComponentNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
         self._graphs = graphs
@@ -48,21 +48,21 @@ class Calls:
     def load_cache_artifacts(
         self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs
     ) -> Any:
-        """``torch.compiler.load_cache_artifacts``, and what it fills the caches with."""
+        """``torch.compiler.load_cache_artifacts``, and ``populate_caches``, which it calls."""
         return self._around(wrapped, args, kwargs, "cache_load", "load", "cache_artifacts")
 
     def load_aot_compiled(
         self, wrapped: Callable[..., Any], _: Any, args: Args, kwargs: Kwargs
     ) -> Any:
-        """``AOTCompiledFunction.deserialize``: what every load of an AOT artefact calls.
+        """``AOTCompiledFunction.deserialize``, which every load of an AOT artefact calls.
 
-        Only what was loaded knows its name.
+        The name is unknown until the artefact is loaded.
         """
         window = self._window("aot_load", "load", "aot_compiled_function")
         with window as monitor:
             loaded = wrapped(*args, **kwargs)
             if monitor is not None:
-                with contained("name what was loaded"):
+                with contained("name a loaded artefact"):
                     self._rename(monitor, loaded)
             return loaded
 
@@ -90,7 +90,7 @@ class Calls:
         return self._around(wrapped, args, kwargs, "aot_load", "load", "precompiled", given)
 
     def cudagraph_recording(self, recording: Any, compile_id: str) -> Any:
-        """Return ``recording``, a context manager, inside a window of kind ``capture``."""
+        """Wrap ``recording``, a context manager, in a window of kind ``capture``."""
         forward = self._owners.forward(compile_id)
         return around(
             recording,
@@ -120,7 +120,7 @@ class Calls:
     def _window(
         self, trigger: Trigger, kind: Kind, name: str, given: Any = None
     ) -> AbstractContextManager[Monitor | None]:
-        if not self._graphs.in_piece:  # there the piece's own event reports it
+        if not self._graphs.in_piece:  # inside a piece, its event reports it
             with contained(f"open the window of a {trigger}"):
                 subject = subject_at(frames.caller(), self._names, given=given)
                 return Window(subject.unit(name, trigger, kind))

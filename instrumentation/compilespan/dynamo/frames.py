@@ -1,8 +1,8 @@
-"""What torch's own frames hold: read while a compile begins, and let go of at once.
+"""Local variables of torch's own frames, read at the time and not kept.
 
-Before Python 3.13 a frame's ``f_locals`` is the very dictionary that ``locals()`` and debuggers
-give to the program, and reading it refreshes that dictionary. So only frames of torch's own code
-are read; of any other frame nothing but ``f_code`` and ``f_lineno``.
+Before Python 3.13 a frame's ``f_locals`` is the same dictionary that ``locals()`` and debuggers
+return, and reading it refreshes that dictionary. So ``f_locals`` is read only on frames of torch's
+own code; on other frames only ``f_back``, ``f_code`` and ``f_lineno`` are.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _OURS = (_folder_of(os.path.dirname(__file__)), _folder_of(wrapt.__file__))  # n
 
 
 def is_torch(code: CodeType) -> bool:
-    """Whether this code belongs to the torch package itself."""
+    """Whether this code belongs to the torch package."""
     torch = sys.modules.get("torch")
     return torch is not None and code.co_filename.startswith(_folder_of(torch.__file__))
 
 
 def is_ours(file: str) -> bool:
-    """Whether a file belongs to compilespan, or to the library that it wraps functions with."""
+    """Whether a file belongs to compilespan or to wrapt, which it wraps functions with."""
     return file.startswith(_OURS)
 
 
 def caller() -> FrameType:
     """Return the frame that called the patched function: the first that is not ours."""
-    frame = sys._getframe(1)  # noqa: SLF001  # the documented way without inspect's cost
+    frame = sys._getframe(1)  # noqa: SLF001  # documented, and cheaper than inspect
     while frame.f_back is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
 
 def locals_of(frame: FrameType) -> Mapping[str, Any]:
-    """Return the local variables of one of torch's frames; none of any other frame.
+    """Return the local variables of one of torch's frames; empty for any other frame.
 
-    Each call makes them anew, which costs the more the more there are: call it once.
+    Each call builds them again, at a cost that grows with their number: call it once.
     """
     return frame.f_locals if is_torch(frame.f_code) else {}
 

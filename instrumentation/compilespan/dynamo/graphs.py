@@ -1,7 +1,7 @@
 """Graph events: one for each graph module handed to AOTAutograd, else to the backend.
 
-The cache results come from Dynamo's event logger, which gets an instant event for each lookup. Of
-its metadata only the key and the reason of a bypass are copied, for it also holds times (rule 3).
+Cache results come from Dynamo's event logger, which gets an instant event for each lookup. Only
+the key and the bypass reason are copied from its metadata, which also holds times (rule 3).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CALLS = ("call_function", "call_method", "call_module")
 
 
 class Graph:
-    """A graph while it is compiled: its counts, taken before passes change it, and lookups."""
+    """A graph that is being compiled: its node counts before any pass, and its cache lookups."""
 
     def __init__(self, module: Any) -> None:
         self._attributes: dict[str, AttributeValue] = {}
@@ -43,9 +43,9 @@ class Graph:
 
         Args:
             cache: ``autograd`` or ``fx``.
-            result: What it came to.
-            key: Of the graph.
-            why: Of a bypass, in torch's words.
+            result: ``hit``, ``miss`` or ``bypass``.
+            key: Cache key of the graph; ignored if it is not a string.
+            why: Reason of a bypass, in torch's words.
         """
         if result == "bypass" and isinstance(why, str):
             self._attributes[semconv.CACHE_BYPASS_REASON] = semconv.text(why)
@@ -59,12 +59,12 @@ class Graph:
             self._attributes[semconv.CACHE_KEY] = key
 
     def note(self, attributes: dict[str, AttributeValue]) -> None:
-        """Set attributes that the backend itself knows; they outweigh ours."""
+        """Set attributes from the backend; they outweigh ours."""
         self._noted = attributes
 
     @property
     def result(self) -> str | None:
-        """The cache result of all lookups; ``None`` without any."""
+        """The combined result of all cache lookups; ``None`` without any."""
         if self._autograd != "hit" and self._fx:
             return next(worst for worst in _WORST if worst in self._fx)
         return self._autograd
@@ -79,7 +79,7 @@ class Graph:
 
 
 def _note_compile_id() -> None:
-    """Note Dynamo's id of what compiles; ahead of time it is known no earlier than its graph."""
+    """Note Dynamo's compile id, which an ahead-of-time compile does not have before its graph."""
     monitor, current = current_adopter(), private.COMPILE_CONTEXT.found()
     if monitor is not None and current is not None and (compile_id := current()) is not None:
         monitor.note_compile_id(str(compile_id))
@@ -92,15 +92,15 @@ class GraphWatch(threading.local):
         self._open: list[Graph] = []
         self._pieces = 0
         self.seen = 0
-        """Graph events that this thread has reported; shows whether one came from inside."""
+        """Number of graph events reported; callers compare it to detect those reported inside."""
 
     def clear(self) -> None:
-        """Forget what is open: the outermost window of this thread is left."""
+        """Forget all open graphs; called when the outermost window of this thread is left."""
         self._open.clear()
         self._pieces = 0
 
     def begin(self, module: Any) -> Graph | None:
-        """A graph is handed over; lookups from now on are its own. ``None`` if that failed."""
+        """Begin a graph, which gets the cache lookups from now on; ``None`` if that failed."""
         with contained("begin a graph"):
             _note_compile_id()
             graph = Graph(module)
@@ -109,7 +109,7 @@ class GraphWatch(threading.local):
         return None
 
     def end(self, graph: Graph | None, *, report: bool = True) -> None:
-        """It came back; report it to the monitor that surrounds it."""
+        """End a graph and report it to the surrounding monitor."""
         if graph is not None:
             with contained("report a graph"):
                 self._end(graph, report=report)
@@ -126,7 +126,7 @@ class GraphWatch(threading.local):
             monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
 
     def instant(self, name: str, metadata: Any) -> None:
-        """An instant event of Dynamo's logger: a cache lookup, or nothing of ours."""
+        """Record an instant event of Dynamo's logger if it is a cache lookup."""
         cache, found, state = name.partition("_cache_")
         if found and self._open and cache in ("autograd", "fx_graph") and state in _RESULTS:
             said = metadata if isinstance(metadata, dict) else {}
@@ -140,7 +140,7 @@ class GraphWatch(threading.local):
     def around(
         self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call what compiles one graph, its module the first argument."""
+        """Call ``wrapped``, which compiles the graph module that is its first argument."""
         graph = self.begin(args[0] if args else kwargs.get("mod"))
         try:
             return wrapped(*args, **kwargs)
@@ -149,7 +149,7 @@ class GraphWatch(threading.local):
 
     @property
     def in_piece(self) -> bool:
-        """Whether a backend's own piece is being compiled, which is reported as a whole."""
+        """Whether a backend's piece is being compiled; each piece is reported as a whole."""
         return self._pieces > 0
 
     def around_piece(
@@ -161,16 +161,16 @@ class GraphWatch(threading.local):
         attributes: dict[str, AttributeValue],
         cache_result: Callable[[str | None], str],
     ) -> Any:
-        """Call what compiles one piece of a backend that counts its pieces itself.
+        """Call ``wrapped``, which compiles one piece for a backend that counts its pieces itself.
 
         Args:
-            wrapped: Compiles it.
-            args: Of ``wrapped``.
-            kwargs: Of ``wrapped``.
+            wrapped: Compiles the piece.
+            args: Positional arguments of ``wrapped``.
+            kwargs: Keyword arguments of ``wrapped``.
             module: The graph module.
-            attributes: What the backend knows beforehand: index, count, range.
-            cache_result: Called when the piece is compiled, with torch's own result. A piece that
-                fails has none.
+            attributes: Attributes known before the compile: index, count, range.
+            cache_result: Returns the cache result to report, given torch's (``None`` without
+                lookups). Called after the compile, not if it fails.
         """
         graph = self.begin(module)
         if graph is None:
@@ -192,7 +192,7 @@ class GraphWatch(threading.local):
     def around_backend(
         self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call the backend: a graph of its own only where none reached AOTAutograd inside."""
+        """Call the backend; report its graph only if no graph was reported inside (AOTAutograd)."""
         seen = self.seen
         graph = self.begin(args[0] if args else kwargs.get("gm"))
         try:

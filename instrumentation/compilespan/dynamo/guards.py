@@ -1,9 +1,9 @@
 """The hook that counts guarded calls of compiled code.
 
-Dynamo calls one hook of the process for each guarded frame: with ``True`` when it enters compiled
-code, with ``False`` when nothing that is compiled fits. An exception in the hook ends the process,
-and in a Python function a signal handler may raise at any moment. So the hook consists of
-functions written in C only: it executes no bytecode.
+Dynamo calls one hook per process for each guarded frame: with ``True`` when it enters compiled
+code, with ``False`` when no compiled code fits. An exception in the hook ends the process, and a
+signal handler may raise in any Python function. So the hook consists of C functions only and
+executes no bytecode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GuardHook:
-    """Installs the hook, and puts back what was there."""
+    """Installs the hook and restores the previous one."""
 
     def __init__(self) -> None:
         self._ours: Any = None
@@ -34,7 +34,7 @@ class GuardHook:
         return found
 
     def install(self) -> None:
-        """Count from now on; a hook that is there is called as before, and its answer counts."""
+        """Start counting; a previous hook is still called, and its result is returned."""
         set_hook = self.install_function()
         if set_hook is None:
             return
@@ -47,7 +47,7 @@ class GuardHook:
             raise
 
     def remove(self) -> None:
-        """Put the previous hook back, unless somebody else installed one meanwhile."""
+        """Restore the previous hook, unless another one was installed meanwhile."""
         set_hook = self.install_function()
         if set_hook is not None and self._ours is not None:
             found = set_hook(self._theirs)
@@ -57,9 +57,9 @@ class GuardHook:
 
 
 def _counting(theirs: Any) -> Any:
-    """Return a hook that counts, and answers what ``theirs`` answers."""
+    """Return a hook that counts calls and returns what ``theirs`` returns, else its argument."""
     answers = {hit: _answers(hit=hit, theirs=theirs) for hit in (True, False)}
-    # Torch asks the object that is returned for its truth, which takes the next answer.
+    # Torch converts the returned object to a bool, which takes the next answer.
     truths = {
         hit: type("Answer", (), {"__bool__": answer.__next__})() for hit, answer in answers.items()
     }
@@ -67,7 +67,7 @@ def _counting(theirs: Any) -> Any:
 
 
 def _answers(*, hit: bool, theirs: Any) -> Iterator[bool]:
-    """Yield the answer to one call after another; taking an answer counts the call."""
+    """Yield the result of each call; taking a result counts the call."""
     nobody = Surroundings(counts=Counts())
     here = map(surroundings_here, itertools.repeat(nobody))
     counter = operator.attrgetter("counts.seen.hits" if hit else "counts.seen.misses")

@@ -1,4 +1,4 @@
-"""What is patched in torch, and by what."""
+"""What is patched in torch, and with which wrappers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Kwargs = dict[str, Any]
 
 
 class DynamoHooks:
-    """The wrappers around torch's choke points, installed and taken back as one.
+    """The wrappers around torch's choke points, installed and removed together.
 
-    Each calls the wrapped function with its arguments untouched and raises what it raises.
+    Each calls the wrapped function with unchanged arguments and lets its exceptions through.
     """
 
     def __init__(self, names: ComponentNames) -> None:
@@ -42,9 +42,9 @@ class DynamoHooks:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What is patched: a group is put in place as a whole or not at all."""
+        """What is patched; each group is applied completely or not at all."""
         return (
-            # A window that is opened must be closed: both, or neither.
+            # Every window that is opened must be closed, so both are patched or neither.
             {private.METRICS_ENTER: self._enter, private.METRICS_EXIT: self._exit},
             {private.CALLBACKS: self._announce},
             {private.AOT_AUTOGRAD: self._aot_graph},
@@ -68,22 +68,22 @@ class DynamoHooks:
         )
 
     def install(self) -> None:
-        """Patch what is imported now, and the rest when it is imported."""
+        """Patch the modules that are imported now, and the others when they are imported."""
         self._patches.apply(*self.groups)
         self._kernels.begin()
         wrapt.register_post_import_hook(self._skip_own_code, private.SKIP_CODE.module)
 
     def uninstall(self) -> None:
-        """Put every patched object back."""
+        """Restore every patched object."""
         self._patches.restore()
-        with contained("discard what is being tuned"):
+        with contained("discard the open tunings"):
             self._stages.discard_all()
-        with contained("give Triton's listener back"):
+        with contained("restore Triton's listener"):
             self._kernels.end()
 
     def _skip_own_code(self, _: Any) -> None:
         """Keep Dynamo from compiling the one wrapper that runs inside compiled code."""
-        with contained("keep a wrapper from being compiled"):
+        with contained("exclude a wrapper from compilation"):
             if (skip_code := private.SKIP_CODE.found()) is not None:
                 skip_code(DynamoHooks._captured_backward.__code__)
 
@@ -94,7 +94,7 @@ class DynamoHooks:
             self._windows.enter(instance)
             return wrapped(*args, **kwargs)
         except BaseException:
-            # Torch did not enter, so it will not leave: an interrupt arrived in our code.
+            # An interrupt arrived: torch did not enter, so it will not leave.
             self._windows.discard_stale(instance)
             raise
 
@@ -102,7 +102,7 @@ class DynamoHooks:
         try:
             return wrapped(*args, **kwargs)
         except BaseException:
-            if self._windows.are_entered(instance):  # an interrupt came before torch's own exit
+            if self._windows.are_entered(instance):  # an interrupt arrived before torch's own exit
                 wrapped(*args, **kwargs)
             raise
         finally:
@@ -114,7 +114,7 @@ class DynamoHooks:
 
     def _announce(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         announced = wrapped(*args, **kwargs)
-        with contained("record what Dynamo announced"):
+        with contained("record an announcement of Dynamo"):
             self._windows.announced()
             trigger, compile_id = args if len(args) == 2 else kwargs.values()  # noqa: PLR2004
             if trigger.name == "CUDAGRAPH_RECORDING":
@@ -127,7 +127,7 @@ class DynamoHooks:
     def _backend_graph(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
         graph_module = args[0] if args else kwargs.get("gm")
         is_captured = False
-        with contained("record a graph that is captured"):
+        with contained("record a captured graph"):
             is_captured = self._windows.captured(graph_module)
         if is_captured:
             return wrapped(*args, **kwargs)
@@ -157,7 +157,7 @@ class DynamoHooks:
         return self.graphs.around_backend(wrapped, args, kwargs)
 
     def _captured_backward(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        # Runs inside compiled code: no function of ours is called, it would be compiled, too.
+        # Runs inside compiled code, so it calls no function of ours: Dynamo would compile it, too.
         try:
             info = args[4]._forward_cls._lazy_backward_info  # noqa: SLF001
             self._windows.backwards.append(info.saved_compile_context.compile_id)
@@ -166,7 +166,7 @@ class DynamoHooks:
         return wrapped(*args, **kwargs)
 
     def _explanation(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
-        with contained("record why Dynamo ends a graph"):
+        with contained("record why Dynamo breaks a graph"):
             error = kwargs.get("exc") or next(
                 (each for each in args if isinstance(each, BaseException)), None
             )

@@ -1,10 +1,10 @@
 """Kernels that Triton builds, and those that are tuned at their first launch.
 
-Inside a compile they are a part of it. Outside, one delays whoever launches it first, and neither
-Dynamo nor vLLM's or SGLang's own monitor accounts for it: it is a record of kind ``kernel``.
+Inside a compile they are part of it. Outside, a kernel delays its first launch, and neither Dynamo
+nor the monitors of vLLM and SGLang account for it, so it is a record of kind ``kernel``.
 
-What Triton says to its listener (hit or miss of its cache) is taken over; there is one slot for
-it, and whoever has it goes on being called.
+Triton reports hits and misses of its cache to a listener. It has one slot for it, so our listener
+calls the previous one.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _building: ContextVar[Monitor | None] = ContextVar("compilespan_kernel", default
 
 
 class Kernels:
-    """The wrappers around what builds and tunes kernels."""
+    """The wrappers around the functions that build and tune kernels."""
 
     is_recording: ClassVar[bool] = False
-    """Of all: a kernel keeps the compiler that it has seen first, our wrapper and all."""
+    """Shared by all instances, since a kernel keeps the first compiler it saw, with our wrapper."""
 
     def __init__(self) -> None:
         self._tunings = Tunings()
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What is patched: both names by which programs and kernels call the compiler."""
+        """What is patched; programs and kernels call the compiler by two names."""
         return (
             {private.TRITON_COMPILE: self._build},
             {private.TRITON_COMPILE_BOUND: self._build},
@@ -55,11 +55,11 @@ class Kernels:
         )
 
     def begin(self) -> None:
-        """Record from now on, but not in a worker of inductor's, for which a compile waits."""
+        """Start recording, except in a worker of inductor: a compile already waits for it."""
         Kernels.is_recording = not _is_inductors_worker()
 
     def end(self) -> None:
-        """Record no more, and give the listener's slot back."""
+        """Stop recording and restore the previous listener."""
         Kernels.is_recording = False
         knobs = private.TRITON_KNOBS.found()
         if knobs is not None and isinstance(knobs.listener, _Listener):
@@ -73,14 +73,14 @@ class Kernels:
             return wrapped(*args, **kwargs)
 
     def _submit(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        """Let what is built in a pool of Triton's be built in the surroundings of its launch."""
+        """Make Triton's pool build each kernel in the surroundings of its launch."""
         if Kernels.is_recording and len(args) > 1 and callable(args[1]):
             key, build, *rest = args
             args = (key, functools.partial(copy_context().run, build), *rest)
         return wrapped(*args, **kwargs)
 
     def _pruned(self, wrapped: Callable[..., Any], tuner: Any, args: Any, kwargs: Any) -> Any:
-        """Know how many configurations are about to be tried."""
+        """Begin the tuning of the configurations that are about to be tried."""
         configs = wrapped(*args, **kwargs)
         with contained("begin to tune a kernel"):
             if Kernels.is_recording and type(configs) is list:
@@ -96,14 +96,14 @@ class Kernels:
 
 
 class _Listener:
-    """What has Triton's slot for a listener."""
+    """Our listener in Triton's slot."""
 
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self.previous = previous
 
     def __call__(self, **said: Any) -> None:
-        """Take over whether the kernel came from Triton's cache; then it is the other's turn."""
-        with contained("read what Triton says of a kernel"):
+        """Note whether the kernel came from Triton's cache, then call the previous listener."""
+        with contained("note whether a kernel came from Triton's cache"):
             if (monitor := _building.get()) is not None:
                 monitor.note_cache("hit" if said.get("cache_hit") else "miss")
         if self.previous is not None:
@@ -112,7 +112,7 @@ class _Listener:
 
 @contextmanager
 def _listening(monitor: Monitor) -> Iterator[None]:
-    with contained("listen to Triton"):
+    with contained("install a listener in Triton"):
         knobs = private.TRITON_KNOBS.found()
         if knobs is not None and not isinstance(knobs.listener, _Listener):
             knobs.listener = _Listener(knobs.listener)
@@ -131,7 +131,7 @@ def _window(source: Any) -> Window | None:
 
 
 def _unit(source: Any, trigger: Trigger) -> Unit:
-    """Return what is known of a kernel: of its source, a file of an IR, or what tunes it."""
+    """Return the unit of a kernel, from its source, its IR file or its autotuner."""
     code = getattr(_function(source), "__code__", None)
     if code is None:
         name = Path(source).name if isinstance(source, str) else getattr(source, "name", None)
@@ -155,7 +155,7 @@ def _unit(source: Any, trigger: Trigger) -> Unit:
 
 
 def _function(source: Any) -> Any:
-    """Return the Python function of a kernel, which its wrappers have one in another."""
+    """Return the Python function of a kernel, inside its nested wrappers."""
     for _ in range(8):
         if inspect.isfunction(source):
             break

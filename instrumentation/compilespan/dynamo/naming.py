@@ -1,4 +1,4 @@
-"""What a person calls the thing that compiles, found without running any code of the program.
+"""Names and sources of what is compiled, found without running any code of the program.
 
 A module's ``__getattr__`` is the program's code and may raise, so attributes are looked up
 statically: in the dictionaries of the object and of its classes.
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 _MAX_WRAPPERS = 32
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodDescriptorType)
-# Classes that torch derives from the program's: the original is the last base.
+# Modules of classes that torch derives from the program's; the original is the last base.
 _DERIVED = ("torch.distributed.", "torch.nn.utils.parametrize")
 
 
 def given_object(value: Any) -> Any:
-    """Return what the program handed to torch, below what torch wrapped around it.
+    """Return the object that the program passed to torch, without torch's wrappers.
 
     Torch's own wrapper functions (``torch.no_grad()(f)``, those around callable objects) are
-    looked through, the program's decorators are not.
+    removed, the program's decorators are not.
     """
     return unwrapped(value, is_torchs)
 
 
 def bound_object(value: Any) -> Any:
-    """Return the object that a method is bound to, ``None`` for anything else."""
+    """Return the object that a method is bound to; ``None`` for anything else."""
     for _ in range(_MAX_WRAPPERS):
         if type(value) is MethodType:
             return None if issubclass(type(value.__self__), type) else value.__self__
@@ -52,7 +52,7 @@ def is_torchs(value: Any) -> bool:
 
 
 def of_class(cls: type, name: str) -> Any:
-    """Return an attribute of a class or its bases, as it is written there."""
+    """Return an attribute of a class or its bases, without binding it; ``None`` if missing."""
     return next((vars(each)[name] for each in cls.__mro__ if name in vars(each)), None)
 
 
@@ -68,22 +68,22 @@ def name_of(value: Any) -> str:
 
 
 def class_name(cls: type) -> str:
-    """Return the name that the class had before torch derived its own from it."""
+    """Return the name of a class; for one that torch derived, the name of the original."""
     while cls.__module__.startswith(_DERIVED) and _is_derived(cls):
         cls = cls.__bases__[-1]
-    # The classes of graph modules are made one by one, under one qualified name.
+    # Each graph module has a class of its own, and all of these have the same qualified name.
     name = cls.__qualname__ if "GraphModuleImpl" not in cls.__qualname__ else cls.__name__
     return name.rpartition("<locals>.")[2]
 
 
 def _is_derived(cls: type) -> bool:
-    """FSDP2 makes ``FSDPLinear`` of ``Linear``, ``replicate`` and parametrizations likewise."""
+    """FSDP2 derives ``FSDPLinear`` from ``Linear``; ``replicate``, parametrizations do the same."""
     base = cls.__bases__[-1].__name__
     return cls.__name__ != base and cls.__name__.endswith(base)
 
 
 class Source(NamedTuple):
-    """What a person would look up: the function, its file and first line."""
+    """The source that a user would look up: the function, its file and first line."""
 
     function: str
     file: str
@@ -91,7 +91,7 @@ class Source(NamedTuple):
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
-        """The same as attributes of a span."""
+        """The source as span attributes."""
         return {
             semconv.CODE_FUNCTION_NAME: self.function,
             semconv.CODE_FILE_PATH: self.file,
@@ -100,15 +100,15 @@ class Source(NamedTuple):
 
 
 def source_of(owner: Any, code: CodeType | None = None, module_name: str = "") -> Source | None:
-    """Return what a person would look up of something that compiles.
+    """Return the source that a user would look up for a compile; ``None`` if unknown.
 
-    Dynamo may compile a decorator's wrapper, or torch's, in place of the ``forward`` that the
-    class defines; then that ``forward`` is meant.
+    Dynamo may compile a wrapper (a decorator's or torch's) instead of the ``forward`` that the
+    class defines; then the source is that of ``forward``.
 
     Args:
-        owner: The module, function or other callable that compiles.
-        code: What Dynamo compiles, if it is known.
-        module_name: Where that code was defined.
+        owner: The module, function or other callable that is compiled.
+        code: The code that Dynamo compiles; ``None`` if unknown.
+        module_name: Name of the module that defines that code; empty if unknown.
     """
     function = _function_of(_called(_function_of(owner)))
     around: list[CodeType] = []
@@ -146,7 +146,7 @@ def _called(owner: Any) -> Any:
 
 
 def _wrapped_by(function: Any) -> Any:
-    """Return the function that a decorator wrapped: marked by functools, else in its closure."""
+    """Return the function that a decorator wrapped, from ``__wrapped__``, else its closure."""
     marked = function.__dict__.get("__wrapped__")
     if marked is not None or function.__name__ == "forward":
         return marked
@@ -161,7 +161,7 @@ def _wrapped_by(function: Any) -> Any:
 def instance_of(code: CodeType, values: Mapping[str, Any]) -> Any:
     """Return the object whose method this code is, from the values of its variables.
 
-    ``None`` if it is a function, even one whose first argument is a module.
+    ``None`` for a function, even if its first argument is a module.
     """
     first = code.co_varnames[0] if code.co_argcount else ""
     value = values.get(first)
@@ -172,7 +172,7 @@ def instance_of(code: CodeType, values: Mapping[str, Any]) -> Any:
 
 
 def backend_name(compiler: Any) -> str:
-    """Return how a user would name this backend, below what torch wrapped it in."""
+    """Return the name by which a user knows this backend, without torch's wrappers."""
     for _ in range(_MAX_WRAPPERS):
         inner = attributes_of(compiler).get("_torchdynamo_orig_backend")
         if type(compiler) is MethodType and type(compiler.__self__).__name__ == "DDPOptimizer":
@@ -189,7 +189,7 @@ def backend_name(compiler: Any) -> str:
 
 
 def _function_of(value: Any) -> Any:
-    """Return the function of a bound, static or class method, or below a wrapt wrapper."""
+    """Return the function inside a bound, static or class method, a wrapt or a cache wrapper."""
     for _ in range(_MAX_WRAPPERS):
         kind = type(value)
         if kind in (MethodType, staticmethod, classmethod):

@@ -1,4 +1,4 @@
-"""What begins when Dynamo's metrics context is entered: read off torch's frame, as a window."""
+"""Finds out from torch's frame what begins when it enters Dynamo's metrics context."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from compilespan.dynamo.graphs import Graph, GraphWatch
     from compilespan.semconv import Kind, Trigger
 
-# The function that enters the metrics context tells what begins; `_compile` is the usual one.
+# What begins, by the function that enters the metrics context; `_compile` is the usual one.
 _BY_CALLER: dict[str, tuple[Trigger, Kind]] = {
     "get_or_compile": ("lazy_backward", "compile"),
     "_backward_impl": ("lazy_backward", "compile"),
@@ -36,12 +36,12 @@ _BY_CALLER: dict[str, tuple[Trigger, Kind]] = {
 _FRAME = "_compile"
 _MAX_CAPTURED = 256
 _GIVEN = ("model", "model_", "mod", "fn")
-"""Locals in which those functions hold what they compile."""
+"""Locals in which those functions may hold what they compile."""
 
 
 @dataclasses.dataclass(slots=True)
 class Open:
-    """A window of this thread, and what its end has to know."""
+    """A window of this thread, and what is needed to close it."""
 
     window: Window
     trigger: Trigger
@@ -52,13 +52,13 @@ class Open:
     one_graph: bool = False
     is_recompile: bool = False
     last_break: str = ""
-    """Reason of the graph break that was reported last."""
+    """Reason of the last reported graph break."""
     own_graph: Graph | None = None
-    """A graph that is reported at the end, if none was reported from inside."""
+    """A graph that is reported at the end if none was reported inside."""
 
 
 class Opener:
-    """Finds out what begins, and makes its window; the caller enters it."""
+    """Finds out what begins and makes its window, which the caller enters."""
 
     def __init__(self, names: ComponentNames, owners: OwnerMemory, graphs: GraphWatch) -> None:
         self._names = names
@@ -68,7 +68,7 @@ class Opener:
         """Compile ids of the forwards whose backwards compiled autograd captured last."""
 
     def open(self, frame: FrameType, metrics: Any) -> Open:
-        """Return the window of what torch begins in ``frame``, not entered yet."""
+        """Return the window of what torch begins in ``frame``; it is not entered yet."""
         caller = frame.f_code.co_name
         trigger, kind = _BY_CALLER.get(caller, ("dynamo", "compile"))
         if caller == _FRAME:
@@ -117,7 +117,7 @@ class Opener:
         )
 
     def _of_compiled_autograd(self, unit: Unit) -> Unit:
-        """Name a backward that compiled autograd captured after the forwards that it belongs to."""
+        """Return the unit of a backward that compiled autograd captured, named by its forwards."""
         ids = list(dict.fromkeys(str(each) for each in self.backwards))
         self.backwards.clear()
         forwards = [each for each in map(self._owners.forward, ids) if each is not None]
@@ -150,7 +150,7 @@ class Opener:
 
 
 def begins_compile(frame: FrameType) -> bool:
-    """Whether what enters the metrics context here is one of torch's own beginnings."""
+    """Whether the function that enters the metrics context is one that begins a compile or load."""
     name = frame.f_code.co_name
     return frames.is_torch(frame.f_code) and (name == _FRAME or name in _BY_CALLER)
 

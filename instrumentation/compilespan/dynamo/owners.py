@@ -1,4 +1,4 @@
-"""Who compiled what before, without keeping anybody alive."""
+"""Which owner compiled which frame before, without keeping owners alive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Frames: TypeAlias = "weakref.WeakKeyDictionary[CodeType, set[tuple[int, ...]]]"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Forward:
-    """What a lazy backward needs to know of its forward."""
+    """What a lazy backward needs from its forward."""
 
     unit: Unit
     component: Component | None
@@ -32,8 +32,8 @@ class Forward:
 class FrameKey:
     """A frame that Dynamo compiles: its code and its closure.
 
-    Code counts by its value: a resume function of another break on the same line differs in it,
-    the same one after a reset does not. Two closures of one function are two frames.
+    Code is compared by value: resume functions of two breaks on one line differ, and the same
+    resume function after a reset is equal. Two closures of one function are two frames.
     """
 
     def __init__(self, code: CodeType, closure: Any) -> None:
@@ -42,10 +42,10 @@ class FrameKey:
 
 
 class OwnerMemory:
-    """Frames by owner, and forwards by compile id; both bounded, both weak."""
+    """Frames by owner, which is held weakly, and a bounded number of forwards by compile id."""
 
     def __init__(self) -> None:
-        # A weak reference's callback may run in the middle of anything, hence reentrant.
+        # Reentrant, since a finalizer or signal handler may compile while this thread holds it.
         self._lock = fork_safe_lock()
         self._frames: dict[int, tuple[Any, _Frames]] = {}
         self._forwards: OrderedDict[str, Forward] = OrderedDict()
@@ -66,16 +66,16 @@ class OwnerMemory:
             if known is None or known[0]() is not owner:
                 try:
                     reference = weakref.ref(owner, lambda _: self._frames.pop(identity, None))
-                except TypeError:  # takes no weak references: never a recompile for us
+                except TypeError:  # no weak reference possible: recompiles not detected
                     return
                 known = self._frames[identity] = (reference, weakref.WeakKeyDictionary())
             closures = known[1].setdefault(frame.code, set())
-            if len(closures) >= _MAX_CLOSURES:  # of functions that are made anew again and again
+            if len(closures) >= _MAX_CLOSURES:  # e.g. of a function that is defined repeatedly
                 closures.clear()
             closures.add(frame.cells)
 
     def remember(self, forward: Forward) -> None:
-        """Remember a forward for the backward that may come."""
+        """Remember a forward for a later backward."""
         compile_id = forward.unit.compile_id or ""
         with self._lock:
             self._forwards[compile_id] = forward
@@ -84,6 +84,6 @@ class OwnerMemory:
                 self._forwards.popitem(last=False)
 
     def forward(self, compile_id: str) -> Forward | None:
-        """Return the forward with this compile id."""
+        """Return the forward with this compile id; ``None`` if unknown."""
         with self._lock:
             return self._forwards.get(compile_id)

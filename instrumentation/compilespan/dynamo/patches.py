@@ -1,4 +1,4 @@
-"""Patching private names of modules that are imported, or will be, and undoing it exactly."""
+"""Patches private names, now or when their module is imported, and restores the originals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 Group: TypeAlias = "Mapping[Private, Wrapper]"
-"""Wrappers of names of one module: all of them can be put in place, or none is."""
+"""Wrappers by private name, all of one module; applied completely or not at all."""
 
 
 class Patches:
-    """A set of wrapped attributes that is put in place and taken back as one."""
+    """A set of wrapped attributes that are applied and restored together."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
@@ -27,18 +27,18 @@ class Patches:
 
     @property
     def is_active(self) -> bool:
-        """Whether the patches are wanted now; wrappers that somebody kept look here."""
+        """Whether the patches are wanted now; wrappers may still be called after `restore`."""
         return bool(self._wanted)
 
     def apply(self, *wanted: Group) -> None:
-        """Wrap what these groups name, later if a module is not imported yet."""
+        """Wrap the names of these groups, or wait until their module is imported."""
         self._wanted = wanted
         for name in dict.fromkeys(private.module for group in wanted for private in group):
-            # A hook cannot be taken back, so it asks again what is wanted.
+            # An import hook cannot be removed, so it reads what is wanted when it runs.
             wrapt.register_post_import_hook(self._imported, name)
 
     def restore(self) -> None:
-        """Put every original back: the same objects as before."""
+        """Restore every original: the same objects as before."""
         with self._lock:
             self._wanted = ()
             while self._applied:
@@ -66,7 +66,7 @@ class Patches:
         if any(each is parent and name == attribute for each, name, _ in self._applied):
             return
         if isinstance(original, wrapt.FunctionWrapper) and original._self_wrapper == wrapper:  # noqa: SLF001
-            # Imported by name from a module whose own attribute was wrapped before.
+            # It was imported by name from a module whose attribute was already wrapped.
             original = original.__wrapped__
         else:
             wrapt.apply_patch(parent, attribute, wrapt.FunctionWrapper(original, wrapper))

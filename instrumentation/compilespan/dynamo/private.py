@@ -1,7 +1,7 @@
-"""The register of every private name of torch and vLLM that is used, and what is lost without it.
+"""The register of all private names of torch, Triton, vLLM and SGLang that are used.
 
-A name that the installed version lacks costs what it provided and one line of the log, nothing
-else. `get_ledger().missing()` returns the names that were looked for and not found.
+If the installed version lacks a name, only what it provides is lost, and one log line says so.
+`get_ledger().missing()` returns the names that were looked up and not found.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _logger = logging.getLogger("compilespan")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Private:
-    """A private name of somebody else's.
+    """A private name in another package.
 
     Attributes:
         module: The module that has it.
         path: The attribute in that module, dotted for a member of a class.
-        lost: What the telemetry lacks without it.
+        lost: What is unavailable without it.
     """
 
     module: str
@@ -32,11 +32,11 @@ class Private:
 
     @property
     def name(self) -> str:
-        """The whole name."""
+        """The fully qualified name."""
         return f"{self.module}.{self.path}"
 
     def found(self) -> Any:
-        """Return the object, ``None`` if its module is not imported or does not have it."""
+        """Return the object; ``None`` if its module is not imported or does not have it."""
         found: Any = sys.modules.get(self.module)
         if found is None:
             return None
@@ -47,12 +47,12 @@ class Private:
         return found
 
     def note_missing(self, why: object = "no such name") -> None:
-        """Log that it is not there, once, and note it in the ledger."""
+        """Log once that the name is missing, and note it in the ledger."""
         ledger = get_ledger()
         if self.name not in ledger.missing():
             ledger.note_missing(self.name, self.lost)
             _logger.debug(
-                "compilespan: %s cannot be used in this version (%s): %s are not recorded",
+                "compilespan: %s cannot be used in this version (%s); unavailable: %s",
                 self.name,
                 why,
                 self.lost,
@@ -114,7 +114,7 @@ AOTI_LOAD = Private(
     "torch.export.pt2_archive._package", "_load_aoti", "loads of AOTInductor packages"
 )
 AOTI_PACKAGE = Private(
-    "torch._inductor.package", "load_package", "loads of AOTInductor packages that fail"
+    "torch._inductor.package", "load_package", "failed loads of AOTInductor packages"
 )
 AOT_LIBRARY = Private("torch._export", "aot_load", "loads of AOTInductor libraries")
 AOTI_CALL = Private(
@@ -133,7 +133,7 @@ PRECOMPILED = Private(
 COMPILED_AUTOGRAD = Private(
     "torch._dynamo.compiled_autograd",
     "AutogradCompilerInstance.proxy_call_aot_backward",
-    "names of compiled autograd",
+    "names of backwards that compiled autograd captures",
 )
 GUARD_HOOK = Private(
     "torch._C._dynamo.eval_frame",
@@ -144,10 +144,10 @@ SKIP_CODE = Private(
     "torch._dynamo.eval_frame", "skip_code", "calls of artefacts inside compiled code"
 )
 COMPILE_CONTEXT = Private(
-    "torch._guards", "CompileContext.current_compile_id", "ids of ahead-of-time compiles"
+    "torch._guards", "CompileContext.current_compile_id", "compile ids of ahead-of-time compiles"
 )
 CALL_IMPL = Private("torch.nn.modules.module", "Module._call_impl", "enclosing modules")
-_GIVEN_BACK = "that a frame was skipped and did not fail"
+_GIVEN_BACK = "skips after an exception (recorded as failed)"
 UNSUPPORTED = Private("torch._dynamo.exc", "Unsupported", _GIVEN_BACK)
 USER_ERROR = Private("torch._dynamo.exc", "UserError", _GIVEN_BACK)
 FRAME = Private(
@@ -158,7 +158,7 @@ _KERNELS = "kernels that Triton builds outside a compile"
 TRITON_COMPILE = Private("triton.compiler", "compile", _KERNELS)
 TRITON_COMPILE_BOUND = Private("triton", "compile", _KERNELS)
 TRITON_SUBMIT = Private(
-    "triton.runtime._async_compile", "AsyncCompileMode.submit", "what kernels of a pool belong to"
+    "triton.runtime._async_compile", "AsyncCompileMode.submit", "surroundings of kernels of a pool"
 )
 TRITON_KNOBS = Private("triton.knobs", "compilation", "whether a kernel came from Triton's cache")
 _TUNED = "kernels that are tuned at their first launch"
@@ -180,10 +180,10 @@ VLLM_COUNTER = Private(
 VLLM_LOAD = Private(
     "vllm.compilation.decorators",
     "_try_load_aot_compiled_fn",
-    "vLLM's loads of artefacts before something happens in them",
+    "vLLM's loads of artefacts before their first event",
 )
 VLLM_STORES = Private(
-    "vllm.envs", "use_aot_compile", "cache results where vLLM's backend does not compile"
+    "vllm.envs", "use_aot_compile", "cache misses without vLLM's backend (recorded as bypass)"
 )
 _CAPTURES = "cudagraphs that vLLM captures"
 VLLM_CAPTURE = Private("vllm.v1.worker.gpu_model_runner", "GPUModelRunner.capture_model", _CAPTURES)
@@ -193,7 +193,7 @@ VLLM_CAPTURE_V2 = Private(
 VLLM_CAPTURE_ENCODER = Private(
     "vllm.v1.worker.mm_encoder_model_runner", "MMEncoderModelRunner.capture_model", _CAPTURES
 )
-_WEIGHTS = "how long weights are loaded"
+_WEIGHTS = "time to load weights"
 VLLM_WEIGHTS = Private("vllm.v1.worker.gpu_worker", "Worker.load_model", _WEIGHTS)
 _READY = "when a vLLM worker is ready"
 VLLM_GPU_READY = Private("vllm.v1.worker.gpu_worker", "Worker.compile_or_warm_up_model", _READY)
@@ -203,7 +203,7 @@ VLLM_CLIENT = Private("vllm.v1.engine.core_client", "EngineCoreClient.make_clien
 VLLM_ASYNC_CLIENT = Private(
     "vllm.v1.engine.core_client", "EngineCoreClient.make_async_mp_client", _STARTED
 )
-_DEATH = "that a server ended because its engine died"
+_DEATH = "engine deaths that end a server"
 VLLM_ENGINES = Private(
     "vllm.v1.engine.utils", "CoreEngineProcManager.monitor_engine_liveness", _DEATH
 )
@@ -212,9 +212,9 @@ VLLM_ACTORS = Private(
 )
 VLLM_LAUNCH = Private("vllm.entrypoints.cli.serve", "launch_core_engines", _STARTED)
 VLLM_ENDPOINTS = Private(
-    "vllm.plugins", "load_endpoint_plugins", "endpoints on vLLM's server but by --middleware"
+    "vllm.plugins", "load_endpoint_plugins", "endpoints on vLLM's server without --middleware"
 )
-_RAY = "what Ray's actors are told"
+_RAY = "environment variables of Ray's actors"
 VLLM_RAY_ENGINES = Private("vllm.v1.engine.utils", "get_env_vars_to_copy", _RAY)
 VLLM_RAY_WORKERS = Private("vllm.v1.executor.ray_executor", "get_env_vars_to_copy", _RAY)
 SGLANG_PIECE = Private(
@@ -224,14 +224,14 @@ SGLANG_LOAD = Private("sglang.srt.model_executor.model_runner", "ModelRunner.loa
 SGLANG_READY = Private(
     "sglang.srt.managers.scheduler",
     "Scheduler.init_startup_timing_summary",
-    "when a scheduler of SGLang is ready, and how it started",
+    "when an SGLang scheduler is ready, and how it started",
 )
 _LAUNCHED = "when SGLang's engine is ready"
 SGLANG_LAUNCH = Private("sglang.srt.entrypoints.engine", "Engine._launch_subprocesses", _LAUNCHED)
 SGLANG_WAIT = Private("sglang.srt.entrypoints.engine", "_wait_for_scheduler_ready", _LAUNCHED)
 
 REGISTER = tuple(value for value in list(vars().values()) if isinstance(value, Private))
-"""All of them."""
+"""All registered names."""
 
 FRAME_LOCALS = (
     *("code", "locals", "globals", "compiler_fn", "one_graph", "compile_id"),

@@ -1,7 +1,7 @@
-"""What torch is doing while it compiles: its own names for it, as few stages.
+"""Maps torch's names for the phases of a compile to a few stages.
 
-Torch times each of its phases with ``dynamo_timed``, which logs a begin and an end, nested properly
-and in the thread that works. It does so whether or not anybody traces it.
+Torch times each of its phases with ``dynamo_timed``, which logs a begin and an end, properly nested
+and in the working thread, whether or not tracing is enabled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from compilespan.semconv import Stage
 
-# By the beginning of the name; whatever is not listed belongs to what it lies in.
+# By the beginning of the name; a name that is not listed belongs to the stage around it.
 _BEGINNINGS: dict[str, Stage] = {
     "dynamo": "trace",
     "entire_frame_compile": "trace",
@@ -76,7 +76,7 @@ _ENDINGS: dict[str, Stage] = {
 
 @functools.lru_cache(maxsize=1024)
 def stage_of(name: str) -> Stage | None:
-    """Return the stage that torch's name begins; ``None`` if it belongs to what it lies in."""
+    """Return the stage of torch's name; ``None`` if it belongs to the stage around it."""
     for ending, stage in _ENDINGS.items():
         if name.endswith(ending):
             return stage
@@ -85,11 +85,11 @@ def stage_of(name: str) -> Stage | None:
 
 
 class _Tuning(NamedTuple):
-    """Tuning that goes on.
+    """A tuning in progress.
 
     Attributes:
-        name: Torch's.
-        handled: The id of the exception that was being handled when it began.
+        name: Torch's name for it.
+        handled: The ``id`` of the exception that was being handled when it began.
         window: Its window.
     """
 
@@ -99,27 +99,27 @@ class _Tuning(NamedTuple):
 
 
 class StageWatch(threading.local):
-    """Hands what torch begins and ends to the compile around it.
+    """Passes the begin and end of torch's phases to the surrounding compile.
 
-    Tuning that lies in nothing else of torch's, at a kernel's first launch, is a unit of its own.
+    A tuning outside of all other phases, at a kernel's first launch, is a unit of its own.
     """
 
     def __init__(self, everyones: list[_Tuning]) -> None:
-        """Begin in a thread.
+        """Initialize the state of one thread.
 
         Args:
-            everyones: What is being tuned in all threads.
+            everyones: The tunings in progress in all threads, shared by them.
         """
         self._everyones = everyones
         self._tunings: list[_Tuning] = []
 
     def begin(self, name: str, metadata: Any, stack: Callable[[], Sequence[str]]) -> None:
-        """Torch begins what it calls ``name``.
+        """Record that torch begins the phase ``name``.
 
         Args:
-            name: As torch says it.
-            metadata: Likewise.
-            stack: Returns what torch has begun in this thread and not ended.
+            name: Torch's name of the phase.
+            metadata: Torch's metadata of the phase.
+            stack: Returns the names of the phases that are open in this thread.
         """
         stage = stage_of(name)
         if self._tunings:
@@ -133,7 +133,7 @@ class StageWatch(threading.local):
             adopter.stages.enter(name, stage)
 
     def end(self, name: str) -> None:
-        """It ended."""
+        """Record that the phase ``name`` ended."""
         adopter = current_adopter()
         is_known = adopter is not None and adopter.stages.leave(name)
         if any(tuning.name == name for tuning in self._tunings):
@@ -142,7 +142,7 @@ class StageWatch(threading.local):
             self._end_of_another(name)
 
     def _discard_stale(self, stack: Sequence[str]) -> None:
-        """Discard tunings whose end nobody saw: in another thread, or while nothing was patched."""
+        """Discard tunings whose end was missed: in another thread, or while nothing was patched."""
         while self._tunings:
             tuning = self._tunings[-1]
             if tuning.window.monitor.is_open and tuning.name in stack[:-1]:
@@ -162,14 +162,14 @@ class StageWatch(threading.local):
         while self._tunings:
             tuning = self._tunings.pop()
             error = sys.exc_info()[1]
-            # One that was being handled before is none of the tuning's.
+            # An exception that was already being handled does not belong to the tuning.
             tuning.window.close(error=error if id(error) != tuning.handled else None)
             self._forget(tuning)
             if tuning.name == name:
                 break
 
     def _end_of_another(self, name: str) -> None:
-        """End what another thread began, e.g. a generator that is closed here."""
+        """End a tuning that another thread began, e.g. in a generator that is closed here."""
         for tuning in list(self._everyones):
             if tuning.name == name:
                 tuning.window.close()
@@ -177,7 +177,7 @@ class StageWatch(threading.local):
                 break
 
     def discard_all(self) -> None:
-        """Discard what is being tuned in any thread: nobody will see its end."""
+        """Discard the tunings of all threads, since their ends will not be seen."""
         for tuning in list(self._everyones):
             tuning.window.discard()
             self._forget(tuning)

@@ -1,4 +1,4 @@
-"""Who compiles: the module or function, and the modules that enclose it."""
+"""The subject of a compile: the module or function, and the modules that enclose it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MAX_LAYERS = 256
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subject:
-    """Who compiles. It keeps ``owner`` and ``identity`` alive, so it is let go of at once.
+    """What is compiled. It keeps ``owner`` and ``identity`` alive, so do not store it.
 
     Attributes:
-        owner: The module whose frame is compiled, else what `torch.compile` was given.
-        identity: Tells one instance from another: the module, the object whose method it is, or
+        owner: The module whose frame is compiled, else the argument of `torch.compile`.
+        identity: Distinguishes instances: the module, the object whose method is compiled, or
             the function.
-        name: Class name of a module, qualified name of a function; empty if nobody is known.
-        marked: What the nearest mark states.
-        named: What the names say.
+        name: Class name of a module, qualified name of a function; empty if unknown.
+        marked: The component of the nearest mark; ``None`` without one.
+        named: The component that the names suggest.
     """
 
     owner: Any
@@ -41,7 +41,7 @@ class Subject:
     named: Component
 
     def unit(self, name: str, trigger: Trigger, kind: Kind | None) -> Unit:
-        """Return the unit of its compile; ``name`` is for a subject that has none."""
+        """Return the unit of its compile; ``name`` is used if the subject has no name."""
         source = naming.source_of(self.owner)
         return Unit(
             self.name or name,
@@ -58,13 +58,13 @@ class Subject:
 def subject_at(
     frame: FrameType, names: ComponentNames, compiled_self: Any = None, given: Any = None
 ) -> Subject:
-    """Find out who compiles at one of torch's frames.
+    """Find the subject of a compile that begins in one of torch's frames.
 
     Args:
         frame: The frame of torch that begins to compile.
-        names: Says which component a name means.
-        compiled_self: The object whose method is compiled, if it is one.
-        given: What was handed in to be compiled, if that frame has it.
+        names: Decides the component by names.
+        compiled_self: The object whose method is compiled; ``None`` if it is not a method.
+        given: The object passed in to be compiled; ``None`` if that frame does not have it.
     """
     bound, marked = naming.bound_object(given), marked_object(given)
     given = naming.given_object(given)
@@ -92,7 +92,7 @@ def subject_at(
         name = public
     instances = (module, compiled_self, bound)
     identity = next((each for each in instances if each is not None), given)
-    if naming.is_torchs(given):  # made anew for each call of an operator
+    if naming.is_torchs(given):  # a new one for each call of an operator
         identity = given
     return Subject(
         owner,
@@ -110,12 +110,12 @@ class _Chain:
         self.modules: list[Any] = []
 
     def enclose(self, candidate: Any) -> None:
-        """Add what encloses the others, if it is a module."""
+        """Add ``candidate`` as the next enclosing module, if it is a module."""
         if is_module(candidate) and not any(candidate is each for each in self.modules):
             self.modules.append(candidate)
 
     def component(self, names: ComponentNames) -> Component:
-        """Return what the names of the chain say."""
+        """Return the component that the names of the chain suggest."""
         links = [
             Link(naming.name_of(inner), _attribute_name(inner, outer), _part_names(inner))
             for inner, outer in zip(self.modules, [*self.modules[1:], None], strict=False)
@@ -124,9 +124,9 @@ class _Chain:
 
 
 def _public_call(wrapper: FrameType) -> str:
-    """Return the function of torch that the program called, if torch compiled of its own accord.
+    """Return the torch function that the program called, if torch itself started the compile.
 
-    Operators such as ``torch.cond`` compile a wrapper of theirs when they are called eagerly.
+    Operators such as ``torch.cond`` compile a wrapper of their own when they are called eagerly.
     """
     name = ""
     for outer in frames.outwards(wrapper):
@@ -146,9 +146,9 @@ def _part_names(module: Any) -> dict[str, str]:
 
 
 def _attribute_name(inner: Any, outer: Any) -> str:
-    """Return under which attribute of ``outer`` the part lies that is or contains ``inner``.
+    """Return the attribute of ``outer`` that is or contains ``inner``; empty if none does.
 
-    Two levels deep: containers such as ``ModuleList`` are never called themselves.
+    It looks two levels deep, since containers such as ``ModuleList`` are never called themselves.
     """
     if outer is None:
         return ""
@@ -163,7 +163,7 @@ def _attribute_name(inner: Any, outer: Any) -> str:
 
 
 def _layers(module: Any) -> Iterator[str]:
-    """Yield the class names of what a module contains, two levels deep and bounded."""
+    """Yield the class names of a module's parts, two levels deep and bounded."""
     for _, part in _parts(module):
         for _, nested in [("", part), *_parts(part)][:_MAX_LAYERS]:
             yield naming.name_of(nested)

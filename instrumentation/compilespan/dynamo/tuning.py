@@ -1,4 +1,4 @@
-"""A kernel that is tuned: its configurations are tried one after another, in one record."""
+"""Autotuning of a kernel: one record for all configurations that are tried."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class Tunings(threading.local):
-    """What is being tuned in this thread, by the id of what tunes it."""
+    """The open tunings of this thread, by the ``id`` of the autotuner."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Tuning] = {}
 
     def begin(self, tuner: Any, configs: list[Any], unit: Unit) -> list[Any]:
-        """Return the configurations, as a list that ends the tuning when nobody keeps it."""
+        """Begin a tuning; return its configurations, a list that ends the tuning when freed."""
         tuning = _Tuning(unit, len(configs))
         self._open[id(tuner)] = tuning
         return _Configs(configs, tuning)
 
     def of(self, tuner: Any) -> _Tuning | None:
-        """Return what is being tuned, if it has not come to its end."""
+        """Return the open tuning of ``tuner``; ``None`` if it has none."""
         tuning = self._open.get(id(tuner))
         if tuning is not None and tuning.is_over:
             del self._open[id(tuner)]
@@ -40,9 +40,9 @@ class Tunings(threading.local):
 
 
 class _Configs(list[Any]):
-    """The configurations of a kernel that are tried; the frame that tries them keeps them.
+    """The configurations of a tuning, kept alive by the frame that tries them.
 
-    So an exception between two tries, and whoever stops early, end the tuning, too.
+    So an exception between two tries or an early stop ends the tuning, too.
     """
 
     def __init__(self, configs: list[Any], tuning: _Tuning) -> None:
@@ -54,7 +54,7 @@ class _Configs(list[Any]):
 
 
 class _Tuning:
-    """Tries configurations of one kernel, one after another: one record for all of them."""
+    """One record for the configurations of a kernel, which are tried one after another."""
 
     def __init__(self, unit: Unit, count: int) -> None:
         self._left = count
@@ -64,12 +64,12 @@ class _Tuning:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to try."""
+        """Whether no configuration is left to try."""
         return self._left <= 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Surround one try; between two of them nothing is changed in the context."""
+        """Surround one try; between two tries the context is as it was."""
         with contained("begin to try a configuration of a kernel"):
             if not self._is_open:
                 self._is_open = True
@@ -91,7 +91,7 @@ class _Tuning:
             self.close()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End it, once; that single configurations cannot be built is no failure."""
+        """End the tuning, once. A configuration that Triton cannot build is not a failure."""
         self._left = 0
         if self._is_open:
             self._is_open = False

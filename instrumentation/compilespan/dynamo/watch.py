@@ -1,4 +1,4 @@
-"""Whether compiled code runs: seen while somebody watches, and at no other time (rule 7)."""
+"""Counts calls of compiled code during a verify pass, and at no other time (rule 7)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-# Artefacts are called without the guards of Dynamo, so its hook does not see them.
+# Artefacts are called without Dynamo's guards, so its guard hook does not see these calls.
 _MAX_UNSEEN = 64
 _ARTEFACT_CALLS = (private.AOT_CALL, private.AOTI_CALL, private.STANDALONE_CALL)
 
 
 class CompiledCodeWatch:
-    """Counts calls of compiled code into what surrounds them.
+    """Counts calls of compiled code in their surroundings.
 
-    One for the process: whoever watches first installs it, whoever ends last removes it. Counts
-    go to the surroundings of the calling context, so those who watch at once do not mix.
+    One per process: the first watcher installs the hooks, the last one removes them. Counts go to
+    the surroundings of the calling context, so concurrent watchers do not mix.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class CompiledCodeWatch:
         self._hook = GuardHook()
         self._patched: list[tuple[Any, str, Any, Any]] = []
         self.unseen: deque[str] = deque(maxlen=_MAX_UNSEEN)
-        """Names of what was loaded in this process and whose calls cannot be seen."""
+        """Names of artefacts loaded in this process whose calls cannot be seen."""
         self._has_graph = self._is_graphless = False
 
     def compiled(self, *, has_graph: bool) -> None:
-        """Note that Dynamo compiled a frame, whether it came to a graph or not."""
+        """Note that Dynamo compiled a frame, with or without a graph."""
         if has_graph:
             self._has_graph = True
         else:
@@ -50,14 +50,14 @@ class CompiledCodeWatch:
 
     @property
     def knows_no_graph(self) -> bool:
-        """Whether all that Dynamo compiled here came to nothing: its code has guards all the same.
+        """Whether Dynamo compiled frames here but no graph; code without a graph has guards, too.
 
-        Code that was compiled before anybody listened may have graphs.
+        Code that was compiled before instrumentation may have graphs.
         """
         return self._is_graphless and not self._has_graph
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start watching."""
         with self._lock:
             try:
                 if self._watchers == 0:
@@ -72,7 +72,7 @@ class CompiledCodeWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Stop watching."""
         with self._lock:
             try:
                 if self._watchers == 1:
@@ -93,7 +93,7 @@ class CompiledCodeWatch:
 
     @property
     def sees_guards(self) -> bool:
-        """Whether this torch tells of guarded calls."""
+        """Whether this version of torch reports guarded calls."""
         return self._hook.install_function() is not None
 
     def _patch(self) -> None:
@@ -103,7 +103,7 @@ class CompiledCodeWatch:
                 continue
             parent, attribute, _ = wrapt.resolve_path(call.module, call.path)
             ours = _counted(original)
-            if skip_code is not None:  # inside a compiled function Dynamo would compile ours, too
+            if skip_code is not None:  # else Dynamo compiles ours inside compiled functions
                 skip_code(ours.__code__)
             self._patched.append((parent, attribute, original, ours))
             setattr(parent, attribute, ours)
@@ -121,4 +121,4 @@ def _counted(original: Callable[..., Any]) -> Any:
 
 
 compiled_code_watch = CompiledCodeWatch()
-"""The one of this process."""
+"""The watch of this process."""

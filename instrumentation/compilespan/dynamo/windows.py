@@ -1,4 +1,4 @@
-"""Windows of compiles: opened and closed where Dynamo's own metrics context is."""
+"""Windows of compiles, opened and closed together with Dynamo's metrics context."""
 
 from __future__ import annotations
 
@@ -33,41 +33,41 @@ class Windows(threading.local):
         self._explanation: breaks.Attributes | None = None
 
     def enter(self, metrics: Any) -> None:
-        """A metrics context is about to be entered; `leave` is the twin of this in any case."""
+        """Open a window before a metrics context is entered; each call is paired with `leave`."""
         self.discard_stale(metrics)
         self._open.append(None)
         with contained("open the window of a compile"):
             frame = frames.caller()
             if len(self._open) > 1 and not begins_compile(frame):
-                return  # a backend enters again what is entered: the same compile goes on
+                return  # a backend entered it again within the same compile
             opened = self._opener.open(frame, metrics)
-            # Known before it is entered: an interrupt then finds what it has to close.
+            # Stored before it is entered, so that it can be closed after an interrupt.
             self._open[-1] = opened
             opened.window.__enter__()
             self._remember(opened)
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave the innermost window, by ``error`` if there is one.
+        """Leave the innermost window; ``error`` is the exception that ended the compile, if any.
 
-        Can be called again if an interrupt left it halfway: the window is removed last.
+        Can be called again if an interrupt stopped it halfway, since the window is removed last.
         """
         if self._open and (opened := self._open[-1]) is not None:
             self._close(opened, error)
         if len(self._open) == 1:
-            self._graphs.clear()  # what an interrupt left
+            self._graphs.clear()  # graphs that an interrupt left open
             self._explanation = None
         del self._open[-1:]
 
     def are_entered(self, metrics: Any) -> bool:
-        """Whether torch's metrics context is entered as often as windows are open here."""
+        """Whether torch's metrics context is nested as deep as the open windows of this thread."""
         level = getattr(metrics, "_level", None)
         return bool(self._open) and level == len(self._open)
 
     def discard_stale(self, metrics: Any) -> None:
-        """Discard the windows that were not left: an interrupt came before, or torch never entered.
+        """Discard windows that were never left: after an interrupt, or because torch did not enter.
 
         Args:
-            metrics: The metrics context of this thread; it knows how often it is entered.
+            metrics: The metrics context of this thread, which counts how deep it is nested.
         """
         level = getattr(metrics, "_level", None)
         while isinstance(level, int) and len(self._open) > level:
@@ -81,7 +81,7 @@ class Windows(threading.local):
         try:
             with contained("find out how a compile ended"):
                 outcome, skip_reason = self._conclude(opened, error)
-            self._graphs.seen = opened.graphs_before  # a nested compile's are not its outer's
+            self._graphs.seen = opened.graphs_before  # an outer compile does not count nested ones
         finally:
             opened.window.close(
                 outcome=outcome,
@@ -90,10 +90,10 @@ class Windows(threading.local):
             )
 
     def captured(self, graph_module: Any) -> bool:
-        """Whether a graph that Dynamo hands to its "backend" is only captured for later.
+        """Whether a graph that Dynamo passes to its "backend" is only captured for later.
 
         An ahead-of-time compile captures first and calls the real backend afterwards, outside
-        Dynamo's frame; its graph is reported then, or at the end if AOTAutograd saw none.
+        Dynamo's frame. Its graph is reported then, or at the end if AOTAutograd saw none.
         """
         opened = self._open[-1] if self._open else None
         if opened is None or opened.trigger not in ("aot_compile", "export"):
@@ -102,14 +102,14 @@ class Windows(threading.local):
         return True
 
     def explained(self, error: BaseException) -> None:
-        """Dynamo is about to end a graph because of ``error``, whose text says more than it will.
+        """Keep the explanation of ``error``, for which Dynamo is about to break a graph.
 
-        Jumps and steps that Dynamo cannot trace are reported without an explanation.
+        Dynamo's own reason has no explanation for jumps and steps that it cannot trace.
         """
         self._explanation = breaks.attributes_of_error(error)
 
     def broke(self, reason: Any) -> None:
-        """Dynamo ended a graph, and goes on behind the break."""
+        """Record that Dynamo broke a graph; it continues after the break."""
         explanation, self._explanation = self._explanation, None
         attributes = breaks.attributes_of_reason(reason)
         if explanation and semconv.GRAPH_BREAK_LINK not in attributes:
@@ -121,7 +121,7 @@ class Windows(threading.local):
             monitor.add_event(semconv.EVENT_GRAPH_BREAK, attributes)
 
     def announced(self) -> None:
-        """Dynamo is about to compile what it announced: by now it knows why it does so again."""
+        """Record a recompile: its reason is set by the time Dynamo announces the compile."""
         opened = self._open[-1] if self._open else None
         if opened is not None and opened.is_recompile:
             opened.is_recompile = False  # reported once
@@ -154,7 +154,7 @@ class Windows(threading.local):
     def _conclude_error(self, opened: Open, error: BaseException) -> tuple[Outcome, str | None]:
         monitor = opened.window.monitor
         if reason := breaks.refused_recompile(error):
-            if opened.is_recompile:  # else another instance's first compile
+            if opened.is_recompile:  # else it is another instance's first compile
                 _add_event(monitor, semconv.EVENT_RECOMPILE, reason)
             return "failed", None
         given_back = opened.frame is not None and breaks.gives_back(
@@ -168,7 +168,7 @@ class Windows(threading.local):
             return "failed", None
         attributes = breaks.attributes_of_error(error)
         reason = str(attributes[semconv.GRAPH_BREAK_REASON])
-        if reason != opened.last_break:  # some end the graph first, and give the frame back then
+        if reason != opened.last_break:  # Dynamo may break the graph first and then skip the frame
             monitor.add_event(semconv.EVENT_GRAPH_BREAK, attributes)
         return "skipped", reason
 

@@ -1,1 +1,1 @@
-"""What cost the most, and what to do about it: from records to findings, by pure functions."""
+"""Pure functions from records to findings: what cost the most, and what to do about it."""

@@ -1,4 +1,4 @@
-"""Where Dynamo ended a graph, and frames that it gave back."""
+"""Graph breaks, and frames that Dynamo skipped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TROUBLE = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.
 
 
 def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
-    """Graph breaks by place and reason: each costs compiles of its own, and speed ever after."""
+    """Graph breaks by place and reason: each adds compiles and slows down every call."""
     found: list[tuple[CompileRecord, GraphBreak]] = [
         (record, each)
         for record in evidence.records
-        # The last one of a frame that was given back is why it was.
+        # The last break of a skipped frame is the reason why Dynamo skipped it.
         for each in record.graph_breaks[: -1 if record.outcome == "skipped" else None]
     ]
     for group in grouped(
@@ -44,7 +44,7 @@ def graph_breaks(evidence: Evidence) -> Iterable[Finding]:
 
 
 def given_back(evidence: Evidence) -> Iterable[Finding]:
-    """Frames that Dynamo gave back to eager: what it took to find that out is lost."""
+    """Frames that Dynamo skipped: they run eager, and the time of the attempt is lost."""
     records = [
         record
         for record in evidence.records
@@ -57,15 +57,15 @@ def given_back(evidence: Evidence) -> Iterable[Finding]:
         broken = first.graph_breaks[-1] if first.graph_breaks else None
         yield Finding(
             code="CS021",
-            what=f"{first.name} was given back to eager, {times(len(group))}",
+            what=f"Dynamo skipped {first.name} {times(len(group))}: it runs eager",
             seconds=seconds(group),
             count=len(group),
             name=first.name,
             file=(broken.file if broken is not None else "") or first.file,
             line=(broken.line if broken is not None else 0) or first.line or 0,
-            evidence=first.skip_reason or "torch does not say why",
+            evidence=first.skip_reason or "torch gives no reason",
             fix=(broken.hint if broken is not None else "")
-            or "leave it out of what is compiled (torch.compiler.disable), or compile what is "
+            or "exclude it from compilation (torch.compiler.disable), or compile the functions "
             "inside it",
             link=(broken.link if broken is not None else "") or _TROUBLE,
             compiles=refs(group),

@@ -35,8 +35,8 @@ def bypassed(evidence: Evidence) -> Iterable[Finding]:
             ),
             count=count,
             **subject_of(first, group),
-            evidence=_why(first) or "torch does not say why: its caches may be off",
-            fix="see that TORCHINDUCTOR_FORCE_DISABLE_CACHES is not set; change what torch "
+            evidence=_why(first) or "torch gives no reason: its caches may be off",
+            fix="check that TORCHINDUCTOR_FORCE_DISABLE_CACHES is not set; change what torch "
             "cannot store",
             link=_CACHING,
         )
@@ -62,7 +62,7 @@ def kernels(evidence: Evidence) -> Iterable[Finding]:
 
 
 def lost(evidence: Evidence) -> Iterable[Finding]:
-    """Graphs that an earlier start left in the cache, and this one had to compile again."""
+    """Graphs that an earlier start had in the cache, and this start compiled again."""
     earlier = set(evidence.earlier_keys)
     found = [
         (record, graphs)
@@ -73,16 +73,15 @@ def lost(evidence: Evidence) -> Iterable[Finding]:
         count = sum(graphs for _, graphs in found)
         yield Finding(
             code="CS034",
-            what=f"{count} graph{'s' * (count > 1)} compiled again that an earlier start had in "
-            "its cache",
+            what=f"{count} graph{'s' * (count > 1)} compiled again that were in the cache of an "
+            "earlier start",
             seconds=sum(
                 record.duration_s * min(1, graphs / record.cache_misses) for record, graphs in found
             ),
             count=count,
-            evidence="same keys, so code, versions and device are the same: the cache is not",
-            fix="see that this start has the cache of the one before: the same "
-            "TORCHINDUCTOR_CACHE_DIR, on a volume that outlives the container, and nothing that "
-            "empties it",
+            evidence="same keys, so code, versions and device are the same; only the cache is gone",
+            fix="let all starts use the same TORCHINDUCTOR_CACHE_DIR on a volume that outlives the "
+            "container, and check that nothing empties it",
             link=_CACHING,
             compiles=refs(record for record, _ in found),
         )
@@ -104,10 +103,10 @@ def tuning(evidence: Evidence) -> Iterable[Finding]:
             else "tuning kernels",
             seconds=spent_s,
             count=len(launched) + sum("autotune" in record.stages for record in compiled),
-            evidence=f"{short(spent_s)} in torch's autotuning, of them {short(seconds(launched))} "
+            evidence=f"{short(spent_s)} in torch's autotuning, {short(seconds(launched))} of them "
             "at first launches",
-            fix="keep TORCHINDUCTOR_CACHE_DIR from one start to the next: results of tuning lie in "
-            "it; if TRITON_CACHE_DIR is set, keep that, too",
+            fix="keep TORCHINDUCTOR_CACHE_DIR from one start to the next: it holds the results of "
+            "tuning; if TRITON_CACHE_DIR is set, keep it, too",
             link=_CACHING,
         )
 
@@ -126,7 +125,7 @@ def alike(evidence: Evidence) -> Iterable[Finding]:
             pids = {pid for by_pid in shared for pid in by_pid}
             yield Finding(
                 code="CS040",
-                what=f"{len(pids)} processes compiled {group[0].name} alike, each for itself",
+                what=f"{len(pids)} processes each compiled the same graphs of {group[0].name}",
                 seconds=sum(sum(each.values()) - max(each.values()) for each in shared),
                 count=len(pids),
                 **subject_of(group[0], group),
@@ -139,12 +138,12 @@ def alike(evidence: Evidence) -> Iterable[Finding]:
 
 
 def ranks(evidence: Evidence) -> Iterable[Finding]:
-    """Processes that missed what others had in their caches: all of them waited."""
+    """Processes that missed graphs which others had in their caches: all of them waited."""
     compiled = [record for record in evidence.records if record.kind == "compile" and record.graphs]
     for group in grouped(compiled, lambda each: each.name):
         firsts = {record.pid: record for record in reversed(group)}.values()
         hit = [record for record in firsts if record.cache_hits and not record.cache_misses]
-        # What one process compiles first, and the others then load, is as it should be.
+        # It is fine if one process compiles first and the others load the result.
         missed = [
             record
             for record in firsts
@@ -154,8 +153,8 @@ def ranks(evidence: Evidence) -> Iterable[Finding]:
             late = ", ".join(str(record.pid) for record in missed[:_MAX_REASONS])
             yield Finding(
                 code="CS041",
-                what=f"{len(missed)} of {len(firsts)} processes missed what others had of "
-                f"{group[0].name}",
+                what=f"{len(missed)} of {len(firsts)} processes missed graphs of "
+                f"{group[0].name} that others had cached",
                 seconds=max(record.duration_s for record in missed),
                 count=len(missed),
                 **subject_of(group[0], group),
@@ -171,7 +170,7 @@ def _stage(records: Sequence[CompileRecord], stage: Stage) -> float:
 
 
 def _why(record: CompileRecord) -> str:
-    """Return why graphs bypassed the caches, in torch's words."""
+    """Return torch's reasons why graphs bypassed the caches."""
     reasons = (
         str(event.attributes[semconv.CACHE_BYPASS_REASON])
         for event in record.events

@@ -1,4 +1,4 @@
-"""The page of each code."""
+"""Pages that explain the codes of findings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.resources import files
 
 
 def codes() -> list[str]:
-    """Return all codes, in their order."""
+    """Return all codes in ascending order."""
     pages = files("compilespan.findings") / "pages"
     names = (page.name for page in pages.iterdir())
     return sorted(name.removesuffix(".md") for name in names if name.startswith("CS"))

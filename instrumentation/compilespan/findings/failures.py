@@ -1,4 +1,4 @@
-"""What failed, and what Dynamo gave up."""
+"""Failed compiles and loads, and frames over the recompile limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TROUBLE = "https://docs.pytorch.org/docs/stable/torch.compiler_troubleshooting.
 
 
 def failed(evidence: Evidence) -> Iterable[Finding]:
-    """Compiles whose exception reached the program, and artefacts that could not be loaded."""
+    """Compiles that failed, and artefacts that could not be loaded."""
     records = [
         record
         for record in evidence.records
@@ -39,22 +39,22 @@ def failed(evidence: Evidence) -> Iterable[Finding]:
             **subject_of(first, group),
             evidence=": ".join(filter(None, (first.error_type, first.error_message)))
             or "the exception is not known",
-            fix="see that the file can be read; if it can, compile it again with the versions of "
-            "this server"
+            fix="check that the file can be read; if it can, compile it again with the versions "
+            "of this server"
             if is_load
-            else "run it with backend='eager', then 'aot_eager': where it first fails is what to "
-            "repair; TORCH_LOGS=+dynamo,+aot,+inductor says more",
+            else "run it with backend='eager', then 'aot_eager': the first one that fails is the "
+            "stage to fix; TORCH_LOGS=+dynamo,+aot,+inductor shows more",
             link=_TROUBLE,
             is_serious=True,
         )
 
 
 def limits(evidence: Evidence) -> Iterable[Finding]:
-    """Frames that Dynamo gave up because they recompiled too often: what is new runs eager."""
+    """Frames over the recompile limit: Dynamo does not compile new variants of them."""
     records = [record for record in evidence.records if record.recompile_limit_hit]
     for group in grouped(records, lambda each: (each.name, each.file, each.line)):
         last, reason = group[-1], guard(group[-1].recompile_reason or "")
-        then = "what is new fails" if last.outcome == "failed" else "what is new runs eager"
+        then = "new variants fail" if last.outcome == "failed" else "new variants run eager"
         yield Finding(
             code="CS003",
             what=f"{last.name} reached the recompile limit: {then}",

@@ -1,4 +1,4 @@
-"""All finders, and the order of what they find."""
+"""All finders, and the order of their findings."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Return what cost the most: failures and limits first, then by seconds lost."""
     found: list[Finding] = []
     for finder in FINDERS:
-        with contained(f"look for {finder.__name__}"):
+        with contained(f"run the finder {finder.__name__}"):
             found += finder(evidence)
     return sorted(found, key=lambda each: (not each.is_serious, -each.seconds, -each.count))

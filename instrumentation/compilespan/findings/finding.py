@@ -1,4 +1,4 @@
-"""A finding, and what findings are made from."""
+"""A finding, and the evidence from which findings are made."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class CompileRef:
     """A compile that a finding is about.
 
     Attributes:
-        pid: Of its process.
-        compile_id: Dynamo's id, e.g. ``0/1``; tlparse and TORCH_LOGS name it alike.
+        pid: Id of its process.
+        compile_id: Dynamo's id, e.g. ``0/1``; the same as in tlparse and TORCH_LOGS.
     """
 
     pid: int
@@ -36,17 +36,17 @@ class Finding:
     """Something that cost time, and what to do about it.
 
     Attributes:
-        code: Stable, e.g. ``CS010``; ``compilespan explain CS010`` tells more.
+        code: Stable, e.g. ``CS010``; ``compilespan explain CS010`` explains it.
         what: One sentence.
-        seconds: Seconds lost; 0 if what is lost cannot be said in seconds.
+        seconds: Seconds lost; 0 if the loss cannot be measured in seconds.
         count: How many times it happened.
-        name: Of the compile, if it is one name's.
-        file: Of the user's line, if there is one.
-        line: Its number, 0 without one.
-        evidence: In torch's words, or in figures.
+        name: Name of the compile or target; ``None`` if the finding is about several.
+        file: File of the user's code; ``None`` if unknown.
+        line: Line in this file; 0 if unknown.
+        evidence: Torch's own words, or numbers.
         fix: What to do.
-        link: A page about it; empty if there is none.
-        is_serious: Something failed or was given up: it comes before what only costs time.
+        link: Address of a page about it; may be empty.
+        is_serious: Something failed or runs eager; such findings come first.
         compiles: The compiles that it is about, at most 16.
     """
 
@@ -69,9 +69,9 @@ class EagerItem:
     """An item of a warmup that runs eager.
 
     Attributes:
-        target: Its target.
-        shape: As a request has it.
-        why: In words.
+        target: Name of its target.
+        shape: The shape as JSON.
+        why: The reason as a text.
     """
 
     target: str
@@ -81,14 +81,14 @@ class EagerItem:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """What findings are made from; nothing else is looked at.
+    """All that findings are made from.
 
     Attributes:
-        records: Of all processes.
-        start: What the start was made of; ``None`` if nobody knows.
+        records: Records of all processes.
+        start: What the start was made of; ``None`` if unknown.
         cpus: CPUs that these processes may use.
-        compile_threads: With how many threads inductor builds kernels.
-        throttled_s: Seconds in which the kernel held their cgroup back; ``None`` if unknown.
+        compile_threads: Maximum number of threads with which inductor builds kernels.
+        throttled_s: Seconds for which the kernel throttled their cgroup; ``None`` if unknown.
         eager: Items of warmups that run eager.
         earlier_keys: Keys of graphs that earlier starts had in their cache.
     """
@@ -103,7 +103,7 @@ class Evidence:
 
 
 Finder: TypeAlias = Callable[[Evidence], Iterable[Finding]]
-"""Looks for one kind of thing, or for several of one family."""
+"""Finds one kind of finding, or several kinds of one family."""
 
 
 class Subject(TypedDict):
@@ -119,8 +119,8 @@ def subject_of(record: CompileRecord, group: Iterable[CompileRecord]) -> Subject
     """Return what was compiled, the user's line, and the compiles of a group.
 
     Args:
-        record: That stands for the group.
-        group: All that the finding is about.
+        record: Record that represents the group.
+        group: All records that the finding is about.
     """
     return {
         "name": record.name,
@@ -131,18 +131,18 @@ def subject_of(record: CompileRecord, group: Iterable[CompileRecord]) -> Subject
 
 
 def refs(records: Iterable[CompileRecord]) -> tuple[CompileRef, ...]:
-    """Return the ids of these compiles, each once."""
+    """Return the ids of these compiles, each once, at most 16."""
     found = (CompileRef(record.pid, each) for record in records for each in record.compile_ids)
     return tuple(dict.fromkeys(found))[:MAX_COMPILES]
 
 
 def seconds(records: Iterable[CompileRecord]) -> float:
-    """Return how long these took together."""
+    """Return the total duration of these records."""
     return sum(record.duration_ns for record in records) / 1e9
 
 
 def short(seconds: float) -> str:
-    """Return seconds as a sentence has them."""
+    """Return seconds as text for a sentence."""
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
 
 

@@ -1,4 +1,4 @@
-"""Records that belong together, so that a hundred recompiles are one finding."""
+"""Group similar records, so that a hundred recompiles are one finding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What was compared, not what was looked at: the dimension and the layer stay.
+# Only the compared value: the rest of a guard, e.g. the dimension and the layer, stays.
 _COMPARED = re.compile(
     r"(?P<before>==|!=|<=|>=|<|>|expected|actual) (?:'[^']*'|\"[^\"]*\"|[-\w.]+)"
 )
@@ -18,7 +18,7 @@ _IDS = re.compile(r"0x[0-9a-f]+|\b\d{6,}\b")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """Return the items in groups of one key, in the order of their first."""
+    """Return the items grouped by key; groups are in the order of their first items."""
     groups: dict[Hashable, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -26,7 +26,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def folded(text: str) -> str:
-    """Return a text in which compared values and ids are alike.
+    """Return a text with all compared values and ids replaced by ``N``.
 
     >>> folded("tensor 'ids' size mismatch at index 1. expected 16, actual 17")
     "tensor 'ids' size mismatch at index 1. expected N, actual N"

@@ -1,4 +1,4 @@
-"""What compiled again, by what had changed."""
+"""Recompiles, by what changed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KINDS: dict[ReasonClass, _Kind] = {
     "size": _Kind(
         "CS010",
         "a size, stride or rank changed",
-        "warm it up with each of these sizes, or see that they do not change",
+        "warm it up with each of these sizes, or make sure that they do not change",
     ),
     "value": _Kind(
         "CS011",
@@ -58,7 +58,7 @@ _KINDS: dict[ReasonClass, _Kind] = {
     "type": _Kind(
         "CS015",
         "a type, device or kind of tensor changed",
-        "call it with what serving calls it with",
+        "warm it up with the same arguments as serving",
     ),
     "global_state": _Kind(
         "CS016",
@@ -70,16 +70,16 @@ _KINDS: dict[ReasonClass, _Kind] = {
         "the backend or its options changed",
         "compile one function with one backend and one set of options",
     ),
-    "other": _Kind("CS019", "a guard failed", "TORCH_LOGS=recompiles says more about the guard"),
+    "other": _Kind("CS019", "a guard failed", "TORCH_LOGS=recompiles shows more about the guard"),
 }
 CODES: dict[ReasonClass, str] = {name: kind.code for name, kind in _KINDS.items()}
 """Codes of findings about recompiles, by ``torch.compile.recompile.reason_class``."""
 
 
 def recompiles(evidence: Evidence) -> Iterable[Finding]:
-    """Compiles of a frame that its owner had compiled before, by owner and guard.
+    """Compiles of frames that the same owner had compiled before, by owner and guard.
 
-    Those that a request waited for are another finding.
+    Recompiles while serving are another finding.
     """
     records = [
         record
@@ -115,21 +115,21 @@ def _because(reason: str, kind: _Kind) -> str:
 
 
 def fix_of(reason: str) -> str:
-    """Return what to do so that a guard does not fail again; first what changes no code."""
+    """Return how to keep a guard from failing again; fixes without code changes come first."""
     kind = _KINDS[reason_class(reason)]
     if (size := _SIZE.match(reason)) is not None:
         if not {size["before"], size["now"]}.isdisjoint(_SPECIAL_SIZES):
-            return "warm it up with this size, too: torch compiles sizes 0 and 1 apart"
+            return "warm it up with this size, too: torch compiles sizes 0 and 1 separately"
         name, dim = size["name"], size["dim"]
         return (
             f'TORCH_COMPILE_DYNAMIC_SOURCES="{_source(name)}" in the environment, or '
-            f"torch._dynamo.mark_dynamic({name}, {dim}) before the first call, or the size among "
+            f"torch._dynamo.mark_dynamic({name}, {dim}) before the first call, or add the size to "
             "the target's shapes"
         )
     if kind.code == "CS011" and _ATTRIBUTE.match(reason):
         return (
             "torch._dynamo.config.allow_unspec_int_on_nn_module = True, if it is an integer of a "
-            "module: it then compiles once more; as a tensor, never"
+            "module: it then compiles only once more; as a tensor, it does not compile again"
         )
     if kind.code == "CS011" and (number := _NUMBER.match(reason)):
         return f"pass `{number['quoted'] or number['plain']}` as a tensor; or {kind.fix}"
@@ -137,7 +137,7 @@ def fix_of(reason: str) -> str:
 
 
 def _source(name: str) -> str:
-    """Return a tensor as Dynamo names its source; guards leave the ``L['']`` out.
+    """Return Dynamo's name for the source of a tensor; guards omit the ``L['']``.
 
     >>> _source("ids"), _source("self.x"), _source("kwargs['ids']")
     ("L['ids']", "L['self'].x", "L['kwargs']['ids']")

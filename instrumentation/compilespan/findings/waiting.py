@@ -1,4 +1,4 @@
-"""What requests, CPUs and the rest of the start cost."""
+"""Compiles while serving, waits for CPUs, imports, and targets that run eager."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ def serving(evidence: Evidence) -> Iterable[Finding]:
             seconds=seconds(group),
             count=len(group),
             **subject_of(last, group),
-            evidence=reason or (UNKNOWN if last.is_recompile else "it was called the first time"),
-            fix="let the warmup send what these requests send: add it to the target's shapes"
+            evidence=reason
+            or (UNKNOWN if last.is_recompile else "it was called for the first time"),
+            fix="warm up with what these requests send: add it to the target's shapes"
             + (f"; or {fix_of(reason)}" if reason else ""),
         )
 
 
 def cpu(evidence: Evidence) -> Iterable[Finding]:
-    """Threads that could have compiled and had no CPU."""
+    """Compiling threads that waited for a CPU."""
     timed = [record for record in evidence.records if record.cpu_wait_s is not None]
     waited_s = sum(min(record.cpu_wait_s or 0.0, record.duration_s) for record in timed)
     whole_s = seconds(timed)
@@ -64,17 +65,17 @@ def cpu(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _held_back(evidence: Evidence) -> str:
-    """Return what the quota of a cgroup has to do with it."""
+    """Return how throttling and the number of compile threads contributed."""
     said = ""
     if evidence.throttled_s:
-        said += f"; their cgroup was held back for {short(evidence.throttled_s)} (cpu.stat)"
+        said += f"; their cgroup was throttled for {short(evidence.throttled_s)} (cpu.stat)"
     if evidence.compile_threads > math.ceil(evidence.cpus):
         said += f"; inductor builds kernels with up to {evidence.compile_threads} threads"
     return said
 
 
 def imports(evidence: Evidence) -> Iterable[Finding]:
-    """Packages whose imports took a large part of the start."""
+    """Packages whose imports took at least 5 seconds of the start."""
     if evidence.start is None:
         return
     for package, spent_s in evidence.start.imports_s.items():
@@ -91,12 +92,12 @@ def imports(evidence: Evidence) -> Iterable[Finding]:
                 evidence=f"{short(spent_s)} of a start of "
                 f"{short(sum(evidence.start.parts_s.values()))}",
                 fix="keep site-packages and its __pycache__ on a local disk, compiled "
-                "(python -m compileall); fewer processes import it less often",
+                "(python -m compileall); start fewer processes, because each imports it",
             )
 
 
 def imports_inside(evidence: Evidence) -> Iterable[Finding]:
-    """Packages that the first compile imports: inductor, triton."""
+    """Packages that were imported during compiles, e.g. inductor and triton."""
     if evidence.start is None or sum(evidence.start.inside_s.values()) < _LEAST_S:
         return
     inside_s = evidence.start.inside_s
@@ -126,7 +127,7 @@ def eager(evidence: Evidence) -> Iterable[Finding]:
             count=len(group),
             name=first.target,
             evidence=first.why,
-            fix="compile what run() calls, or leave the target out; TORCH_LOGS=+dynamo says what "
-            "Dynamo does with it",
+            fix="compile what run() calls, or leave the target out; TORCH_LOGS=+dynamo shows "
+            "what Dynamo does with it",
             is_serious=True,
         )

@@ -1,1 +1,1 @@
-"""The ledger on disk: one process writes its file, others read all files of a directory."""
+"""The ledger on disk: each process writes one file, readers read all files of a directory."""

@@ -1,4 +1,4 @@
-"""What others add to a journal whose process is gone."""
+"""Lines that other processes append to the journal of a dead process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def sum_up(process: ProcessJournal) -> Summary | None:
-    """Add its summary to the journal of a dead process that was read whole, and return it.
+    """Append a summary to the journal of a dead process, read completely before, and return it.
 
-    ``None`` if it says not even whose it is. A directory that others keep may be read only.
+    ``None`` if the journal does not identify its process. A failed write is ignored, because
+    another user's directory may be read-only.
     """
     if not process.process:
         return None
@@ -33,9 +34,9 @@ def sum_up(process: ProcessJournal) -> Summary | None:
 def append(
     process: ProcessJournal, line_type: str, values: Mapping[str, Any] | None = None
 ) -> bool:
-    """Add a line to the journal of a process that is gone; ``False`` if another did or does so.
+    """Append a line to a dead process's journal; ``False`` if another process did or is doing so.
 
-    The file's modification time stays: it says how long the process lived.
+    The file's modification time is kept: it shows how long the process lived.
 
     Raises:
         OSError: The file cannot be written.
@@ -47,7 +48,7 @@ def append(
         process.refresh()
         if line_type in process.added:
             return False
-        # On a line of its own, whatever the process was writing when it died.
+        # Begin a new line: the process may have died in the middle of one.
         line = json.dumps({"type": line_type, **(values or {})}, separators=(",", ":"))
         file.write(b"\n" + line.encode() + b"\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""A state directory: all its journals; a temporary one if the operator names none."""
+"""A state directory and its journals; a temporary one if the operator names none."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from compilespan.process import instance_id
 _PREFIX = "compilespan-"
 _ABANDONED_S = 24 * 3600.0
 _DRAWN = re.compile("[0-9a-f]{16}")
-"""An instance id that was drawn by `instance_id`."""
+"""An instance id that `instance_id` generated."""
 
 _logger = logging.getLogger("compilespan")
 
 
 def temporary_directory() -> Path:
-    """Return a directory that is named after the instance, so that its processes meet there.
+    """Return a directory named after the instance, so that all its processes use the same one.
 
-    Only this user can write it; one of that name that is somebody else's is not taken.
+    Only this user can write there. If another user has a directory of that name, make another.
     """
     directory = _base() / (_PREFIX + instance_id())
     with contained("remove the temporary directories of starts that were killed"):
@@ -48,7 +48,7 @@ def discard(directory: Path, *, with_children: bool = False) -> None:
     """Remove a temporary directory when the last process that writes there ends.
 
     Args:
-        directory: A state directory; one that an operator named stays.
+        directory: A state directory; one that the operator named is kept.
         with_children: Whether other processes of this instance end with this one.
     """
     ours = directory.name == _PREFIX + instance_id() and directory.parent == _base()
@@ -61,10 +61,10 @@ def discard(directory: Path, *, with_children: bool = False) -> None:
 
 
 def _discard_abandoned() -> None:
-    """Remove those of this user whose processes could not do it themselves, a day later.
+    """Remove this user's temporary directories that no process has used for a day.
 
-    Nothing but what `temporary_directory` made for an instance that nobody named: an operator may
-    have called his own state directory alike.
+    Only those of generated instance ids: the operator may have chosen a similar name for a state
+    directory.
     """
     for directory in _base().glob(_PREFIX + "*"):
         instance = directory.name.removeprefix(_PREFIX)
@@ -91,24 +91,24 @@ def _base() -> Path:
 
 
 def _user_id(found: os.stat_result) -> int:
-    """Return this user's id; on Windows temporary directories are each user's own."""
+    """Return this user's id; on Windows the owner's, as each user has a temporary directory."""
     return os.getuid() if hasattr(os, "getuid") else found.st_uid
 
 
 @functools.lru_cache(maxsize=64)
 def complain(directory: Path, name: str) -> None:
-    """Log once for a file that it is not read completely, and why totals are then incomplete."""
+    """Log, once per file, that it is not read completely and that totals are incomplete."""
     _logger.warning(
-        "compilespan: %s/%s is not read completely: it is cut off or damaged, or no process of "
-        "this version wrote it. What the totals lack of it is not known; logging at DEBUG says "
-        "why, and which other files are skipped.",
+        "compilespan: %s/%s is not read completely, so the totals are incomplete: it is cut off "
+        "or damaged, or this version did not write it. Set the logger 'compilespan' to DEBUG to "
+        "see the reason, and other such files.",
         directory,
         name,
     )
 
 
 class StateDirectory:
-    """All journals of a directory, each read only once."""
+    """All journals of a directory; each line is read only once."""
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
@@ -118,7 +118,7 @@ class StateDirectory:
         """Return the processes that wrote here, oldest first.
 
         Args:
-            instances: Read only the files of these, known by their names; by default all.
+            instances: Read only the journals of these, selected by file name; by default all.
         """
         paths = journals(self.directory, *instances)
         self._files = {path: self._files.get(path) or ProcessJournal(path) for path in paths}

@@ -1,7 +1,7 @@
-"""The files of a state directory: which of them are journals, how they are opened, which may go.
+"""Find, open and delete the journals of a state directory.
 
-The directory may be anybody's: files of other names are left alone, and what bears a journal's name
-is opened only if it is a regular file: no link is followed, no pipe waited for.
+Other programs may write to the directory. Files of other names are left alone, and a file with a
+journal's name is opened only if it is a regular file: links are not followed, pipes do not block.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024 * 1024
-"""A journal ends here with a line that says so; readers then call the totals incomplete."""
+"""Size limit of a journal. A last line reports it; readers then report incomplete totals."""
 MAX_FILES = 256
-"""Files that a directory keeps; the oldest whose writers are gone are deleted."""
+"""Journals kept per directory; beyond that the oldest whose writers have ended are deleted."""
 
 STARTED = "%Y%m%dT%H%M%S"
 _NAME = re.compile(r"(?P<started>\d{8}T\d{6})-(?P<instance>[\w.-]+)-(?P<pid>\d+)\.jsonl")
 _MAX_FIRST_LINE = 65_536
 _MAX_ID = 100
-# Names that are missing on Windows are no flags there.
+# Windows lacks some of these names; they count as no flag.
 SAFE = functools.reduce(
     operator.or_,
     (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")),
@@ -41,12 +41,12 @@ SAFE = functools.reduce(
 
 
 class JournalName(NamedTuple):
-    """What the name of a journal says.
+    """The parts of a journal's name.
 
     Attributes:
         started: When its process began, ``YYYYMMDDTHHMMSS`` in UTC.
-        instance: Of the process, with letters that a file name takes.
-        pid: Of the process.
+        instance: Instance id of the process, as `in_file_name` spells it.
+        pid: Id of the process.
     """
 
     started: str
@@ -55,13 +55,13 @@ class JournalName(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> JournalName | None:
-        """Return what a file's name says; ``None`` if it is no journal's."""
+        """Parse a file's name; ``None`` if it is not a journal's."""
         found = _NAME.fullmatch(path.name)
         return cls(found["started"], found["instance"], int(found["pid"])) if found else None
 
     @property
     def age_s(self) -> float:
-        """Seconds since its process began; infinite where that is no date."""
+        """Seconds since its process began; infinite if the name has no valid date."""
         try:
             return time.time() - calendar.timegm(time.strptime(self.started, STARTED))
         except ValueError:
@@ -73,7 +73,7 @@ class JournalName(NamedTuple):
 
 
 def in_file_name(instance: str) -> str:
-    """Return an instance's id as it stands in the names of its journals: no two ids alike."""
+    """Return an instance id as its journals' names spell it; different ids give different names."""
     name = re.sub(r"[^\w.-]", "_", instance, flags=re.ASCII)[:_MAX_ID]
     if name == instance:
         return name
@@ -81,7 +81,7 @@ def in_file_name(instance: str) -> str:
 
 
 def journals(directory: Path, *instances: str) -> list[Path]:
-    """Return the journals of a directory, oldest first; those of some instances if any is named."""
+    """Return the journals of a directory, oldest first; only those of ``instances``, if any."""
     wanted = set(map(in_file_name, instances))
     try:
         paths = listed(directory)
@@ -91,33 +91,33 @@ def journals(directory: Path, *instances: str) -> list[Path]:
 
 
 def listed(directory: Path) -> dict[Path, JournalName]:
-    """Return the journals of a directory, oldest first, and what their names say.
+    """Return the journals of a directory, oldest first, with their parsed names.
 
     Raises:
-        OSError: It cannot be listed.
+        OSError: The directory cannot be listed.
     """
-    # Of many other files nothing is made but their names.
+    # Make no `Path` of other files: a directory may hold many.
     names = sorted(each for each in os.listdir(directory) if each.endswith(".jsonl"))  # noqa: PTH208
     paths = [directory / name for name in names if name[8:9] == "T"]
     return {path: name for path in paths if (name := JournalName.of(path)) is not None}
 
 
 def open_to_read(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
-    """Open a journal of whichever process.
+    """Open the journal of any process.
 
     Raises:
-        OSError: It is not there, a link, or no regular file.
+        OSError: The file is missing, a link, or not a regular file.
     """
     descriptor = os.open(path, flags | SAFE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        msg = f"{path} is no regular file"
+        msg = f"{path} is not a regular file"
         raise OSError(msg)
     return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "ab")
 
 
 def prune(directory: Path, keep: int = MAX_FILES) -> None:
-    """Delete the oldest journals beyond ``keep`` whose writers are gone; nothing else."""
+    """Delete journals older than the newest ``keep`` whose writers have ended; nothing else."""
     for path in journals(directory)[:-keep]:
         process = first_line(path)
         with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ def prune(directory: Path, keep: int = MAX_FILES) -> None:
 
 
 def first_line(path: Path) -> dict[str, Any]:
-    """Return the first line of a journal, which says who writes it; empty if it has none."""
+    """Return the first line of a journal, which identifies its process; empty if it has none."""
     try:
         with open_to_read(path) as file:
             line_type, values = parsed(file.readline(_MAX_FIRST_LINE))

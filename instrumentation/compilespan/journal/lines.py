@@ -1,7 +1,7 @@
-"""The lines of a journal, checked where they enter: files come from other processes.
+"""Parse and check the lines of a journal: files come from other processes.
 
-A state directory is shared, so its files may hold anything. What is not as the writer writes it is
-refused as a whole line, so that whoever reads on can rely on types, ranges and texts.
+A state directory is shared, so its files may hold anything. A line that the writer cannot have
+written is refused as a whole, so that other modules can rely on types, ranges and texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compilespan import semconv
 FORMAT = 1
 MAX_LINE_BYTES = 4 * 1024 * 1024
 _MAX_NS = 2**62
-"""So that a start and a duration still add up to 63 bits."""
+"""A start plus a duration then still fits into 63 bits."""
 _MAX_S = _MAX_NS / 1e9
 _MAX_PID = 2**31 - 1
 _MAX_ITEMS = 4096
@@ -26,19 +26,19 @@ Check = Callable[[Any], bool]
 
 
 class LineError(ValueError):
-    """A line is not as the writer writes it."""
+    """A line that the writer cannot have written."""
 
 
 class FormatError(LineError):
-    """A journal is of a later format: nothing of it is guessed."""
+    """A journal has another format: none of it is read."""
 
 
 def parsed(line: bytes) -> tuple[str, dict[str, Any]]:
-    """Return the type of a line and its checked values; those of a later version are left in.
+    """Return the type of a line and its checked values; unknown values are kept unchecked.
 
     Raises:
-        LineError: It is not valid JSON, or a value is of another type or range.
-        FormatError: It begins a journal of a later format.
+        LineError: The line is not valid JSON, or a value has a wrong type or range.
+        FormatError: It is the first line of a journal of another format.
     """
     try:
         values = json.loads(line)
@@ -46,11 +46,11 @@ def parsed(line: bytes) -> tuple[str, dict[str, Any]]:
         msg = f"not valid JSON: {error}"
         raise LineError(msg) from error
     if not isinstance(values, dict) or not isinstance(values.get("type"), str):
-        msg = "no object with a type"
+        msg = "not an object with a type"
         raise LineError(msg)
     line_type = values.pop("type")
     if line_type == "process" and values.get("format") != FORMAT:
-        msg = f"format {values.get('format')!r}"
+        msg = f"unknown format {values.get('format')!r}"
         raise FormatError(msg)
     _check(line_type, values, _LINES.get(line_type, {}))
     return line_type, values

@@ -1,4 +1,4 @@
-"""Who writes a journal, and whether that process lives."""
+"""Locks on journals, and whether the process that writes one is alive."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class HasFileno(Protocol):
 
 
 STALE_S = 24 * 3600.0
-"""A writer whose life cannot be known otherwise counts as alive for so long after its last line."""
+"""Seconds after its last line in which a writer counts as alive, if nothing else decides."""
 
 
 def lock(file: HasFileno) -> bool | None:
-    """Take the lock that shows that a journal's process lives.
+    """Take the lock that shows that a journal's process is alive.
 
     Returns:
-        ``False`` if another process has it; ``None`` if this filesystem has no locks (Lustre and
-        some NFS mounts, Windows).
+        ``False`` if another process holds it; ``None`` if this filesystem has no locks (Lustre
+        and some NFS mounts, Windows).
     """
     if fcntl is None:
         return None
@@ -49,11 +49,11 @@ def lock(file: HasFileno) -> bool | None:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a living process holds the lock; ``None`` if this filesystem cannot say."""
+    """Whether a living process holds the lock; ``None`` if unknown."""
     if fcntl is None:
         return None
     try:
-        # Not through a link, and without waiting for a pipe's writer.
+        # Follow no link, and do not block on a pipe that nobody writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -67,10 +67,10 @@ def is_locked(path: Path) -> bool | None:
 
 
 def is_written(path: Path, process: Mapping[str, Any]) -> bool:
-    """Whether the process that writes a journal lives.
+    """Whether the process that writes a journal is alive.
 
-    Its lock decides. Without locks its process id does, on the same host; else the age of its
-    last line, so that nobody living is reported dead and no journal in use is deleted.
+    The journal's lock decides; without locks the process id, if it is of this host; else the age
+    of the last line. So no living process is reported dead, and no journal in use is deleted.
 
     Args:
         path: The journal.
@@ -91,13 +91,13 @@ def is_written(path: Path, process: Mapping[str, Any]) -> bool:
 
 
 def touch(file: HasFileno, path: Path) -> None:
-    """Renew a journal's modification time, on the clock of the records."""
+    """Set a journal's modification time to now, on the clock of the records."""
     now = now_ns()
     with contextlib.suppress(OSError):
         set_times(file.fileno(), path, now, now)
 
 
 def set_times(descriptor: int, path: Path, accessed_ns: int, modified_ns: int) -> None:
-    """Set the times of an open file, by its path if this system takes no descriptor."""
+    """Set the times of an open file, by its path if this system accepts no descriptor."""
     with contextlib.suppress(OSError):
         os.utime(descriptor if os.utime in os.supports_fd else path, ns=(accessed_ns, modified_ns))

@@ -1,6 +1,6 @@
-"""How much memory a process and its children have, and how much they may have.
+"""The memory that a process and its children use, and their limit.
 
-A start that the kernel kills for its memory says nothing: the journal has to say it before.
+A process that the kernel kills for its memory cannot report it, so the journal does beforehand.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Memory(NamedTuple):
     """Bytes of memory.
 
     Attributes:
-        peak_bytes: The most that the process and its living descendants had at once, each with
-            what it shares with others.
-        limit_bytes: What they may have: of their cgroup, else of the machine; ``None`` if unknown.
+        peak_bytes: Peak resident memory of the process and its living descendants together;
+            pages that they share count for each of them.
+        limit_bytes: The lower limit of their cgroup and the machine; ``None`` if unknown.
     """
 
     peak_bytes: int
@@ -31,17 +31,17 @@ class Memory(NamedTuple):
 
     @property
     def is_near_limit(self) -> bool:
-        """Whether the peak is so high that the kernel may have ended the process for it."""
+        """Whether the peak is so high that the kernel may have killed the process for it."""
         return self.limit_bytes is not None and self.peak_bytes >= _NEAR * self.limit_bytes
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Memory:
-        """Take the values of a journal's line."""
+        """Make one from the values of a journal's line."""
         return cls(values["peak_bytes"], values.get("limit_bytes"))
 
 
 def resident_bytes() -> int:
-    """Return what this process and its living descendants have now; 0 if the kernel is silent."""
+    """Return the resident memory of this process and its living descendants; 0 if unknown."""
     page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     total = 0
     for process in descendants():

@@ -1,8 +1,8 @@
-"""A file that stays ours: a program may close descriptors that it did not open.
+"""An append-only file that stays usable if the program closes descriptors that it did not open.
 
-What daemonises closes all of them, and the program's next file gets our number. So before each use
-the descriptor is compared with the file that it was opened for; if it is another's, it is left
-alone, and the file is opened anew.
+A program that daemonises closes all descriptors, and its next file gets the number of ours. So
+before each use we check that the descriptor still refers to our file; if it does not, we leave
+the descriptor alone and open the file again.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 class OwnFile:
-    """Appends to a file that is this user's alone, and holds its lock."""
+    """Appends to a file that only this user can access, and holds its lock."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, and make it if it is not there.
+        """Open the file; create it if it does not exist.
 
         Raises:
-            OSError: It cannot be opened.
+            OSError: The file cannot be opened.
         """
         self._path = path
         self._descriptor, self._identity = _opened(path, os.O_CREAT)
         self.is_locked = lock(self)
 
     def fileno(self) -> int:
-        """Return a descriptor that is the file's now.
+        """Return a descriptor of the file; open the file again if the program closed it.
 
         Raises:
-            OSError: It is gone, or another file is in its place.
+            OSError: The file is gone, or another file has its path.
         """
         if not self._is_ours:
             descriptor, identity = _opened(self._path, 0)
             if identity != self._identity:
                 os.close(descriptor)
-                raise OSError(f"{self._path} is another file by now")
+                raise OSError(f"{self._path} was replaced by another file")
             self._descriptor = descriptor
             lock(self)
         return self._descriptor
@@ -55,7 +55,7 @@ class OwnFile:
         os.write(self.fileno(), data)
 
     def close(self) -> None:
-        """Close it, if the descriptor is still its own."""
+        """Close the file, unless its descriptor now refers to another file."""
         if self._is_ours:
             with suppress(OSError):
                 os.close(self._descriptor)

@@ -30,11 +30,11 @@ _MAX_SIGNALS = 64
 
 
 def _ignore(_: object) -> None:
-    """Take what is read, where nobody follows."""
+    """Do nothing: the default callback."""
 
 
 class ProcessJournal:
-    """One process's file, read on from where the last `refresh` stopped."""
+    """The journal of one process; each `refresh` continues where the last one stopped."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class ProcessJournal:
         on_record: Callable[[CompileRecord], object] = _ignore,
         on_job: Callable[[Mapping[str, Any]], object] = _ignore,
     ) -> None:
-        """Open nothing yet.
+        """Prepare to read; `refresh` opens the file.
 
         Args:
             path: The file.
-            keep: How many records are remembered, the last ones.
+            keep: How many records to keep, the latest ones.
             on_record: Called with each record as it is read.
             on_job: Called with each warmup job that ended, as it is read.
         """
@@ -59,20 +59,20 @@ class ProcessJournal:
         """Who wrote it: ``instance``, ``pid``, ``rank``, ``started_ns``, ``versions``."""
         self.builder = TotalsBuilder()
         self.records: list[CompileRecord] = []
-        """The last ones; `record_count` is how many it ever wrote."""
+        """The latest records; `record_count` counts all."""
         self.record_count = 0
         self.ready_after_s: float | None = None
         self.startup: dict[str, Any] | None = None
-        """Ids of its ``startup`` span, where it has one."""
+        """Ids of its ``startup`` span, empty without the SDK; ``None`` if it began no such span."""
         self.marks: list[Mark] = []
         """What it did before it was ready."""
         self.dropped: dict[str, int] = {}
         self.added: set[str] = set()
-        """Types of lines about its end: ``summary``, and ``reported`` by another."""
+        """Types of lines about its end that were read: ``summary``, ``reported``."""
         self.exit_reason: str | None = None
         self.memory: Memory | None = None
         self.is_complete = True
-        """``False`` where lines were left out, by the writer's cap or as unreadable."""
+        """``False`` if lines are missing: over the writer's size limit, or unreadable."""
         self.has_more = False
         """Whether `refresh` stopped before the end, because its time was up."""
         self._offset = 0
@@ -80,10 +80,10 @@ class ProcessJournal:
         self._begun: dict[int, dict[str, Any]] = {}
 
     def refresh(self, until_s: float = math.inf) -> ProcessJournal:
-        """Read what was written since; a torn last line is left for the next time.
+        """Read what was written since the last call; an unfinished last line is left for the next.
 
         Args:
-            until_s: When to stop, as ``time.monotonic`` says it.
+            until_s: When to stop, in seconds of ``time.monotonic``.
         """
         self.has_more = False
         try:
@@ -94,13 +94,13 @@ class ProcessJournal:
                         self._line(line)
                     elif len(line) < MAX_LINE_BYTES:
                         break
-                    elif self.process:  # what follows is read as lines until one is valid
-                        self._skip("a line is longer than any that is written")
+                    elif self.process:  # the rest is read as lines until one is valid
+                        self._skip("a line is longer than the writer allows")
                     else:
-                        self._refuse("its first line is longer than any that is written")
+                        self._refuse("its first line is longer than the writer allows")
                     self._offset += len(line)
                     if self._offset > 2 * MAX_BYTES:
-                        self._refuse("it is larger than any that is written")
+                        self._refuse("it is larger than the writer allows")
                     if time.monotonic() >= until_s:
                         self.has_more = True
                         break
@@ -110,12 +110,12 @@ class ProcessJournal:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return is_written(self.path, self.process)
 
     @property
     def seen_ns(self) -> int:
-        """When the process last gave a sign of life, in nanoseconds since the epoch."""
+        """When the process last touched its journal, in ns since the epoch; 0 if unknown."""
         try:
             return self.path.stat().st_mtime_ns
         except OSError:
@@ -123,7 +123,7 @@ class ProcessJournal:
 
     @property
     def in_progress(self) -> tuple[Begun, ...]:
-        """Compiles without an end, oldest first."""
+        """Compiles that have not ended, oldest first."""
         return tuple(
             Begun(
                 begun["name"],
@@ -138,18 +138,18 @@ class ProcessJournal:
 
     @property
     def doer(self) -> Doer:
-        """What it had to do with its start."""
+        """What the process did in its start."""
         compiling = spans_of(self.in_progress if self.exit_reason is None else (), self.is_running)
         return Doer(self.marks, self.builder.intervals, compiling)
 
     @property
     def interrupted(self) -> tuple[Begun, ...]:
-        """What was compiling when the process died; nothing where it ended in its own words."""
+        """What was compiling when the process died; empty if it recorded its exit or is alive."""
         died = self.exit_reason is None and not self.is_running
         return self.in_progress if died else ()
 
     def snapshot(self) -> ProcessSnapshot:
-        """Return what was read up to now."""
+        """Return what was read so far."""
         return ProcessSnapshot(
             self.path,
             self.process,
@@ -172,10 +172,10 @@ class ProcessJournal:
         try:
             line_type, values = parsed(line)
             if not self.process and line_type != "process":
-                self._refuse("it does not begin with who writes it")
+                self._refuse("its first line does not identify its process")
                 return
             take = self._TAKE.get(line_type)
-            if take is not None:  # else of a newer version
+            if take is not None:  # else a newer version wrote it
                 take(self, values)
         except FormatError as error:
             self._refuse(error)
@@ -188,7 +188,7 @@ class ProcessJournal:
         self._skip(why)
 
     def _skip(self, why: object) -> None:
-        """Note that something is left out."""
+        """Note that the file is not read completely; log the first reason."""
         if self.is_complete:
             _logger.debug("compilespan: %s is not read completely: %s", self.path, why)
         self.is_complete = False
@@ -196,7 +196,7 @@ class ProcessJournal:
     def _process(self, values: dict[str, Any]) -> None:
         name = JournalName.of(self.path)
         if name is not None and name.instance != in_file_name(values["instance"]):
-            self._refuse(f"its name is not that of instance {values['instance']!r}")
+            self._refuse(f"its name does not belong to instance {values['instance']!r}")
         elif not self.process:
             self.process = values
 

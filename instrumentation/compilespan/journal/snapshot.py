@@ -1,4 +1,4 @@
-"""What a journal said at one moment: handed from the thread that reads to those that ask."""
+"""The state of a journal at one moment; the reading thread hands it to other threads."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Begun:
-    """A compile without an end in the file: going on, or cut off by the process's death.
+    """A compile without an end in the journal: in progress, or cut off by the process's death.
 
     Attributes:
         name: See `CompileRecord`.
         component: As known at the start.
         start_ns: Nanoseconds since the epoch.
-        elapsed_s: Seconds until the process last gave a sign of life.
-        graphs: Graphs that were through by then.
+        elapsed_s: Seconds until the process last touched its journal.
+        graphs: Graphs that were compiled by then.
         stage: What it was doing; ``None`` if it was in its first stage.
     """
 
@@ -40,12 +40,12 @@ class Begun:
 
     @property
     def is_encoder(self) -> bool:
-        """Whether it is an encoder's."""
+        """Whether it belongs to an encoder."""
         return self.component == "encoder"
 
 
 def spans_of(begun: Iterable[Begun], are_running: bool) -> list[tuple[Component, int, int | None]]:
-    """Return component, begin and end of each; ``None`` while they go on."""
+    """Return component, begin and end (ns) of each; the end is ``None`` if ``are_running``."""
     return [
         (
             each.component,
@@ -58,22 +58,22 @@ def spans_of(begun: Iterable[Begun], are_running: bool) -> list[tuple[Component,
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """A process as its journal describes it; nothing in it changes any more.
+    """A process as its journal describes it at one moment; it does not change.
 
     Attributes:
         path: The journal.
         process: Who wrote it: ``instance``, ``pid``, ``rank``, ``started_ns``, ``versions``.
-        totals: The sums of its records; to add to others', not to add to.
-        records: The last 4096.
-        record_count: How many there ever were.
-        in_progress: Compiles without an end, oldest first.
-        is_running: Whether the process lives.
+        totals: The sums of its records; read-only, to be added to other sums.
+        records: The latest records, at most 4096.
+        record_count: Number of all its records.
+        in_progress: Compiles that have not ended, oldest first.
+        is_running: Whether the process is alive.
         is_server: Whether it opened a span for its start.
         ready_after_s: Seconds until it was ready; ``None`` if it was not.
         marks: What it did before it was ready.
-        dropped: What it lost, by signal.
-        exit_reason: Its last words; ``None`` where it has said none.
-        memory: What it and its children had at most while it compiled; ``None`` if unknown.
+        dropped: Number of items that it lost, by signal.
+        exit_reason: The reason that it recorded for its exit; ``None`` if it recorded none.
+        memory: Peak memory of it and its children while it compiled; ``None`` if unknown.
     """
 
     path: Path
@@ -92,22 +92,22 @@ class ProcessSnapshot:
 
     @property
     def instance(self) -> str:
-        """The start of a server that it belongs to."""
+        """Id of the server's start that it belongs to."""
         return str(self.process["instance"])
 
     @property
     def took_part(self) -> bool:
-        """Whether it did more than to import: compiled, was ready, or serves."""
+        """Whether it did more than import: compiled, became ready, or is a server."""
         did_more = bool(self.record_count or self.in_progress or self.is_server)
         return did_more or self.ready_after_s is not None or not self.marks
 
     @property
     def doer(self) -> Doer:
-        """What it had to do with its start."""
+        """What the process did in its start."""
         compiling = spans_of(self.in_progress if self.exit_reason is None else (), self.is_running)
         return Doer(self.marks, self.totals.intervals, compiling)
 
     @property
     def interrupted(self) -> Sequence[Begun]:
-        """What was compiling when it died; nothing where it ended in its own words, or lives."""
+        """What was compiling when it died; empty if it recorded its exit or is alive."""
         return () if self.is_running or self.exit_reason is not None else self.in_progress

@@ -1,7 +1,7 @@
-"""A process in a few hundred bytes, at its journal's end: so an old start costs one read.
+"""The summary of a process in the last line of its journal, so that an old start costs one read.
 
-The writer adds the line when its process ends in its own words. To the journal of one that was
-killed the first who has read it whole adds it.
+The writer appends it when its process exits by itself. If the process was killed, the first reader
+that has read the whole journal appends it.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _SHOWN_NS = 10_000_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``/history`` shows of a process.
+    """What ``/history`` reports about a process.
 
     Attributes:
         process: As in `ProcessSnapshot`.
-        totals: The components' sums and the total; to add to others', not to add to.
+        totals: The components' sums and the total; read-only, to be added to other sums.
         ready_after_s: Seconds until it was ready; ``None`` if it was not.
         marks: As in `ProcessSnapshot`.
-        exit_reason: Its last words; ``None`` where it said none.
-        is_running: Whether it lives.
+        exit_reason: The reason that it recorded for its exit; ``None`` if it recorded none.
+        is_running: Whether it is alive.
         interrupted: What was compiling when it died.
         memory: As in `ProcessSnapshot`.
-        serving_s: Seconds of work after ready: compiled, failed, and for kernels.
+        serving_s: Seconds of compiles, failed compiles and kernels after it was ready.
     """
 
     process: Mapping[str, Any]
@@ -63,13 +63,13 @@ class Summary:
 
     @property
     def took_part(self) -> bool:
-        """Whether it did more than to import: compiled, or was ready."""
+        """Whether it did more than import: compiled, or became ready."""
         did_more = bool(self.totals.intervals or self.interrupted)
         return did_more or self.ready_after_s is not None or not self.marks
 
     @property
     def last_ns(self) -> int:
-        """When it was last seen to do something, in nanoseconds since the epoch."""
+        """When its last known activity ended, in nanoseconds since the epoch; 0 if unknown."""
         done = [mark.end_ns or mark.start_ns for mark in self.marks]
         done += [end for union in self.totals.intervals.values() for _, end in union.pairs()]
         done += [begun.start_ns + int(begun.elapsed_s * 1e9) for begun in self.interrupted]
@@ -77,7 +77,7 @@ class Summary:
 
     @property
     def doer(self) -> Doer:
-        """What it had to do with its start."""
+        """What the process did in its start."""
         return Doer(self.marks, self.totals.intervals, spans_of(self.interrupted, False))
 
     @classmethod
@@ -102,7 +102,7 @@ class Summary:
         ledger.add_totals_to(totals)
         readiness, is_running = ledger.readiness, exit_reason is None
         after_s, marks = readiness.after_s, readiness.marks
-        if not is_running:  # what still goes on ends with the process
+        if not is_running:  # what is in progress ends with the process
             marks = [mark._replace(end_ns=mark.end_ns or now_ns()) for mark in marks]
         return cls(
             *(who(ledger), totals, after_s, marks, exit_reason, is_running, ()),
@@ -111,7 +111,7 @@ class Summary:
 
     @classmethod
     def at_end_of(cls, path: Path) -> Summary | None:
-        """Return the summary in a journal's last line, and ``None`` where it has none there."""
+        """Return the summary at the end of a journal; ``None`` if it does not end with one."""
         try:
             with open_to_read(path) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
@@ -131,7 +131,7 @@ class Summary:
         return None
 
     def line(self) -> dict[str, Any]:
-        """Return the values of the line."""
+        """Return the values of the journal's line."""
         return {
             "process": dict(self.process),
             "totals": self.totals.to_json(),
@@ -173,7 +173,7 @@ def _is_named(path: Path, process: Mapping[str, Any]) -> bool:
 
 
 def who(ledger: CompileLedger) -> dict[str, Any]:
-    """Return what a journal begins with: who this process is."""
+    """Return the values of a journal's first line, which identify this process."""
     versions = {"python": platform.python_version(), "compilespan": __version__}
     for package in ("torch", "vllm", "transformers"):
         with suppress(importlib.metadata.PackageNotFoundError):

@@ -1,11 +1,10 @@
-"""The ledger's append-only file: what survives the process, and what other processes read.
+"""The ledger's append-only file, which survives the process and which other processes read.
 
-With a state directory each process writes JSON lines to a file of its own: who it is, each
-compile as it begins and as it ends, when it was ready, what its warmup jobs came to. Everything
-that touches the disk happens in a thread of its own, the opening included, so that a full or
-hanging disk costs telemetry and nothing else. While something compiles the file's modification
-time is renewed each second: after a kill it shows until when the compile went on.
-`compilespan.journal.reader` reads these files.
+With a state directory each process writes JSON lines to its own file: its identity, each compile
+as it begins and as it ends, when it was ready, the results of its warmup jobs. A separate thread
+opens and writes the file, so that a full or hanging disk costs telemetry and nothing else. While
+something compiles, the file's modification time is renewed each second: after a kill it shows how
+long the compile went on. `compilespan.journal.reader` reads these files.
 """
 
 from __future__ import annotations
@@ -42,28 +41,28 @@ if TYPE_CHECKING:
 STATE_DIR = "COMPILESPAN_STATE_DIR"
 BEAT_S = 1.0
 GATHER_S = 0.05
-"""While something compiles, lines are written this much later than they are made."""
+"""While something compiles, a line waits this many seconds for others."""
 _TRUNCATED = '{"type":"truncated"}'
 _NEWS_OF_MEMORY = 1.02
-"""A peak is written when it is so many times the last one."""
+"""A peak is written if it exceeds the last one by this factor."""
 
 _logger = logging.getLogger("compilespan")
 
 
 class Journal:
-    """The file of this process."""
+    """The journal of this process."""
 
     def __init__(self, directory: Path, ledger: CompileLedger) -> None:
-        """Begin to write, in a thread; a directory that cannot be written is logged once.
+        """Start the thread that writes; a directory that cannot be written is logged once.
 
         Args:
-            directory: Made if it does not exist.
-            ledger: Whose entries are written.
+            directory: The state directory, created if it does not exist.
+            ledger: The ledger whose entries are written.
         """
         started = time.strftime(STARTED, time.gmtime(ledger.readiness.since_ns / 1e9))
         self.directory = directory
         self.end_reason = "exit"
-        """What it says when the process ends by itself."""
+        """Exit reason of a process that ends by itself without an error."""
         name = JournalName(started, in_file_name(instance_id()), os.getpid())
         self.path = directory / str(name)
         self._ledger = ledger
@@ -86,27 +85,27 @@ class Journal:
         )
 
     def note(self, line_type: str, values: Mapping[str, Any]) -> None:
-        """Write a line of another type, e.g. ``job``. Does not wait."""
+        """Queue a line of another type, e.g. ``job``; do not wait."""
         if not self._subscription.put((line_type, dict(values))):
             self._ledger.followers.note_dropped("journal")
 
     def close(self, reason: str | None = None, timeout_s: float = 2.0) -> None:
-        """Write what is queued and that this process ends, and why. Bounded by ``timeout_s``."""
+        """Write what is queued, the exit reason and a summary, within ``timeout_s`` seconds."""
         if self._is_closed:
             return
         reason = reason or ("failed" if _was_ended_by_an_error() else self.end_reason)
         self.note("exit", {"reason": reason, "time_ns": now_ns()})
-        with contained("sum the journal up"):
+        with contained("summarize the journal"):
             self.note(LINE_TYPE, Summary.of_ledger(self._ledger, reason).line())
         self._ledger.followers.unfollow(self._subscription, timeout_s)
         self.abandon()
 
     def flush(self, timeout_s: float = 2.0) -> bool:
-        """Wait until what was recorded up to now is written; ``True`` if it is."""
+        """Wait until what was recorded so far is written; ``True`` if it is."""
         return self._subscription.drain(timeout_s)
 
     def abandon(self) -> None:
-        """Close the file without a line: in a forked child it is the parent's."""
+        """Close the file without writing: in a forked child it belongs to the parent."""
         self._is_closed = True
         file, self._file = self._file, None
         if file is not None:
@@ -156,7 +155,7 @@ class Journal:
             self._write(*entry)
 
     def _beat(self) -> float | None:
-        """Write that what compiles goes on compiling; returns when to be called again."""
+        """Record the progress of compiles; return after how many seconds to call again."""
         dropped = self._ledger.followers.dropped
         if dropped != self._dropped and not self._is_full and self._file is not None:
             self._dropped = dropped
@@ -164,7 +163,7 @@ class Journal:
                 self._write("dropped", {"signal": signal, "count": count})
         active = self._ledger.active.now()
         for begun in active:
-            # Not before its "begin" was written.
+            # A compile whose "begin" is not written yet has no progress.
             now = (begun.graphs, begun.stage)
             if now != self._progress.get(begun.key, now):
                 self._progress[begun.key] = now
@@ -189,7 +188,7 @@ class Journal:
 
     def _write(self, line_type: str, values: Mapping[str, Any]) -> None:
         file = self._file
-        is_last = line_type in ("exit", LINE_TYPE)  # they come even after the cap
+        is_last = line_type in ("exit", LINE_TYPE)  # written even over the size limit
         if file is None or (self._is_full and not is_last):
             self._ledger.followers.note_dropped("journal")
             return
@@ -201,7 +200,7 @@ class Journal:
             if file.tell() + len(line) + len(_TRUNCATED) + 2 > MAX_BYTES and not is_last:
                 self._is_full = True
                 line = _TRUNCATED
-            # One write for one line: a reader sees a torn line at most at the end.
+            # One write per line: a reader can see an unfinished line only at the end.
             file.write(line.encode() + b"\n")
         except OSError as error:
             self._ledger.followers.note_dropped("journal")
@@ -209,23 +208,23 @@ class Journal:
 
 
 def _was_ended_by_an_error() -> bool:
-    """Whether the interpreter has printed an exception that nobody caught, and not at a prompt."""
+    """Whether the interpreter printed an uncaught exception, and not at a prompt."""
     return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
 
 
 def open_journal(directory: Path | str | None = None) -> Journal | None:
-    """Open this process's journal, unless it is open already. Does not wait for the disk.
+    """Open this process's journal if it is not open yet; do not wait for the disk.
 
     Args:
         directory: The state directory; defaults to that of ``COMPILESPAN_STATE_DIR``.
 
     Returns:
-        The journal; ``None`` if no directory is named. One that cannot be written is logged:
-        telemetry never harms the program.
+        The journal; ``None`` if no directory is named. A directory that cannot be written is
+        only logged: telemetry never harms the program.
     """
     ledger = get_ledger()
     if directory is not None:
-        # Children find it there, spawned and forked ones alike.
+        # Spawned and forked children read it there.
         os.environ[STATE_DIR] = str(directory)
     named = os.environ.get(STATE_DIR)
     if named and ledger.journal is None:

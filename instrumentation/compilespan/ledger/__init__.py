@@ -1,1 +1,1 @@
-"""What a process compiled: records, their totals, and those who follow them."""
+"""Records of what a process compiled, their totals, and the followers that receive them."""

@@ -1,4 +1,4 @@
-"""What is compiling now."""
+"""The compiles in progress."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompileBegun:
-    """A compile that is still going on.
+    """A compile in progress.
 
     Attributes:
-        key: Tells it from the others of its process.
+        key: Identifies it in its process.
         name: As in `CompileRecord`.
         component: As known at the start.
         start_ns: Nanoseconds since the epoch.
-        started_ns: The same moment as ``time.perf_counter_ns()``.
-        graphs: Graphs that were compiled so far.
-        stage: What it is doing; ``None`` if it is in its first stage.
+        started_ns: The same moment on the clock of ``time.perf_counter_ns()``.
+        graphs: Number of graphs compiled so far.
+        stage: The current stage; ``None`` in its first one.
     """
 
     key: int
@@ -38,21 +38,21 @@ class CompileBegun:
 
     @property
     def is_encoder(self) -> bool:
-        """Whether it is an encoder's."""
+        """Whether it belongs to an encoder."""
         return self.component == "encoder"
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it began; valid in the process that compiles."""
+        """Seconds since it began; valid only in the process that compiles."""
         return (time.perf_counter_ns() - self.started_ns) / 1e9
 
 
-class InterruptedCompile(Exception):  # noqa: N818  # what happened to it, not an error
-    """Stands for the end of a process in the record of what it was compiling; never raised."""
+class InterruptedCompile(Exception):  # noqa: N818  # it names what happened
+    """The error of a compile that the end of its process interrupted; never raised."""
 
 
 class ActiveCompiles:
-    """The compiles of this process that have begun and not ended. Safe to use from any thread."""
+    """The compiles of this process that are in progress. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
@@ -62,30 +62,30 @@ class ActiveCompiles:
         self._interrupts: dict[int, Callable[[], object]] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything compiles."""
+        """Whether anything is compiling."""
         return bool(self._begun)
 
     def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
-        """Add one; ``interrupt`` closes its monitor when the process ends."""
+        """Add a compile; ``interrupt`` closes its monitor when the process ends."""
         with self._lock:
             self._begun[begun.key] = begun
             if interrupt is not None:
                 self._interrupts[begun.key] = interrupt
 
     def progress(self, key: int, graphs: int) -> None:
-        """Note how many graphs of one were compiled."""
+        """Record how many graphs a compile has compiled so far."""
         with self._lock:
             if key in self._begun:
                 self._graphs[key] = graphs
 
     def enter_stage(self, key: int, stage: Stage) -> None:
-        """Note what one is doing."""
+        """Record the stage that a compile enters."""
         with self._lock:
             if key in self._begun:
                 self._stages[key] = stage
 
     def end(self, key: int) -> bool:
-        """Remove one; ``False`` if it had ended before."""
+        """Remove a compile; return ``False`` if it had already ended."""
         with self._lock:
             self._interrupts.pop(key, None)
             self._graphs.pop(key, None)
@@ -93,7 +93,7 @@ class ActiveCompiles:
             return self._begun.pop(key, None) is not None
 
     def now(self) -> tuple[CompileBegun, ...]:
-        """Return what is compiling, oldest first."""
+        """Return the compiles in progress, oldest first."""
         with self._lock:
             return tuple(
                 dataclasses.replace(
@@ -105,7 +105,7 @@ class ActiveCompiles:
             )
 
     def interrupt(self) -> None:
-        """Close all as failed: the process ends, and its telemetry has to be whole."""
+        """Close all compiles as failed, so that telemetry is complete when the process ends."""
         with self._lock:
             interrupts = list(self._interrupts.values())
         for interrupt in interrupts:

@@ -1,4 +1,4 @@
-"""What a ledger publishes: compiles that begin and end, parts of the start, readiness."""
+"""Entries that a ledger publishes: begin and end of compiles, parts of the start, readiness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Ended:
-    """A ledger entry: the compile with this key is over, its record is there if it left one."""
+    """A ledger entry: the compile with this key ended, with its record if it left one."""
 
     __slots__ = ("key", "record")
 
@@ -34,16 +34,16 @@ class Ready:
 
 
 class Mark(NamedTuple):
-    """A ledger entry: what a thread of this process did for a while, before it was ready.
+    """A ledger entry: an activity of one thread of this process before the process was ready.
 
     Compiles, loads of artefacts and captures have records instead.
 
     Attributes:
-        part: What it is for the start.
+        part: The part of the start that it counts as.
         start_ns: Nanoseconds since the epoch.
-        end_ns: Nanoseconds since the epoch; ``None`` while it goes on.
-        name: The package that is imported, the target that is loaded.
-        thread_id: Of the thread.
+        end_ns: Nanoseconds since the epoch; ``None`` while it is in progress.
+        name: The package that is imported or the target that is loaded; ``None`` if unknown.
+        thread_id: As from ``threading.get_ident()``; 0 if unknown.
     """
 
     part: Part
@@ -54,7 +54,7 @@ class Mark(NamedTuple):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Mark:
-        """Take the values of a journal's line."""
+        """Create a mark from the values of a journal line."""
         return cls(**{field: values[field] for field in cls._fields if field in values})
 
 

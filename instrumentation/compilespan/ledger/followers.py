@@ -1,4 +1,4 @@
-"""Those who follow the ledger, each with a bounded queue and a thread of its own."""
+"""Followers of the ledger, each with its own bounded queue and thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Followers:
-    """Publishes entries to subscriptions, and counts what was lost."""
+    """Publishes entries to subscriptions, and counts lost telemetry."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
@@ -31,15 +31,16 @@ class Followers:
         gather_s: float = 0.0,
         first: Callable[[], Sequence[Entry]] = tuple,
     ) -> Subscription[Any]:
-        """Deliver every entry from now on to ``callback``, in a thread of its own.
+        """Deliver every entry from now on to ``callback``, in a separate thread.
 
         Args:
-            callback: Gets each entry.
-            signal: What `dropped` calls entries that found the queue full.
+            callback: Called with each entry.
+            signal: Name under which `dropped` counts entries that are lost when the queue is full.
             prepare: See `Subscription`.
             idle: See `Subscription`.
             gather_s: See `Subscription`.
-            first: Returns entries to deliver before all others; called while nothing is published.
+            first: Returns entries to deliver before all others; called while nothing
+                else can be published.
         """
         subscription = Subscription(
             callback, signal=signal, prepare=prepare, idle=idle, gather_s=gather_s
@@ -51,15 +52,15 @@ class Followers:
         return subscription
 
     def unfollow(self, subscription: Subscription[Any], timeout_s: float = 2.0) -> None:
-        """End a subscription, delivering what is queued if ``timeout_s`` suffices."""
+        """End a subscription; wait up to ``timeout_s`` for the delivery of what is queued."""
         with self._lock:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
         subscription.close(timeout_s)
 
     def publish(self, entry: Entry, *, at_once: bool = False) -> None:
-        """Hand an entry to every subscription, to be delivered ``at_once`` or a little later.
+        """Queue an entry for every subscription; never waits for delivery.
 
-        Never waits.
+        ``at_once`` skips the delay of ``gather_s``.
         """
         with self._lock:
             for subscription in self._subscriptions:
@@ -68,11 +69,11 @@ class Followers:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """What was lost, by signal: ``events``, ``stages``, ``subscription``, ``journal``."""
+        """Lost items by signal: ``events``, ``stages``, ``subscription``, ``journal``."""
         with self._lock:
             return dict(self._dropped)
 
     def note_dropped(self, signal: str, count: int = 1) -> None:
-        """Count telemetry that was lost (rule 6)."""
+        """Count lost telemetry (rule 6)."""
         with self._lock:
             self._dropped[signal] = self._dropped.get(signal, 0) + count

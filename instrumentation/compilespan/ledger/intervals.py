@@ -13,7 +13,7 @@ MAX_INTERVALS = 16_384
 
 
 class IntervalUnion:
-    """The length of a union of time intervals, in bounded memory (16 bytes an interval).
+    """The length of a union of time intervals, in bounded memory (16 bytes per interval).
 
     Exact up to `MAX_INTERVALS` disjoint intervals. Beyond that the shorter half of the gaps
     between them is closed, so the union is overstated by those gaps. It is never longer than the
@@ -27,7 +27,7 @@ class IntervalUnion:
         """Length of the union in nanoseconds."""
 
     def add(self, start_ns: int, end_ns: int) -> None:
-        """Take in one interval; one without a length changes nothing."""
+        """Add one interval; an empty one changes nothing."""
         if end_ns <= start_ns:
             return
         first = bisect_left(self._ends, start_ns)
@@ -48,19 +48,19 @@ class IntervalUnion:
         return zip(self._starts, self._ends, strict=True)
 
     def update(self, other: IntervalUnion) -> None:
-        """Take in all intervals of another union."""
+        """Add all intervals of another union."""
         for start_ns, end_ns in other.pairs():
             self.add(start_ns, end_ns)
 
     def copy(self) -> IntervalUnion:
-        """Return another with the same intervals."""
+        """Return a new union with the same intervals."""
         copied = IntervalUnion()
         copied._starts, copied._ends = self._starts[:], self._ends[:]
         copied.total_ns = self.total_ns
         return copied
 
     def flat(self, most: int) -> list[int]:
-        """Return starts and ends in turn, oldest first, of at most so many intervals."""
+        """Return alternating starts and ends, oldest first, of at most ``most`` intervals."""
         union = self
         if len(self._starts) > most:
             union = self.copy()

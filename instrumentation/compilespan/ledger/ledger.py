@@ -1,6 +1,6 @@
-"""The one place where records are added: a process's ledger.
+"""The ledger of a process: the only place to which records are added.
 
-`get_ledger` returns the only instance; a forked child finds it empty.
+`get_ledger` returns the only instance; in a forked child it starts empty.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ _MAX_UNSUMMED = 64
 
 
 class LedgerFile(Protocol):
-    """The journal of this process, as those see it who only add lines to it."""
+    """Interface of this process's journal, for code that only adds lines to it."""
 
     directory: Path
     path: Path
     end_reason: str
 
     def note(self, line_type: str, values: Mapping[str, Any]) -> None:
-        """Add a line. Does not wait."""
+        """Queue a line; does not wait."""
 
     def flush(self, timeout_s: float = 2.0) -> bool:
-        """Wait until what was recorded up to now is written."""
+        """Wait until everything recorded so far is written; return ``True`` if it is."""
 
     def close(self, reason: str | None = None, timeout_s: float = 2.0) -> None:
-        """Write what is queued, and why this process ends."""
+        """Write the queued lines, and the reason why this process ends."""
 
     def abandon(self) -> None:
-        """Close the file without a line: in a forked child it is the parent's."""
+        """Close the file without writing: in a forked child it belongs to the parent."""
 
 
 class CompileLedger:
-    """Counts and keeps what its process compiled. Safe to use from any thread.
+    """Keeps and sums up the records of its process. Safe to use from any thread.
 
     Attributes:
-        active: What is compiling now.
-        readiness: When the process began and when it was ready.
-        followers: Who follows what is published here.
-        journal: The file that this process writes, if it has one.
+        active: The compiles in progress.
+        readiness: When the process began and when it became ready.
+        followers: Subscriptions to what is published here.
+        journal: The file that this process writes; ``None`` if it writes none.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class CompileLedger:
         renewed_after_fork(self)
 
     def renew(self) -> None:
-        """Forget everything: a forked child compiled nothing yet."""
+        """Forget everything: a forked child has not compiled anything yet."""
         if self.journal is not None:
             self.journal.abandon()
             self.journal = None
@@ -86,7 +86,7 @@ class CompileLedger:
         self._is_prepared = False
 
     def totals(self) -> CompileTotals:
-        """Return what this process's compiles cost so far."""
+        """Return the totals of this process so far."""
         with self._lock:
             return self._sums().build()
 
@@ -96,35 +96,35 @@ class CompileLedger:
             return tuple(self._records)
 
     def add_totals_to(self, builder: TotalsBuilder) -> None:
-        """Add this process's sums to those of others."""
+        """Add this process's sums to ``builder``."""
         with self._lock:
             builder.update(self._sums())
 
     def subscribe(self, callback: Callable[[CompileRecord], object]) -> Callable[[], None]:
-        """Call ``callback`` with each record from now on, in a thread of its own.
+        """Call ``callback`` with each record from now on, in a separate thread.
 
-        The queue is bounded; records that find it full are dropped and counted.
+        The queue is bounded; when it is full, records are dropped and counted.
 
         Returns:
-            A function that ends the subscription after what is queued was delivered.
+            A function that ends the subscription, after up to 2 s for what is queued.
         """
         followers = self.followers
         subscription = followers.follow(_records_only(callback))
         return lambda: followers.unfollow(subscription)
 
     def feed(self, callback: Callable[[CompileRecord], object]) -> Subscription[Entry]:
-        """Call ``callback`` with the last 4096 records, and with each from now on, once each.
+        """Call ``callback`` once with each of the last 4096 records and with each later one.
 
-        In a thread of its own, as `subscribe` does.
+        It is called in a separate thread, as by `subscribe`.
         """
-        with self._lock:  # nothing ends between the two
+        with self._lock:  # so that no compile ends between the two steps
             known = [Ended(0, record) for record in self._records]
             return self.followers.follow(_records_only(callback), first=lambda: known)
 
     def before_first_compile(self, call: Callable[[], object]) -> None:
-        """Call this before the first compile of a process, forked ones too.
+        """Call ``call`` before the first compile, in this process and in each forked child.
 
-        Now, if something compiled already; once, however often it is asked for.
+        If something has already compiled, call it at once. Adding it again does nothing.
         """
         if call not in self._before_first:
             self._before_first.append(call)
@@ -132,7 +132,7 @@ class CompileLedger:
                 _prepare(call)
 
     def prepare(self) -> int:
-        """Make ready for a compile that is about to begin; returns the key for it."""
+        """Prepare for a compile that is about to begin, and return its key."""
         if not self._is_prepared:
             self._is_prepared = True
             for call in self._before_first:
@@ -140,13 +140,13 @@ class CompileLedger:
         return next(self._keys)
 
     def begin(self, begun: CompileBegun, interrupt: Callable[[], object] | None = None) -> None:
-        """Note that a compile began; ``interrupt`` closes its monitor at the process's end."""
+        """Record that a compile began; ``interrupt`` closes its monitor when the process ends."""
         with self._lock:
             self.active.begin(begun, interrupt)
             self.followers.publish(begun)
 
     def end(self, key: int, record: CompileRecord | None) -> None:
-        """Note that a compile is over, with its record if it leaves one. Once for each key."""
+        """Record that a compile ended, with its record if it leaves one; once for each key."""
         with self._lock:
             if not self.active.end(key):
                 return
@@ -155,19 +155,20 @@ class CompileLedger:
                 self._unsummed.append(record)
                 if len(self._unsummed) >= _MAX_UNSUMMED:
                     self._sums()
-            # The last that compiled may be followed by the process's end.
+            # The process may end right after its last compile.
             self.followers.publish(Ended(key, record), at_once=not self.active)
 
     def mark_ready(self) -> None:
-        """Declare the process ready: what compiles from now on delays requests."""
+        """Declare the process ready: compiles from now on delay requests."""
         self.readiness.mark()
 
     def start(self, others: Iterable[Doer] = (), end_ns: int | None = None) -> Start:
-        """Return what the start of this process was made of.
+        """Return the start of this process in segments.
 
         Args:
-            others: Processes that had a part in it.
-            end_ns: When it ended; defaults to when it was ready, else to now.
+            others: Other processes that took part in the start.
+            end_ns: End of the start, in nanoseconds since the epoch; defaults to when the process
+                was ready, else to now.
         """
         readiness = self.readiness
         since_ns = readiness.since_ns
@@ -177,7 +178,7 @@ class CompileLedger:
 
     @property
     def doer(self) -> Doer:
-        """What this process had to do with its start."""
+        """What this process did during its start."""
         with self._lock:
             intervals = {key: union.copy() for key, union in self._sums().intervals.items()}
         going_on = [(begun.component, begun.start_ns, None) for begun in self.active.now()]
@@ -187,20 +188,20 @@ class CompileLedger:
         self.followers.publish(entry)
 
     def missing(self) -> Mapping[str, str]:
-        """Return the private names of torch and vLLM that this version lacks.
+        """Return the private names of torch and servers that the installed versions lack.
 
         Returns:
-            By name, e.g. ``torch._dynamo.utils.ChromiumEventLogger.log_instant_event``: what the
-            telemetry lacks without it.
+            What the telemetry lacks, by missing name, e.g.
+            ``torch._dynamo.utils.ChromiumEventLogger.log_instant_event``.
         """
         return dict(self._missing)
 
     def note_missing(self, name: str, lost: str) -> None:
-        """Note that a private name is not there, and what is lost without it."""
+        """Record that a private name does not exist, and what the telemetry lacks without it."""
         self._missing[name] = lost
 
     def _sums(self) -> TotalsBuilder:
-        """Return the sums. Records are added up for who asks, not in the compiling thread."""
+        """Add queued records and return the sums; a compiling thread does so every 64 records."""
         while self._unsummed:
             self._builder.add(self._unsummed.popleft())
         return self._builder

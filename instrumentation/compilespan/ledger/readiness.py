@@ -1,4 +1,4 @@
-"""When this process began, what it did since, and when it was ready to serve."""
+"""When this process began, what it did until it was ready to serve, and when it was ready."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Readiness:
     def __init__(
         self, publish: Callable[[Mark | Ready], object], before: Phase = "startup"
     ) -> None:
-        """Begin with the process.
+        """Begin at the creation of the process.
 
         Args:
-            publish: Called with each mark that ends and with the readiness.
-            before: The phase until it is ready.
+            publish: Called with each mark that ends, and with `Ready`.
+            before: The phase until the process is ready.
         """
         self.since_ns = now_ns() - process_age_ns()
         """When the process was created, in nanoseconds since the epoch."""
         self.before: Phase = before
-        """The phase until then; vLLM's profiling runs are a warmup."""
+        """The phase until the process is ready; ``warmup`` in vLLM and SGLang."""
         self.on_ready: Callable[[], object] | None = None
         """Called once, when the process is declared ready."""
         self.ready: Ready | None = None
@@ -48,7 +48,7 @@ class Readiness:
 
     @property
     def phase(self) -> Phase:
-        """The phase of a compile that begins now, unless its surroundings say another."""
+        """The phase of a compile that begins now, unless its surroundings set another one."""
         return "serving" if self.ready else self.before
 
     @property
@@ -63,7 +63,7 @@ class Readiness:
 
     @property
     def marks(self) -> list[Mark]:
-        """What it did before it was ready: the first 1024, and what goes on."""
+        """Activities before the process was ready: the first 1024, and those in progress."""
         with self._lock:
             marks = [*self._marks, *self._open.values()]
             imports = self._timer.going_on if self._timer is not None and not self.ready else []
@@ -74,12 +74,12 @@ class Readiness:
 
     @property
     def marks_ended(self) -> list[Mark]:
-        """Those of them that are over."""
+        """The marks that have ended."""
         with self._lock:
             return list(self._marks)
 
     def note(self, mark: Mark) -> None:
-        """Note what it did; nothing of it once it is ready."""
+        """Record a mark that ended; ignored once the process is ready."""
         if mark.name is not None:
             mark = mark._replace(name=semconv.name(mark.name))
         with self._lock:
@@ -90,7 +90,7 @@ class Readiness:
 
     @contextmanager
     def doing(self, part: Part, name: str | None = None) -> Iterator[None]:
-        """Note what this thread does in a block."""
+        """Record a block of this thread as a mark."""
         began = self.begin(part, name)
         try:
             yield
@@ -98,7 +98,7 @@ class Readiness:
             self.end(began)
 
     def begin(self, part: Part, name: str | None = None) -> Mark:
-        """Note what goes on from now on, until `end` is called with what this returns."""
+        """Begin a mark and return it, for `end`."""
         mark = Mark(part, now_ns(), None, name, threading.get_ident())
         with self._lock:
             if self.ready is None:
@@ -106,26 +106,27 @@ class Readiness:
         return mark
 
     def end(self, began: Mark) -> None:
-        """Note that it is over; once."""
+        """End a mark that `begin` returned; later calls do nothing."""
         with self._lock:
             known = self._open.pop(id(began), None)
         if known is not None:
             self.note(known._replace(end_ns=now_ns()))
 
     def time_imports(self, server: str | None = None) -> None:
-        """Note what is imported from now on, and what a timer saw that came before us.
+        """Record imports from now on, and those that an earlier timer recorded.
 
-        What the process did before anybody looked is the boot.
+        The time before compilespan or its timer was imported counts as ``boot``.
 
         Args:
-            server: Whose plugin looks first: until then it is being imported.
+            server: If given, the server that loaded us as a plugin: that time counts as its
+                import.
         """
         with contained("time imports"), self._lock:
             if self.ready is not None or self._times_imports:
                 return
             self._times_imports = True
             timer = self._timer = import_timer()
-            # A forked child begins with what its parent has seen; it is over before its start.
+            # In a forked child these are the parent's imports, which ended before its start.
             seen, timer.note = list(timer.kept), self._imported
             timer.begin()
             looked_ns = epoch_ns(min(timer.began_ns, IMPORTED_NS))
@@ -140,7 +141,7 @@ class Readiness:
             self.note(Mark("import", began, ended, package, thread_id))
 
     def mark(self) -> Ready | None:
-        """Declare the process ready; ``None`` if it was ready before."""
+        """Declare the process ready; return ``None`` if it already was."""
         with self._lock:
             if self.ready:
                 return None
@@ -151,7 +152,7 @@ class Readiness:
             if self.ready:
                 return None
             self.ready = Ready(now_ns(), process_age_ns() / 1e9)
-        with contained("time imports no more"):
+        with contained("stop timing imports"):
             import_timer().end()
         self._publish(self.ready)
         if self.on_ready is not None:

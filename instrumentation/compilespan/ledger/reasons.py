@@ -1,8 +1,8 @@
-"""Dynamo's guard texts in words: what changed, so that it compiled again, and what helps.
+"""Classes of Dynamo's guard texts: what changed and caused a recompile, and what helps.
 
-The texts are Dynamo's own (``torch/_dynamo/guards.py`` and its C++ guards). Behind the guard
-follow, where there are any, the user's source line, a hint and a stack: those may contain
-anything, so only the guard itself is classified.
+The texts come from Dynamo (``torch/_dynamo/guards.py`` and its C++ guards). The user's source line,
+a hint and a stack may follow the guard. They may contain anything, so only the guard itself is
+classified.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ReasonClass = Literal[
 ]
 
 _MAX_GUARD = 1000
-_MAX_ADVICE = 800  # with the words around it within the 1,024 characters of a reason
-# Key sets that differ only by these come from another grad mode: no_grad and inference_mode.
+_MAX_ADVICE = 800  # with the text around it, this fits the 1,024 characters of a reason
+# Key sets that differ only in these keys come from no_grad or inference_mode.
 _GRAD_KEYS = (
     r"DispatchKeySet\((?P<before>[^)]*?)(?:, ADInplaceOrView)?(?:, Autograd\w+)?"
     r"(?P<after>[^)]*)\), actual "
     r"DispatchKeySet\((?P=before)(?:, ADInplaceOrView)?(?:, Autograd\w+)?(?P=after)\)"
 )
-# The first match counts; each is matched from the beginning of the guard.
+# The first match counts; each pattern is matched at the beginning of the guard.
 _PATTERNS: tuple[tuple[ReasonClass, str], ...] = (
     ("backend", r"BACKEND_MATCH failure"),
     ("grad_mode", r"GLOBAL_STATE changed: .*\bgrad_mode\b"),
@@ -49,7 +49,7 @@ _PATTERNS: tuple[tuple[ReasonClass, str], ...] = (
     ("global_state", r"tensor '.*' dispatch key set mismatch\. expected .*\bFuncTorch"),
     ("type", r"tensor '.*' (?:dispatch key set mismatch|Tensor device index mismatch)"),
     ("other", r"tensor '.*' requires_grad mismatch"),
-    ("value", r".* == b?['\"].*['\"]$"),  # the text that was compared may contain anything
+    ("value", r".* == b?['\"].*['\"]$"),  # the compared text may contain anything
     (
         "type",
         (
@@ -92,7 +92,7 @@ def guard(reason: str) -> str:
 
 
 def reason_class(reason: str) -> ReasonClass:
-    """Return what kind of thing changed; ``other`` is what none of the classes describes.
+    """Return the class of what changed; ``other`` if no other class describes it.
 
     >>> reason_class("0/0: tensor 'x' size mismatch at index 0. expected 16, actual 17")
     'size'
@@ -104,19 +104,19 @@ def reason_class(reason: str) -> ReasonClass:
 _HELPS: dict[ReasonClass, str] = {
     "size": "add this size to the target's shapes, or mark the dimension dynamic "
     "(torch._dynamo.mark_dynamic)",
-    "value": "pass the value as a tensor, keep it constant, or warm it up with each value",
+    "value": "pass the value as a tensor, keep it constant, or warm up with each value",
     "dtype": "add a shape for this dtype, or cast before the call",
-    "grad_mode": "warm it up under the grad mode of serving (no_grad, inference_mode or neither)",
-    "num_threads": "warm it up with the thread count of serving, in the thread that serves "
+    "grad_mode": "warm up under the grad mode of serving (no_grad, inference_mode or neither)",
+    "num_threads": "warm up with the thread count of serving, in the thread that serves "
     "(WarmupTarget's executor)",
-    "global_state": "warm it up under the autocast, deterministic and dtype settings of serving",
-    "type": "call it with the types of serving",
+    "global_state": "warm up under the autocast, deterministic and dtype settings of serving",
+    "type": "warm up with the types that serving uses",
     "backend": "compile one function with one backend and one set of options",
 }
 
 
 def advice(reason: str) -> str:
-    """Return a guard's text with what an operator can do about it.
+    """Return a guard's class and text, and what an operator can do about it.
 
     >>> print(advice("0/0: tensor 'x' dtype mismatch. expected Float, actual Double"))
     dtype: tensor 'x' dtype mismatch. expected Float, actual Double; add a shape for this dtype, \
@@ -128,12 +128,12 @@ or cast before the call
 
 
 def limit_advice(reason: str | None) -> str:
-    """Return what to do when Dynamo gave a frame up because it compiled it too often.
+    """Return what to do if Dynamo stops compiling a frame that it has compiled too often.
 
     Args:
         reason: The guard that failed last; ``None`` if it is not known.
     """
-    over = "over Dynamo's recompile limit, so what is new runs eager"
+    over = "over Dynamo's recompile limit, so new variants run eager"
     raising = "or raise torch._dynamo.config.recompile_limit"
     if not reason:
         return f"{over}: serve fewer variants, {raising}"

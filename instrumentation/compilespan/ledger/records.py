@@ -1,4 +1,4 @@
-"""What one compile left behind: the record that every output is made from."""
+"""The record of one compile, from which every output is made."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 MAX_EVENTS = 256
 """Events kept per record; later ones are dropped. Spans follow the SDK's own limit."""
 MAX_STAGE_EVENTS = 32
-"""Beside them; the seconds of stages need no events."""
+"""Stage events kept per record in addition; the seconds of stages do not depend on them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GraphBreak:
-    """Where Dynamo had to end a graph, or to give a frame back, and why.
+    """Where and why Dynamo ended a graph, or gave a frame back to eager.
 
     Attributes:
         reason: Dynamo's explanation.
-        file: Of the innermost line of the user's code: outside torch, the standard library and
-            site-packages; empty if there is none.
-        line: Its number, 0 if there is none.
-        hint: What Dynamo suggests; empty if nothing.
-        link: Page of torch's documentation about this kind of break; empty if there is none.
-        inner_file: Of the innermost line of all, which may be in a library.
-        inner_line: Its number.
+        file: File of the innermost line of the user's code (outside torch, the standard library and
+            site-packages); empty if unknown.
+        line: Number of that line; 0 if unknown.
+        hint: Dynamo's suggestion; empty if it has none.
+        link: Page of torch's documentation about this kind of break; empty if none is known.
+        inner_file: File of the innermost line of all code, libraries included; empty if that is
+            the user's line.
+        inner_line: Number of that line; 0 if it is the user's.
     """
 
     reason: str
@@ -44,12 +45,12 @@ class GraphBreak:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompileEvent:
-    """Something that happened inside a compile, and when; it accounts for no time (rule 3).
+    """An event inside a compile; it has a time, but no duration (rule 3).
 
     Attributes:
-        name: As of the span event, e.g. ``torch.compile.graph``.
+        name: Name of the span event, e.g. ``torch.compile.graph``.
         time_ns: Nanoseconds since the epoch.
-        attributes: As of the span event, long texts cut.
+        attributes: Attributes of the span event; long texts are cut.
     """
 
     name: str
@@ -59,34 +60,35 @@ class CompileEvent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompileRecord:
-    """One compile, load, capture or explicit block, as its monitor closed it.
+    """One compile, load, capture, kernel or explicit block that has ended.
 
     Attributes:
-        name: Class of the compiled module, qualified name of a function, or what the block said.
-        is_encoder: Whether it belongs to an encoder: ``component`` is ``encoder``.
-        kind: ``compile``, ``load``, ``capture`` or ``empty``.
+        name: Class of the compiled module, qualified name of a function, or name of the block.
+        is_encoder: Whether ``component`` is ``encoder``.
+        kind: ``compile``, ``load``, ``capture``, ``kernel`` or ``empty``.
         trigger: What began it, e.g. ``dynamo``.
         phase: ``startup``, ``warmup`` or ``serving``.
         outcome: ``ok``, ``skipped`` or ``failed`` (rule 5).
-        error_type: Qualified class of the exception; only where ``failed``.
+        error_type: Qualified class of the exception; only if ``failed``.
         start_ns: Nanoseconds since the epoch.
         duration_ns: Nanoseconds on a monotonic clock, read once (rule 2).
-        graphs: How many graphs were handed to the backend.
-        cache_hits: How many of them came from a cache.
-        cache_misses: How many were compiled and stored.
-        cache_bypasses: How many were compiled and not stored.
-        cache_result: The one result of its graphs, ``mixed``, or ``None`` without a cache.
-        is_recompile: The same owner compiled this frame before.
-        recompile_reason: The guard that failed, as Dynamo words it.
+        graphs: Number of graphs handed to the backend.
+        cache_hits: Number of them that came from a cache.
+        cache_misses: Number of them that were compiled and stored.
+        cache_bypasses: Number of them that were compiled and not stored.
+        cache_result: Result of all its graphs, or of its kernel; ``mixed`` if they differ, ``None``
+            without a cache.
+        is_recompile: Whether its owner has compiled this frame before.
+        recompile_reason: The guard that failed, in Dynamo's words.
         graph_breaks: The first graph breaks, at most 64.
         compile_ids: Dynamo's ids, e.g. ``("0/0",)``.
-        trace_id: Of the span, 32 hex digits; empty where there is no span.
-        span_id: Of the span, 16 hex digits; empty where there is no span.
+        trace_id: Of the span, 32 hex digits; empty without a span.
+        span_id: Of the span, 16 hex digits; empty without a span.
         pid: Process that compiled.
         thread_id: Thread that compiled.
-        recompile_limit_hit: Dynamo gave the frame up: later shapes run eager.
-        events: What happened inside, oldest first, at most 256; then at most 32 changes of stage.
-        request: Method and route of the request that waited for it, if its server says so.
+        recompile_limit_hit: Whether Dynamo hit its recompile limit: new variants run eager.
+        events: At most 256 events inside, oldest first; then at most 32 stage events.
+        request: Method and route of the request that waited for it; ``None`` if unknown.
         component: ``encoder``, ``language_model`` or ``other``.
         skip_reason: Why Dynamo gave the frame back; only if ``skipped``.
         file: Source file of the compiled frame, ``None`` if unknown.
@@ -135,7 +137,7 @@ class CompileRecord:
         """Refuse a record that contradicts itself.
 
         Raises:
-            ValueError: ``is_encoder`` and ``component`` say different things, or the stages do
+            ValueError: ``is_encoder`` and ``component`` contradict each other, or the stages do
                 not sum to the duration.
         """
         if self.is_encoder != (self.component == "encoder"):
@@ -152,7 +154,7 @@ class CompileRecord:
 
     @property
     def stages_ns(self) -> dict[Stage, int]:
-        """Nanoseconds by stage; all ``other`` if none is known."""
+        """Nanoseconds by stage; all of them ``other`` if no stage is known."""
         if not self.stages:
             return {"other": self.duration_ns}
         return {stage: round(seconds * 1e9) for stage, seconds in self.stages.items()}
@@ -164,11 +166,11 @@ class CompileRecord:
 
     @property
     def end_ns(self) -> int:
-        """End in nanoseconds since the epoch: start and monotonic duration (rule 2)."""
+        """End in nanoseconds since the epoch: start plus monotonic duration (rule 2)."""
         return self.start_ns + self.duration_ns
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values; its events share their attributes with it."""
+        """Return the record as JSON values; the attributes of events are not copied."""
         values = {name: getattr(self, name) for name in self.__slots__}
         values["graph_breaks"] = [dataclasses.asdict(each) for each in self.graph_breaks]
         values["events"] = [
@@ -179,7 +181,7 @@ class CompileRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CompileRecord:
-        """Rebuild a record; fields of a newer version are left out.
+        """Create a record from JSON values; unknown fields (of a newer version) are ignored.
 
         Raises:
             TypeError: A field is missing.

@@ -1,7 +1,7 @@
-"""One row of totals, and how it grows.
+"""One row of totals, and the row while it is summed up.
 
-Two sums are kept apart (rule 4): ``compile_s`` is work and may exceed the time that passed when
-threads or processes compile at once; ``wall_s`` is the union of the intervals and may not.
+Two sums are separate (rule 4). ``compile_s`` is work and may exceed the elapsed time if threads or
+processes compile in parallel. ``wall_s`` is the union of the intervals and never exceeds it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class TotalsRow:
     """The columns of one row of totals.
 
     Attributes:
-        compile_s: Sum of the compiles that did not fail, in seconds of work.
-        wall_s: Union of all intervals (failed ones and loads too): seconds that one waited.
-        failed_s: Seconds in records that failed.
+        compile_s: Seconds of work in compiles that did not fail.
+        wall_s: Seconds in the union of all intervals (also failures, loads, captures, kernels).
+        failed_s: Seconds in records that failed, kernels excluded.
         load_s: Seconds in loads of artefacts.
         kernel_s: Seconds in which kernels were built or tuned outside a compile.
-        longest_s: The longest single compile.
-        cpu_s: Seconds in which the threads of all these ran on a CPU; 0 if the kernel does not
-            say it.
-        cpu_wait_s: Seconds in which they could have run and had no CPU; 0 likewise.
+        longest_s: Seconds of the longest compile that did not fail.
+        cpu_s: Seconds in which the threads of all these ran on a CPU; 0 if the operating system
+            does not report it.
+        cpu_wait_s: Seconds in which they were ready to run but had no CPU; 0 if not reported.
         compiles: Compiles that did not fail, skipped ones included.
-        skipped: How many of these Dynamo gave back to eager.
-        failed: Records that failed.
+        skipped: Number of these that Dynamo gave back to eager.
+        failed: Records that failed, kernels excluded.
         loads: Loads of artefacts.
         captures: Cudagraph recordings.
-        kernels: Kernels that were built or tuned outside a compile, or could not be.
+        kernels: Kernels that were built or tuned outside a compile, failures included.
         recompiles: Compiles of a frame that its owner had compiled before.
         graphs: Graphs handed to a backend.
         cache_hits: Graphs from a cache.
@@ -68,7 +68,7 @@ class TotalsRow:
 
 
 class Row:
-    """A row while it grows: integers in nanoseconds, so that sums are exact."""
+    """A row while it is summed up, in integer nanoseconds so that the sums are exact."""
 
     _SUMS_NS = ("compile_s", "failed_s", "load_s", "kernel_s", "cpu_s", "cpu_wait_s")
     _COUNTS = tuple(

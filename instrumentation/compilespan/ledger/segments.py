@@ -1,6 +1,6 @@
-"""Segments of a start: what each process did, and which of it counts at a moment.
+"""Segments of a start: what each process did, and which part counts at each moment.
 
-At a moment several things may go on, in several threads and processes; the most specific counts.
+Several threads and processes may be active at one moment; the most specific activity counts.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from compilespan.semconv import Component, Part
 
 _ORDER: tuple[Part, ...] = ("compile", "capture", "load", "import", "wait", "boot")
-"""Of what holds at once the first counts; without any it is ``other``."""
+"""If several parts overlap, the first of these counts; if none is active, ``other`` does."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Segment:
-    """A time of the start in which one part counts.
+    """An interval in which one part of the start counts.
 
     Attributes:
-        part: What it was.
+        part: The part that counts.
         start_ns: Nanoseconds since the epoch.
         end_ns: Nanoseconds since the epoch.
-        name: What was imported or loaded; ``None`` if nobody knows.
-        component: Of a compile.
+        name: What was imported or loaded; ``None`` if unknown.
+        component: Of a compile, load or capture; ``None`` if unknown.
     """
 
     part: Part
@@ -41,21 +41,21 @@ class Segment:
 
     @property
     def duration_ns(self) -> int:
-        """Its length."""
+        """Length in nanoseconds."""
         return self.end_ns - self.start_ns
 
 
 class Doer(NamedTuple):
-    """A process that had a part in a start."""
+    """A process that took part in a start."""
 
     marks: Sequence[Mark]
     intervals: Mapping[tuple[Part, Component], IntervalUnion]
     compiling: Sequence[tuple[Component, int, int | None]] = ()
-    """Component, begin and end of what has no record; ``None`` if it goes on."""
+    """Component, begin and end (ns; ``None`` while in progress) of compiles without a record."""
 
 
 def clipped(done: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segment]:
-    """Return what of these lies between two moments."""
+    """Return the segments, cut to the time between two moments."""
     found = (
         dataclasses.replace(
             each, start_ns=max(each.start_ns, start_ns), end_ns=min(each.end_ns, end_ns)
@@ -66,12 +66,12 @@ def clipped(done: Iterable[Segment], start_ns: int, end_ns: int) -> list[Segment
 
 
 def are_alike(one: Segment, other: Segment) -> bool:
-    """Whether two that follow each other are one."""
+    """Whether two consecutive segments can be joined."""
     return (one.part, one.name, one.component) == (other.part, other.name, other.component)
 
 
 def done(doer: Doer, end_ns: int) -> list[Segment]:
-    """Return what a process did, each by itself."""
+    """Return what a process did, as segments that may overlap."""
     compiled = [
         Segment(part, start, end, None, component)
         for (part, component), union in doer.intervals.items()
@@ -99,7 +99,7 @@ def done(doer: Doer, end_ns: int) -> list[Segment]:
 
 
 def without(segments: Sequence[Segment], others: Sequence[Segment]) -> list[Segment]:
-    """Return what is left of segments, those that overlap joined, where no other one lies."""
+    """Return the segments, overlapping ones joined, without the time that ``others`` cover."""
     left: list[Segment] = []
     holes = disjoint(others)
     first = 0
@@ -117,7 +117,7 @@ def without(segments: Sequence[Segment], others: Sequence[Segment]) -> list[Segm
 
 
 def disjoint(segments: Iterable[Segment]) -> list[Segment]:
-    """Return them in order, those that overlap joined."""
+    """Return the segments in order, overlapping ones joined."""
     joined: list[Segment] = []
     for each in sorted(segments, key=lambda segment: segment.start_ns):
         if joined and each.start_ns < joined[-1].end_ns:
@@ -129,7 +129,7 @@ def disjoint(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def _inferred_load(imports: Sequence[Segment], compiled: Sequence[Segment]) -> list[Segment]:
-    """Return what lies between the first import and the first compile, if nobody says more."""
+    """Return the time from the first import to the first compile as a load, imports excluded."""
     if not imports or not compiled:
         return []
     first_ns = min(each.start_ns for each in compiled)
@@ -138,12 +138,12 @@ def _inferred_load(imports: Sequence[Segment], compiled: Sequence[Segment]) -> l
 
 
 def cut(start_ns: int, end_ns: int, done: Sequence[Segment]) -> list[Segment]:
-    """Return consecutive segments; neighbours differ."""
+    """Return consecutive segments without gaps; neighbours differ."""
     begins = sorted(done, key=lambda each: each.start_ns)
     bounds = {moment for each in done for moment in (each.start_ns, each.end_ns)}
     moments = sorted({start_ns, end_ns, *bounds})
     segments: list[Segment] = []
-    # Of each part what goes on, that which began last in front; what is over is removed there.
+    # What is active by part, the latest begin first; `_first` removes what has ended.
     active: dict[Part, list[tuple[int, int, Segment]]] = {part: [] for part in _ORDER}
     upcoming = 0
     for moment, following in itertools.pairwise(moments):

@@ -1,4 +1,4 @@
-"""What a start was made of: consecutive segments, one part each, which sum to the whole."""
+"""A start as consecutive segments of one part each, which sum to the whole."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class Start:
     """A start in segments, from the creation of a process until it was ready or until now.
 
     Attributes:
-        segments: One after the other, without gaps.
-        beside_s: Seconds by part of what other processes did meanwhile: ready did not wait for it.
-        inside_s: Seconds by package of what was imported while something compiled, longest first.
+        segments: Consecutive, without gaps.
+        beside_s: Seconds by part that a process spent while another part counted; they did not
+            delay readiness.
+        inside_s: Seconds of imports during compiles, by package, longest first.
     """
 
     segments: tuple[Segment, ...]
@@ -45,12 +46,12 @@ class Start:
 
     @classmethod
     def of(cls, start_ns: int, end_ns: int, doers: Iterable[Doer]) -> Start:
-        """Cut a time into segments.
+        """Cut the time between two moments into segments.
 
         Args:
             start_ns: Nanoseconds since the epoch.
             end_ns: Nanoseconds since the epoch.
-            doers: All processes that had a part in it.
+            doers: All processes that took part in the start.
         """
         end_ns = max(start_ns, end_ns)
         by_doer = [clipped(done(doer, end_ns), start_ns, end_ns) for doer in doers]
@@ -60,7 +61,7 @@ class Start:
 
     @property
     def parts_s(self) -> dict[Part, float]:
-        """Seconds by part, none of them 0; they sum to the whole."""
+        """Seconds by part, without parts of 0 s; they sum to the whole."""
         spent_ns = dict.fromkeys(get_args(Part), 0)
         for segment in self.segments:
             spent_ns[segment.part] += segment.duration_ns
@@ -87,9 +88,9 @@ class Start:
         return {name: spent / 1e9 for name, spent in longest_first}
 
     def joined(self, least_ns: int = LEAST_NS, most: int = MAX_SEGMENTS) -> list[Segment]:
-        """Return at most so many segments without gaps, for people and traces.
+        """Return at most ``most`` segments without gaps, for people and traces.
 
-        A short one joins its predecessor, the first its successor.
+        A segment shorter than ``least_ns`` joins its predecessor; the first one, its successor.
         """
         joined: list[Segment] = []
         for segment in self.segments:
@@ -107,11 +108,11 @@ class Start:
 
 
 def _beside(segments: Iterable[Segment], alone: Iterable[Iterable[Segment]]) -> dict[Part, float]:
-    """Return for how long a process did what the start as a whole counts as another part.
+    """Return the seconds by part that a process spent while another part counted.
 
     Args:
-        segments: Of the start.
-        alone: Those of each process, as if it were the only one.
+        segments: Segments of the start.
+        alone: Segments of each process, as if it were the only one.
     """
     found: dict[Part, IntervalUnion] = {part: IntervalUnion() for part in _WORK}
     for each in itertools.chain.from_iterable(alone):
@@ -125,7 +126,7 @@ def _beside(segments: Iterable[Segment], alone: Iterable[Iterable[Segment]]) -> 
 
 
 def _inside(by_doer: Iterable[Sequence[Segment]]) -> dict[str, float]:
-    """Return what was imported while something compiled in the same process."""
+    """Return the seconds of imports by package while the same process compiled."""
     spent_ns: dict[str, int] = {}
     for found in by_doer:
         compiled = [each for each in found if each.part == "compile"]

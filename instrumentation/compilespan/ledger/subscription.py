@@ -1,4 +1,4 @@
-"""Hands what the ledger records to whoever listens, without ever waiting for them (rule 6)."""
+"""Delivers what the ledger publishes to followers, without ever waiting for them (rule 6)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ R = TypeVar("R")
 
 
 class Subscription(Generic[T]):
-    """A bounded queue in front of a callback that runs in a thread of its own.
+    """A bounded queue, and a thread that calls a callback with each item.
 
-    `put` never blocks: when the queue is full the item is dropped. An exception of the callback
-    is logged once and ends nothing.
+    `put` never blocks: if the queue is full, the item is dropped. If the callback raises, the first
+    exception is logged and delivery continues.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Subscription(Generic[T]):
         """Start the thread.
 
         Args:
-            callback: Gets each item, one after another.
-            maxsize: Items that may wait.
-            signal: What is lost when the queue is full, as `CompileLedger.dropped` names it.
+            callback: Called with each item, one at a time.
+            maxsize: Number of items that may wait.
+            signal: Name under which `Followers.dropped` counts items that are lost.
             prepare: Called in the thread before the first item.
-            idle: Called when nothing is queued; returns after how many seconds it wants to be
-                called again, ``None`` for not before the next item.
-            gather_s: How long an item may wait for others, so that a thread that is woken by each
-                of them does not compete with the compile.
+            idle: Called before each wait for items; returns the seconds until its next call,
+                ``None`` to wait for the next item.
+            gather_s: Seconds that an item waits for others, so that the thread does not wake up
+                for each of them and compete with the compile.
         """
         # SimpleQueue.put is reentrant: a finalizer or signal handler may interrupt a put.
         self._queue: queue.SimpleQueue[T | threading.Event | None] = queue.SimpleQueue()
@@ -66,8 +66,8 @@ class Subscription(Generic[T]):
         """Queue an item; ``False`` if it was dropped.
 
         Args:
-            item: What is handed to the callback.
-            at_once: Deliver it now, and what waits for others.
+            item: Passed to the callback.
+            at_once: Deliver all queued items without the delay of ``gather_s``.
         """
         if self._queue.qsize() >= self._maxsize:
             return False
@@ -77,9 +77,9 @@ class Subscription(Generic[T]):
         return True
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Let the thread finish what is queued; ``True`` if it did within ``timeout_s``."""
+        """Deliver what is queued and end the thread; ``True`` if done within ``timeout_s``."""
         if self._pid != os.getpid():
-            return True  # the thread is the parent's
+            return True  # only the parent has the thread
         self._queue.put(None)
         self._is_awaited.set()
         if threading.current_thread() is not self._thread:
@@ -87,7 +87,7 @@ class Subscription(Generic[T]):
         return not self._thread.is_alive()
 
     def drain(self, timeout_s: float = 2.0) -> bool:
-        """Wait until what is queued now was delivered; ``True`` if it was in time."""
+        """Wait until all items queued so far are delivered; ``True`` if they were in time."""
         if self._pid != os.getpid():
             return True
         delivered = threading.Event()

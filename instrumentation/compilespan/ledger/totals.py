@@ -1,4 +1,4 @@
-"""Records added up: in rows by component, phase, name and process, and by stage."""
+"""Sums of records: in rows by component, phase, name and process, and by stage."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _PARTS: Mapping[Kind, Part] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompileTotals:
-    """What compiling cost, by component, phase, name and process.
+    """Totals of compiles by component, phase, name and process.
 
-    ``encoder`` + ``language_model`` + ``other`` = ``total`` in every column but ``wall_s`` (a
-    union) and ``longest_s`` (a maximum). ``by_stage`` has the seconds of each stage of what is in
-    ``compile_s`` and ``failed_s``, and sums to these.
+    ``encoder`` + ``language_model`` + ``other`` = ``total`` in every column except ``wall_s`` (a
+    union) and ``longest_s`` (a maximum). ``by_stage`` splits ``compile_s`` plus ``failed_s`` of the
+    total by stage.
     """
 
     encoder: TotalsRow
@@ -45,11 +45,11 @@ class CompileTotals:
 
 
 def cache_state(row: TotalsRow, *, is_over: bool) -> CacheState:
-    """Return what caches were worth to a start, in one word for all surfaces.
+    """Return how well caches worked in a start, in the word that every output shows.
 
     Args:
-        row: The total of what was compiled in it.
-        is_over: Whether it is ready or ended.
+        row: Total of the compiles in the start.
+        is_over: Whether the start is ready or has ended.
     """
     if not is_over:
         return "unknown"
@@ -59,7 +59,7 @@ def cache_state(row: TotalsRow, *, is_over: bool) -> CacheState:
 
 
 class TotalsBuilder:
-    """Adds records up, and other builders' sums (those of other processes)."""
+    """Adds up records, and the sums of other builders (of other processes)."""
 
     def __init__(self) -> None:
         self._components = {component: Row() for component in get_args(semconv.Component)}
@@ -71,9 +71,9 @@ class TotalsBuilder:
         self.intervals: defaultdict[tuple[Part, Component], IntervalUnion] = defaultdict(
             IntervalUnion
         )
-        """When something compiled, was loaded or captured, by what it is for a start."""
+        """Intervals of compiles, loads and captures, by part of a start and component."""
         self.graph_keys: dict[str, None] = {}
-        """Keys of graphs that are in a cache by now, at most 1024, in order."""
+        """Cache keys of the first 1024 graphs that are now in a cache, in order."""
 
     def add(self, record: CompileRecord) -> None:
         """Add one record to each row that it belongs to."""
@@ -120,12 +120,12 @@ class TotalsBuilder:
 
     @property
     def serving_s(self) -> float:
-        """Seconds of work in phase ``serving``: compiled, failed, and for kernels."""
+        """Seconds of work in phase ``serving``: compiles, failures and kernels."""
         row = self._by_phase["serving"].freeze() if "serving" in self._by_phase else TotalsRow()
         return row.compile_s + row.failed_s + row.kernel_s
 
     def copy(self) -> TotalsBuilder:
-        """Return another with the same sums."""
+        """Return a new builder with the same sums."""
         copied = TotalsBuilder()
         copied._total = self._total.copy()
         for mine, theirs in (
@@ -141,7 +141,7 @@ class TotalsBuilder:
         return copied
 
     def to_json(self) -> dict[str, Any]:
-        """Return the components' sums as JSON values; short gaps of many intervals are closed."""
+        """Return the components' sums as JSON; short gaps between many intervals are closed."""
         return {
             component: {
                 **row.to_json(),
@@ -155,7 +155,7 @@ class TotalsBuilder:
         }
 
     def add_json(self, values: Mapping[str, Any]) -> None:
-        """Add what `to_json` returned, to the components and to the total."""
+        """Add what `to_json` returned to the components and to the total."""
         for component, row in self._components.items():
             row.add_json(values[component])
             self._total.add_json(values[component])
@@ -165,7 +165,7 @@ class TotalsBuilder:
                     self.intervals[part, component].add(start_ns, end_ns)
 
     def build(self) -> CompileTotals:
-        """Return the sums as they stand now."""
+        """Return the current sums."""
         return CompileTotals(
             **{component: row.freeze() for component, row in self._components.items()},
             total=self._total.freeze(),

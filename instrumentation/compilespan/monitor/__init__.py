@@ -1,1 +1,1 @@
-"""One compile while it goes on: its clock, what it counts, and what surrounds it."""
+"""A compile in progress: its clock, its counts, and its surroundings."""

@@ -28,29 +28,29 @@ _logger = logging.getLogger("compilespan")
 
 
 class monitor_torch_compile:  # noqa: N801  # used like a function, as contextlib's are
-    """Account for a block of code as one compile, whatever compiles inside it.
+    """Record a block of code as one compile, however much compiles inside it.
 
-    A context manager and a decorator (a coroutine function is awaited inside). Its duration is
-    its wall time. It adopts the compiles whose context descends from it while it is open: they
-    become its events. A block inside another open block is an event of that one. One object may
-    be entered by several threads and tasks at once: each entry is a block of its own.
+    A context manager and a decorator, also of coroutine functions. The duration is wall time.
+    While the block is open, it adopts the compiles of its context and of contexts copied from it:
+    they become its events. A block inside another open block becomes an event of the outer one.
+    Several threads and tasks may enter one object at once; each entry is a separate block.
 
         with monitor_torch_compile("vision_tower", is_encoder=True) as monitor:
             model(pixels)
             monitor.add_event("torch.compile.graph", {"torch.compile.cache.result": "hit"})
 
     Args:
-        name: What the record is called. Defaults to a decorated function's qualified name, and to
+        name: Name of the record. Defaults to a decorated function's qualified name, and to
             ``torch.compile`` for a block.
-        is_encoder: Whether this is an encoder's compile; ``False`` says that it is a language
-            model's. ``None`` lets what compiles inside decide.
-        kind: ``compile``, ``load``, ``capture``, ``empty``; ``None`` is decided at the end by
-            what was seen: a block in which nothing compiled is ``empty`` and counts nowhere.
-        message: Logged once at INFO when the block ends, with its seconds.
+        is_encoder: ``True`` for an encoder, ``False`` for a language model. ``None`` takes the
+            component of the surroundings, else of what compiles inside.
+        kind: ``compile``, ``load``, ``capture``, ``kernel`` or ``empty``. ``None`` decides at the
+            end: a block in which nothing compiled is ``empty`` and is not counted as a compile.
+        message: Logged once at INFO when the outermost block ends, with its seconds.
 
     Raises:
-        TypeError: ``name`` is not a string (the decorator needs its parentheses), or the decorated
-            function is a generator: what it yields to is not its own time.
+        TypeError: ``name`` is not a string (the decorator needs parentheses), or the decorated
+            function is a generator: the time in which it is suspended is not its own.
         ValueError: ``kind`` is not one of these.
     """
 
@@ -69,7 +69,7 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
             )
             raise TypeError(msg)
         if kind is not None and kind not in _KINDS:
-            msg = f"kind is {kind!r}; use one of {', '.join(_KINDS)}, or None to let it be decided"
+            msg = f"kind is {kind!r}; use one of {', '.join(_KINDS)}, or None to detect it"
             raise ValueError(msg)
         self._name = name
         self._is_encoder = is_encoder
@@ -99,7 +99,7 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it; the exception goes on unchanged."""
+        """Close the monitor; the exception propagates unchanged."""
         try:
             self._close(self._own_window(id(sys._getframe(1))), error)  # noqa: SLF001
         except BaseException:  # an interrupt arrived in our code
@@ -116,11 +116,11 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
                 _logger.info("%s", _worded(self._message, window.monitor.duration_s))
 
     def __call__(self, function: F) -> F:
-        """Decorate ``function``: each call is a block."""
+        """Decorate ``function``: each call is a separate block."""
         if _is_generator_function(function):
             msg = (
                 f"monitor_torch_compile cannot decorate the generator {_name_of(function)}: its "
-                "call returns at once; put `with monitor_torch_compile(...)` around what compiles"
+                "call returns at once; put `with monitor_torch_compile(...)` around the code"
             )
             raise TypeError(msg)
 
@@ -149,10 +149,10 @@ class monitor_torch_compile:  # noqa: N801  # used like a function, as contextli
         return cast("F", called)
 
     def _own_window(self, frame: int) -> Window:
-        """Return the window that this exit belongs to.
+        """Return the window that an exit has to close.
 
-        That of the same ``with`` statement, known by its frame (by its id: no frame is kept);
-        else the innermost of this context; else the last that was opened.
+        The last one opened in the same frame (compared by id, so that no frame is kept), else the
+        innermost one of this context, else the last one opened.
         """
         for entered_in, window in reversed(self._windows):
             if entered_in == frame:
@@ -178,7 +178,7 @@ def _is_generator_function(function: Callable[..., Any]) -> bool:
 
 
 def _called(function: Callable[..., Any]) -> list[Any]:
-    """Return what may run when this is called: itself, a static method's, its ``__call__``."""
+    """Return the functions that a call may run: itself, its ``__func__``, its ``__call__``."""
     inner = getattr(function, "__func__", None)
     return [function, inner, getattr(type(function), "__call__", None)]  # noqa: B004
 
@@ -192,5 +192,5 @@ def _name_of(function: Callable[..., Any]) -> str:
 def _worded(message: str, duration_s: float) -> str:
     try:
         return message % duration_s
-    except (TypeError, ValueError):  # a message without a place for the number is fine too
+    except (TypeError, ValueError):  # the message has no placeholder for the seconds
         return message

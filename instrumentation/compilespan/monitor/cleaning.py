@@ -1,4 +1,4 @@
-"""Attributes of events, as they may be kept and sent."""
+"""Cleaning of event attributes before they are kept and sent."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _logger = logging.getLogger("compilespan")
 
 MAX_INTEGER = 2**63
 MAX_ITEMS = 1024
-"""Of a list that an attribute holds."""
+"""Items kept of an attribute that is a list."""
 
 
 def cleaned(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Return them bounded, in valid UTF-8, and without durations (rule 3)."""
+    """Return the attributes bounded, in valid UTF-8, and without durations (rule 3)."""
     kept: dict[str, AttributeValue] = {}
     for key, value in attributes.items():
         name = _name(key)
         if name is None:
-            _logger.debug("compilespan: event attribute %r is a duration and left out", key)
+            _logger.debug("compilespan: event attribute %r is dropped: it is a duration", key)
         else:
             kept[name] = _clean(value)
     return kept
@@ -35,7 +35,7 @@ def cleaned(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValu
 
 @functools.lru_cache(maxsize=256)
 def _name(key: str) -> str | None:
-    """Return the name of an attribute that is kept; ``None`` for a duration."""
+    """Return the cleaned name of an attribute; ``None`` for a duration."""
     return None if semconv.is_duration(key) else semconv.name(key)
 
 
@@ -46,7 +46,7 @@ def _clean(value: AttributeValue) -> AttributeValue:
 
 
 def _scalar(value: object) -> str | bool | int | float:
-    """Return what every output can carry: text for whatever is no plain and finite value."""
+    """Return a value that every output accepts: text unless it is a plain, finite value."""
     if isinstance(value, int) and -MAX_INTEGER <= value < MAX_INTEGER:  # OTLP has 64 bits
         return value
     if isinstance(value, float) and math.isfinite(value):

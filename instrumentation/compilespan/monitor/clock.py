@@ -1,4 +1,4 @@
-"""The one clock of a compile: when it began and ended, in which stages, and with how much CPU."""
+"""The one clock of a compile: its begin and end, its stages, and its CPU time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """What the clock says of a compile that ended.
+    """The times of a compile that ended.
 
     Attributes:
         start_ns: Nanoseconds since the epoch.
         duration_ns: Nanoseconds on a monotonic clock.
         stages_ns: Nanoseconds of each stage; they add up to the duration.
-        cpu_s: Seconds in which its thread ran on a CPU; ``None`` if the kernel does not say.
-        cpu_wait_s: Seconds in which its thread could have run and had no CPU.
-        thread_id: Its thread.
+        cpu_s: Seconds in which its thread ran on a CPU; ``None`` if unknown.
+        cpu_wait_s: Seconds in which its thread was ready to run but had no CPU; ``None`` if
+            unknown.
+        thread_id: Its thread, as from ``threading.get_ident()``.
     """
 
     start_ns: int
@@ -40,23 +41,23 @@ class Timing:
 
 
 class Clock:
-    """Is started once and stopped once, by the monitor that owns it."""
+    """A clock that its monitor starts once and stops once."""
 
     def __init__(self, stages: Stages) -> None:
         self.stages = stages
         self.started_ns = self.ended_ns = 0
-        """As ``time.perf_counter_ns()``; 0 before."""
+        """Values of ``time.perf_counter_ns()``; 0 until then."""
         self._cpu_ns: tuple[int, int] | None = None
 
     def start(self, *, reads_cpu: bool) -> None:
-        """Start it; what is another compile's event has no need of its thread's CPU time."""
+        """Start the clock; an adopted compile does not read the CPU time, as it has no record."""
         if reads_cpu:
             self._cpu_ns = _cpu_ns()
         self.started_ns = time.perf_counter_ns()
         self.stages.start(self.started_ns)
 
     def start_later(self, earliest_ns: int) -> None:
-        """Correct the start: until then the time was another's."""
+        """Move the start to ``earliest_ns``: the time before belongs to another monitor."""
         self.started_ns = min(max(self.started_ns, earliest_ns), self.ended_ns)
         self._cpu_ns = None
 
@@ -71,7 +72,7 @@ class Clock:
         return self.ended_ns - self.started_ns
 
     def timing(self) -> Timing:
-        """Return what it says, after it was stopped."""
+        """Return the times; call it after the end is set."""
         cpu_ns = _cpu_ns() if threading.get_ident() == self.stages.thread_id else None
         cpu_s = cpu_wait_s = None
         if cpu_ns is not None and self._cpu_ns is not None:
@@ -90,7 +91,7 @@ class Clock:
 
 
 def _cpu_ns() -> tuple[int, int] | None:
-    """Return for how long this thread ran, and waited for a CPU, by now; ``None`` if unknown.
+    """Return how long this thread has run, and has waited for a CPU; ``None`` if unknown.
 
     https://docs.kernel.org/scheduler/sched-stats.html
     """

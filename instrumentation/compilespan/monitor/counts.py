@@ -1,4 +1,4 @@
-"""Counts of compiled code that runs, kept while a warmup's verify pass asks for them."""
+"""Counts of calls of compiled code, kept during the verify pass of a warmup."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 
 
 class Seen:
-    """Counts of compiled code that was entered, of calls that no compiled code fits.
+    """Calls that entered compiled code (hits), and calls that no compiled code fitted (misses).
 
-    Counted by the C iterators of `compilespan.dynamo.guards`; reading a count consumes it.
+    Counted by the C iterators of `compilespan.dynamo.guards`; each read adds one, too.
     """
 
     __slots__ = ("hits", "misses")
@@ -18,16 +18,16 @@ class Seen:
         self.misses = itertools.count(1)
 
     def read(self) -> tuple[int, int]:
-        """Return hits and misses, once."""
+        """Return hits and misses. Call it once, since reading adds one to both."""
         return next(self.hits) - 1, next(self.misses) - 1
 
 
 UNSEEN = Seen()
-"""Takes the counts that nobody asks for."""
+"""Takes the counts of surroundings in which no verify pass runs."""
 
 
 class Counts:
-    """Where calls of compiled code are counted, for some surroundings and those inside them."""
+    """Where calls of compiled code are counted: shared by surroundings and those inside them."""
 
     __slots__ = ("seen",)
 

@@ -1,8 +1,8 @@
-"""The clock: one monitor wraps each compile, and what happens inside becomes its events.
+"""The monitor: one wraps each compile, and what happens inside becomes its events.
 
-A monitor is open from its start to its end in one place of the program. Compiles that begin in
-its context while it is open are *adopted*: they leave no span and no record, their graphs,
-breaks and recompiles are events of the monitor. So nested work is never counted twice (rule 1).
+A monitor is opened and closed in one place of the program. Compiles that begin in the context of an
+open monitor are *adopted*: they get no span and no record, and their graphs, breaks and recompiles
+become events of the monitor. So nested work is never counted twice (rule 1).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from compilespan.semconv import CacheResult, Component, Kind, Outcome, Stage
 
 State = Literal["new", "open", "adopted", "tentative", "closed"]
-"""``new`` becomes one of the next three when it is opened; each of them becomes ``closed``."""
+"""Opening changes ``new`` to one of the next three; closing changes these to ``closed``."""
 
 
 class Monitor:
-    """One compile while it is going on. Made by `monitor_torch_compile` and by the hooks."""
+    """A compile in progress. Created by `monitor_torch_compile` and by the hooks."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self._state: State = "new"
         self._pid = os.getpid()
-        # Reentrant: a finalizer or a signal handler may compile, hence add events, meanwhile.
+        # Reentrant: while it is held, a finalizer or a signal handler may compile and add events.
         self._lock = threading.RLock()
         self._tally = Tally()
         self._report = Report()
@@ -53,7 +53,7 @@ class Monitor:
         self.clock = Clock(Stages(self._stage or "other", self._lock, self._stage_begun))
 
     def open(self) -> None:
-        """Start the clock, and report the compile or give it to the monitor around it."""
+        """Start the clock, and report the compile or hand it to the monitor around it."""
         outer, unit = self._place.adopter, self.unit
         self.clock.start(reads_cpu=outer is None)
         if outer is not None:
@@ -71,13 +71,13 @@ class Monitor:
                 self._begin_report()
 
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Record something that happened inside the compile, now.
+        """Record an event of the compile, with the current time.
 
         Args:
             name: Event name, e.g. ``torch.compile.graph``; graphs, breaks and recompiles are
-                counted by it.
-            attributes: Plain values. One that is a duration by its name is left out: events
-                account for no time (rule 3).
+                counted by this name.
+            attributes: Plain values. Those whose name denotes a duration are dropped: events have
+                no durations (rule 3).
         """
         with contained(f"record an event {name!r}"):
             outer = self._open_adopter
@@ -87,22 +87,22 @@ class Monitor:
                 self._add_event(name, cleaned(attributes or {}))
 
     def note_compile_id(self, compile_id: str | None) -> None:
-        """Note one of Dynamo's ids of what compiles inside."""
+        """Record Dynamo's id of something that compiles inside."""
         outer = self._open_adopter
         if outer is not None:
             outer.note_compile_id(compile_id)
-        elif self.is_open:  # in a forked child nobody gives the lock back
+        elif self.is_open:  # in a forked child nobody would release the lock
             with self._lock:
                 self._tally.compile_id(compile_id)
 
     def note_cache(self, result: CacheResult) -> None:
-        """Note where a kernel came from; one inside a compile is no part of its cache results."""
+        """Record the cache result of a kernel; an adopted one does not affect the outer compile."""
         if self.is_open:
             with self._lock:
                 self._tally.kernel_cache = result
 
     def rename(self, unit: Unit) -> None:
-        """Correct what it was begun as: only what was loaded knows its name."""
+        """Replace the unit: the name of an artefact is known only when it is loaded."""
         self.unit = unit
         self._report.rename(unit.name, self.component)
 
@@ -114,7 +114,7 @@ class Monitor:
         failure: Failure | None,
         component: Component | None,
     ) -> bool:
-        """Count a compile that ended inside; ``False`` if this one was closed before."""
+        """Count an adopted compile that ended; ``False`` if this monitor is already closed."""
         if not self.is_open:
             return False
         with self._lock:
@@ -129,16 +129,16 @@ class Monitor:
         error: BaseException | None = None,
         skip_reason: str | None = None,
     ) -> None:
-        """End it: read the clock, make the record. Once; later calls do nothing.
+        """Close the monitor: read the clock, and make the record. Later calls do nothing.
 
         Args:
-            outcome: ``None`` if what was seen inside decides.
-            error: The exception that leaves the compile, if one does.
-            skip_reason: Why Dynamo gave the frame back, if it did.
+            outcome: ``None`` lets ``error`` decide, else what happened inside.
+            error: The exception that leaves the compile; ``None`` if none does.
+            skip_reason: Why Dynamo gave the frame back; ``None`` if it did not.
         """
         ended_ns = time.perf_counter_ns()
         if self._pid != os.getpid():
-            return  # a forked child returns through its parent's compile
+            return  # this is a forked child, inside its parent's compile
         with self._lock:
             state, self._state = self._state, "closed"
             if state in ("new", "closed"):
@@ -148,53 +148,53 @@ class Monitor:
             self._tally.skip_reason = skip_reason
         with contained(f"record the end of {self.unit.name!r}"):
             self._conclude(state, outcome, error)
-        self._report.discard()  # nothing, unless a fault of ours kept it from its end
+        self._report.discard()  # does something only if a fault of ours prevented the end
         self._report.wait()
 
     def discard(self) -> None:
-        """End it without a record: an interrupt arrived while it was opened or closed."""
+        """Close the monitor without a record, after an interrupt while it was opened or closed."""
         self._state = "closed"
         self._report.discard()
 
     @property
     def is_open(self) -> bool:
-        """Whether it still adopts: opened, not closed, and not inherited through a fork."""
+        """Whether it adopts compiles: opened, not closed, and not inherited through a fork."""
         return self._state not in ("new", "closed") and self._pid == os.getpid()
 
     @property
     def is_outermost(self) -> bool:
-        """Whether it makes a record of its own rather than being an event of another."""
+        """Whether it makes a record, instead of being an event of another monitor."""
         return self._open_adopter is None
 
     @property
     def stated(self) -> Component | None:
-        """The component that was stated for it: by itself, or by its surroundings."""
+        """The component that its unit states, else its surroundings; ``None`` if neither does."""
         return self.unit.stated or self._place.component
 
     @property
     def component(self) -> Component:
-        """The component: what was stated, else what names say, else what compiled inside."""
+        """The component: as stated, else as names suggest, else that of what compiled inside."""
         return self.stated or self.unit.named or self._tally.component
 
     @property
     def span(self) -> Span:
-        """Its span, invalid if an outer monitor has it."""
+        """Its span; invalid if an outer monitor adopted it."""
         return self._report.span
 
     @property
     def duration_s(self) -> float:
-        """Seconds, once it is closed; the same number in every output."""
+        """Duration in seconds, once it is closed; the same number in every output."""
         return self.clock.duration_ns / 1e9
 
     @property
     def stages(self) -> Stages:
-        """What divides the time of the outermost monitor."""
+        """The stages of the outermost monitor."""
         outer = self._open_adopter
         return outer.stages if outer is not None else self.clock.stages
 
     @property
     def _open_adopter(self) -> Adopter | None:
-        """The monitor that takes the events of this one, while it is open."""
+        """The monitor that adopted this one, while that monitor is open; it takes the events."""
         outer = self._place.adopter if self._state == "adopted" else None
         return outer if outer is not None and outer.is_open else None
 
@@ -218,9 +218,9 @@ class Monitor:
             found = self._state == "tentative"
             if found:
                 self._state = "open"
-        if found:  # something is there: from now on it is seen while it goes on
+        if found:  # the artefact exists: report the compile while it is in progress
             self._begin_report()
-        if self._state == "open":  # the others have no outputs yet
+        if self._state == "open":  # in other states it has no outputs yet
             self._report.event(event, graphs)
 
     def _stage_begun(self, stage: Stage, begun_ns: int) -> None:
@@ -241,7 +241,7 @@ class Monitor:
                 if kind != "empty" and self._place.listener is not None:
                     self._place.listener.adopted()
                 return
-            # It outlived the block that adopted it: what lies before its end is the block's.
+            # It outlived the block that adopted it: the time until the block's end is the block's.
             self.clock.start_later(outer.clock.ended_ns)
             self._begin_report()
         elif state == "tentative":

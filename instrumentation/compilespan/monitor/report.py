@@ -1,7 +1,7 @@
 """The outputs of one compile: its span, the ledger, its listener, the metrics.
 
-Each output is guarded by itself, so that a span processor that raises costs the span and neither
-the histogram its point nor the ledger its record (rules 2 and 6).
+Each output is guarded separately: if a span processor raises, only the span is lost, and the
+histogram and the ledger still get their values (rules 2 and 6).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What every output knows of one compile; begun once, ended once."""
+    """Reports one compile to every output; begun once, ended once."""
 
     def __init__(self) -> None:
         self.span: Span = trace.INVALID_SPAN
@@ -53,10 +53,10 @@ class Report:
         """Report that the compile began.
 
         Args:
-            unit: What begins.
-            place: What surrounds it.
-            component: As known by now.
-            clock: Of its monitor.
+            unit: What is known of the compile.
+            place: What applies to it.
+            component: As known so far.
+            clock: Clock of its monitor.
             interrupt: Closes its monitor when the process ends.
         """
         self._place = place
@@ -81,14 +81,14 @@ class Report:
                 place.listener.begun(begun)
 
     def rename(self, name: str, component: Component) -> None:
-        """Correct the name of the span, and what it carries of it."""
+        """Correct the name and the component of the span."""
         with contained("rename the span of a compile"):
             self._telemetry.rename_span(self.span, name)
             self.span.set_attribute(semconv.NAME, name)
             self.span.set_attribute(semconv.COMPONENT, component)
 
     def event(self, event: CompileEvent, graphs: int) -> None:
-        """Report something that happened inside; ``graphs`` were compiled by now."""
+        """Report an event; ``graphs`` is the number of graphs compiled so far."""
         with contained("add an event to the span of a compile"):
             self._telemetry.add_event(self.span, event)
         if self._place is not None and self._place.listener is not None:
@@ -98,11 +98,11 @@ class Report:
             self._ledger.active.progress(self._key, graphs)
 
     def stage(self, stage: Stage, event: CompileEvent | None) -> None:
-        """Report a stage that begins; its span has the event at the end, if there is room.
+        """Report a stage that begins; the span gets the event at its end, if its limit allows.
 
         Args:
-            stage: What the compile does now.
-            event: ``None`` if there were enough of them.
+            stage: The stage that begins.
+            event: ``None`` if the record has reached its limit of stage events.
         """
         self._ledger.active.enter_stage(self._key, stage)
         if event is None:
@@ -112,11 +112,11 @@ class Report:
             self._telemetry.log_event(self.span, event)
 
     def note_dropped(self) -> None:
-        """Count an event that is not told (rule 6)."""
+        """Count a dropped event (rule 6)."""
         self._ledger.followers.note_dropped("events")
 
     def end(self, record: CompileRecord, graph_breaks: int, error: BaseException | None) -> None:
-        """Report the record, the same to every output."""
+        """Report the same record to every output."""
         try:
             with contained("end the span of a compile"):
                 self._telemetry.end_span(self.span, record, graph_breaks, error)
@@ -131,13 +131,13 @@ class Report:
                 self._place.listener.ended(self._key, record)
 
     def wait(self) -> None:
-        """Wait for the export of the span, in a process that may be ended any moment.
+        """Wait for the export of the span, if the process may be ended at any moment.
 
         Raises:
-            Exception: Of a signal handler of the program.
+            Exception: Raised by a signal handler of the program.
         """
         prompt_export.wait(self._ticket)
 
     def discard(self) -> None:
-        """Report that it is over, without a record."""
+        """Report that the compile ended without a record."""
         self._ledger.end(self._key, None)

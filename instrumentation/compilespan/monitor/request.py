@@ -1,4 +1,4 @@
-"""The request that waits for a compile, if its server says which one it serves."""
+"""The request that waits for a compile, if the server makes it known."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def current_request() -> str | None:
     """Return method and route of the request that is served here, e.g. ``POST /generate``.
 
-    FastAPI keeps the request in OpenTelemetry's context, below spans of its own; with other
-    instrumentations the server's span itself is current. ``None`` if there is none, or if it has
-    ended: a task that it started may live on.
+    FastAPI keeps the request in OpenTelemetry's context, because its own spans may be current; with
+    other instrumentations the server's span itself is current. ``None`` without a request, or if
+    the request has ended: a task that it started may outlive it.
     """
     with contained("find out the request that waits for a compile"):
-        # Only if the server imported it; before FastAPI 0.165 there is no such module.
+        # Only if the server imported it; FastAPI has this module since 0.165.
         fastapi: ModuleType | None = sys.modules.get("fastapi.telemetry")
         found = _of_fastapi(fastapi) if fastapi is not None else None
         found = found or _of_server_span()
@@ -35,9 +35,9 @@ def current_request() -> str | None:
 
 
 def phase_of_caller() -> Phase | None:
-    """Return ``warmup`` while a request is served here that belongs to another's warmup.
+    """Return ``warmup`` while a request of another process's warmup is served here.
 
-    Baggage has no end of its own: a task that the request started keeps it.
+    The baggage alone does not suffice: a task that the request started keeps it.
     """
     with contained("find out whether a request is part of a warmup"):
         if is_caller_warming() and _is_request_served():

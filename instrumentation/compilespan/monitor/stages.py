@@ -1,7 +1,7 @@
-"""Which stage a compile is in, and how much of its time each stage had.
+"""The current stage of a compile, and the time spent in each stage.
 
-Torch names what it does while it compiles; `compilespan.dynamo.stages` says what begins and ends.
-At each moment the innermost name decides, so the seconds of all stages add up to the compile's.
+Torch names its steps while it compiles; `compilespan.dynamo.stages` reports their begin and end.
+At each moment the innermost step decides, so the seconds of all stages sum to the duration.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _OF_TRIGGER: dict[Trigger, Stage] = {
 
 
 def stage_of_unit(trigger: Trigger, kind: Kind | None) -> Stage | None:
-    """Return the stage of a unit while torch names nothing in it; ``None`` for a block's own."""
+    """Return the stage of a unit outside of the steps that torch names; ``None`` for a block."""
     if kind == "load":
         return "cache"
     if trigger == "explicit":
         return None
-    return _OF_TRIGGER.get(trigger, "trace")  # a window of Dynamo's
+    return _OF_TRIGGER.get(trigger, "trace")  # a unit that Dynamo traces
 
 
 class Stages:
-    """The stages of one compile: those of the thread that opened it.
+    """The stages of one compile, in the thread that opened it.
 
-    Names that other threads begin are not its own, e.g. of inductor's compile pool. While a
-    compile of another thread is adopted, and this thread does nothing that torch names, it waits
-    for the other's kernels.
+    Steps of other threads are ignored, e.g. in inductor's compile pool. While an adopted compile
+    runs in another thread, and torch names no step in this one, the stage is ``kernels``: this
+    thread waits for the kernels of the other.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Stages:
         lock: AbstractContextManager[bool],
         changed: Callable[[Stage, int], object],
     ) -> None:
-        """Divide nothing yet.
+        """Prepare the stages; `start` begins the first one.
 
         Args:
-            base: The stage outside of everything that torch names.
-            lock: Of the monitor that owns this.
+            base: The stage outside of all steps that torch names.
+            lock: Lock of the monitor that owns this object.
             changed: Called with each stage that begins and its ``time.perf_counter_ns()``.
         """
         self.thread_id = threading.get_ident()
@@ -69,11 +69,11 @@ class Stages:
         self._has_changed = self._is_over = False
 
     def start(self, started_ns: int) -> None:
-        """Begin with what torch names nothing of."""
+        """Begin with the base stage."""
         self._started_ns = self._since_ns = started_ns
 
     def enter(self, name: str, stage: Stage | None) -> None:
-        """Torch begins what it calls ``name``; ``None`` is no stage of its own."""
+        """Enter a step that torch names; with ``None`` the stage stays the same."""
         if threading.get_ident() != self.thread_id:
             return
         if len(self._stack) < MAX_DEPTH:  # only this thread changes it
@@ -84,10 +84,10 @@ class Stages:
             self._tell(begun)
 
     def leave(self, name: str) -> bool:
-        """It ended, and whatever began inside it: an exception ends several at once.
+        """Leave a step and all steps inside it: an exception ends several at once.
 
         Returns:
-            Whether it began here.
+            Whether the step was entered in this compile.
         """
         if threading.get_ident() != self.thread_id:
             return False
@@ -105,25 +105,25 @@ class Stages:
         return True
 
     def adopt(self, name: str, stage: Stage | None) -> None:
-        """A compile begins that is adopted; one of another thread is waited for."""
+        """Enter an adopted compile; one in another thread counts as waiting for kernels."""
         if threading.get_ident() == self.thread_id:
             self.enter(name, stage)
         else:
             self._await(1)
 
     def release(self, name: str) -> None:
-        """It ended."""
+        """Leave an adopted compile."""
         if threading.get_ident() == self.thread_id:
             self.leave(name)
         else:
             self._await(-1)
 
     def stop(self, started_ns: int, ended_ns: int) -> dict[Stage, int]:
-        """Return the nanoseconds of each stage; they add up to those from start to end.
+        """Return the nanoseconds of each stage; they sum to ``ended_ns - started_ns``.
 
         Args:
-            started_ns: Later than `start` was told if it belonged to another until then.
-            ended_ns: When the compile ended.
+            started_ns: Later than in `start` if the time until then belongs to another monitor.
+            ended_ns: End of the compile.
         """
         with self._lock:
             self._is_over = True
@@ -136,7 +136,7 @@ class Stages:
 
     @property
     def is_outside(self) -> bool:
-        """Whether torch names nothing of what goes on."""
+        """Whether no step that torch names is in progress."""
         return not self._stack
 
     @property
@@ -152,7 +152,7 @@ class Stages:
         self._tell(begun)
 
     def _begun(self) -> list[tuple[Stage, int]]:
-        """Return what begins now; with the first change, what began at the start, too."""
+        """Return the stage that begins now; at the first change also the one from the start."""
         if self._is_over or self._innermost == self._current:
             return []
         now_ns = time.perf_counter_ns()
@@ -163,7 +163,7 @@ class Stages:
         return [*begun, (self._current, now_ns)]
 
     def _tell(self, begun: list[tuple[Stage, int]]) -> None:
-        for stage, begun_ns in begun:  # not under the lock: it comes to processors of the program
+        for stage, begun_ns in begun:  # without the lock: it runs processors of the program
             self._changed(stage, begun_ns)
 
     def _spend(self, until_ns: int) -> None:

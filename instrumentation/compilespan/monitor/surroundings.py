@@ -1,9 +1,9 @@
-"""What surrounds a compile: one object, pushed by who opens it, that ends when it is closed.
+"""The surroundings of a compile: an object that applies in its context until it is closed.
 
-The one ContextVar of the package lives here. It reaches tasks, ``asyncio.to_thread`` and whatever
-else copies a context, and nothing that does not. A task keeps what it was started in for as long
-as it lives, so every reader asks whether it is still open: whatever outlives a warmup, a block or
-a request is surrounded by it no more.
+This module has the only ContextVar of the package. Its value reaches tasks, ``asyncio.to_thread``
+and everything else that copies a context, but nothing more. A task keeps the surroundings in which
+it was started as long as it lives, so every reader checks whether they are still open: they do not
+apply to a task that outlives the warmup or block.
 """
 
 from __future__ import annotations
@@ -37,43 +37,43 @@ if TYPE_CHECKING:
 
 
 class Listener(Protocol):
-    """Is called for the compiles of a context, in the compiling thread: it has to be quick."""
+    """Called for the compiles of a context, in the compiling thread, so it has to be fast."""
 
     def begun(self, begun: CompileBegun) -> None:
         """A compile began."""
 
     def happened(self, key: int, event: CompileEvent) -> None:
-        """Something happened in the compile with this key."""
+        """An event happened in the compile with this key."""
 
     def ended(self, key: int, record: CompileRecord) -> None:
-        """It ended."""
+        """The compile with this key ended."""
 
     def adopted(self) -> None:
-        """A compile ended as an event of a monitor around it: there is no record of it."""
+        """A compile ended as an event of a monitor around it, without a record."""
 
 
 class Adopter(Protocol):
-    """A monitor, as those see it that begin inside it.
+    """Interface of a monitor, for compiles that begin inside it.
 
     Attributes:
-        clock: Its own.
+        clock: Clock of this monitor.
     """
 
     clock: Clock
 
     @property
     def stages(self) -> Stages:
-        """The stages of the record that it belongs to."""
+        """The stages of the outermost monitor, which makes the record."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it still adopts."""
+        """Whether it still adopts compiles."""
 
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Record that something happened inside it."""
+        """Record an event inside it."""
 
     def note_compile_id(self, compile_id: str | None) -> None:
-        """Note Dynamo's id of a compile inside it."""
+        """Record Dynamo's id of a compile inside it."""
 
     def adopt(
         self,
@@ -83,16 +83,16 @@ class Adopter(Protocol):
         failure: Failure | None,
         component: Component | None,
     ) -> bool:
-        """Count a compile that ended inside; ``False`` if it was closed before."""
+        """Count an adopted compile that ended; ``False`` if this monitor is already closed."""
 
 
 class Surroundings:
-    """What its opener states for compiles that begin in its context while it is open.
+    """What the opener states about compiles that begin in its context while this is open.
 
         with Surroundings(phase="warmup", component="encoder", listener=job):
             run()
 
-    A field that is ``None`` states nothing: the next surroundings outwards do.
+    If a field is ``None``, the next outer surroundings decide.
     """
 
     __slots__ = (
@@ -114,7 +114,7 @@ class Surroundings:
         self.listener = listener
         self.adopter = adopter
         self._outer = current()
-        # Of what surrounds them, if they have none of their own, when they are closed, too.
+        # By default those of the outer surroundings. The guard hook reads them even when closed.
         outer = self._outer.counts if self._outer is not None else None
         self.counts: Counts = counts or outer or Counts()
         self._pid = os.getpid()
@@ -123,16 +123,16 @@ class Surroundings:
 
     @property
     def is_open(self) -> bool:
-        """Whether they still surround: not closed, and not inherited through a fork.
+        """Whether they still apply: not closed, and not inherited through a fork.
 
-        Those of a monitor end with it, whatever interrupts its closing.
+        Those of a monitor end with it, even if an interrupt prevents their own closing.
         """
         if self._is_closed or self._pid != os.getpid():
             return False
         return self.adopter is None or self.adopter.is_open
 
     def __enter__(self) -> Self:
-        """Surround what begins in this context from now on."""
+        """Apply to what begins in this context from now on."""
         self._token = _surroundings.set(self)
         return self
 
@@ -142,15 +142,15 @@ class Surroundings:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End all of them, in every context that still has them."""
+        """Close them, in every context that still has them."""
         self._is_closed = True
         self.listener = self.adopter = None
-        if _surroundings.get(None) is self:  # else others were opened since, and are still there
+        if _surroundings.get(None) is self:  # else newer ones are set here
             undo(self._token)
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Surround a further block with these; they stay open behind it."""
+        """Apply these to a further block; they stay open after it."""
         token = _surroundings.set(self)
         try:
             yield
@@ -158,7 +158,7 @@ class Surroundings:
             undo(token)
 
     def outwards(self) -> list[Surroundings]:
-        """Return these and what surrounds them, innermost first, closed ones left out."""
+        """Return these and the outer ones, innermost first, without closed ones."""
         found = []
         each: Surroundings | None = self
         while each is not None:
@@ -171,11 +171,11 @@ class Surroundings:
 _surroundings: ContextVar[Surroundings] = ContextVar("compilespan")
 
 surroundings_here: Callable[[Surroundings], Surroundings] = _surroundings.get
-"""Return the surroundings of this context, else the argument. It runs no Python code."""
+"""Return the surroundings of this context, else the argument. Runs no Python code."""
 
 
 def current() -> Surroundings | None:
-    """Return the innermost surroundings that are open here."""
+    """Return the innermost open surroundings of this context."""
     innermost: Surroundings | None = _surroundings.get(None)
     while innermost is not None and not innermost.is_open:
         innermost = innermost._outer  # its own module
@@ -183,7 +183,7 @@ def current() -> Surroundings | None:
 
 
 def current_adopter() -> Adopter | None:
-    """Return the innermost monitor that is open here: what happens now is its event."""
+    """Return the innermost open monitor of this context, to which current events belong."""
     each: Surroundings | None = _surroundings.get(None)
     while each is not None:
         adopter = each.adopter
@@ -194,9 +194,9 @@ def current_adopter() -> Adopter | None:
 
 
 def undo(token: Token[Any] | None) -> None:
-    """Take back what was set in a context, if it can be: once, and in that context.
+    """Undo what was set in a context, if possible: once, and only in that context.
 
-    An async generator may be finalized in another context; its own is gone then.
+    An async generator may be finalized in another context, when its own no longer exists.
     """
     if token is not None:
         with suppress(ValueError, RuntimeError):
@@ -205,15 +205,15 @@ def undo(token: Token[Any] | None) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """What holds for one compile, resolved once when it begins.
+    """What applies to one compile, resolved once when it begins.
 
     Attributes:
         component: What the surroundings state; ``None`` if they state nothing.
         phase: The phase of its record.
-        parent: Where its span hangs.
+        parent: Parent and links of its span.
         request: Method and route of the request that waits for it.
-        listener: Is called for it.
-        adopter: The outermost open monitor around it, whose event it becomes.
+        listener: Called for it; ``None`` if no surroundings have one.
+        adopter: The outermost open monitor around it, whose event it becomes; ``None`` without one.
     """
 
     component: Component | None
@@ -225,7 +225,7 @@ class Place:
 
 
 def resolve() -> Place:
-    """Resolve what surrounds a compile that begins here and now."""
+    """Resolve what applies to a compile that begins now in this context."""
     innermost = current()
     around = innermost.outwards() if innermost is not None else []
     readiness = get_ledger().readiness

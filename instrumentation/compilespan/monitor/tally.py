@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 MAX_GRAPH_BREAKS = 64
 MAX_COMPILE_IDS = 256
 MAX_KERNELS = 32
-"""Kernels of one compile that are told as events."""
+"""Kernels of one compile that are reported as events."""
 KERNEL_TRIGGERS: frozenset[object] = frozenset({"kernel", "autotune"})
 _CACHE_RESULTS: tuple[CacheResult, ...] = ("hit", "miss", "bypass")
 
 
 class Tally:
-    """Counts of one record. Not locked: the monitor that owns it is."""
+    """Counts of one record. It has no lock: the monitor that owns it has one."""
 
     def __init__(self) -> None:
         self.graphs = 0
         self.graph_break_count = 0
         self.kernels = 0
         self.kernel_cache: CacheResult | None = None
-        """Whether a kernel came from its cache; it is no graph."""
+        """Cache result of a kernel, which is not a graph; ``None`` if unknown."""
         self.skip_reason: str | None = None
         """Why Dynamo gave the frame back."""
         self._events: list[CompileEvent] = []
@@ -61,7 +61,7 @@ class Tally:
         self._components: set[Component] = set()
 
     def stage(self, stage: Stage, time_ns: int) -> CompileEvent | None:
-        """Return the event of a stage that begins; ``None`` if there are enough of them."""
+        """Return the event of a stage that begins; ``None`` if the limit of 32 is reached."""
         if len(self._stage_events) >= MAX_STAGE_EVENTS:
             return None
         event = CompileEvent(semconv.EVENT_STAGE, time_ns, {semconv.STAGE: stage})
@@ -71,16 +71,16 @@ class Tally:
     def event(
         self, name: str, time_ns: int, attributes: dict[str, AttributeValue], *, is_stored: bool
     ) -> CompileEvent | None:
-        """Count what happened inside by its name, and return its event.
+        """Count an event inside the compile by its name, and return it.
 
         Args:
             name: Of the event.
             time_ns: When, in nanoseconds since the epoch.
             attributes: Of the event; those of a graph are completed.
-            is_stored: Whether a bypass of torch's caches is stored by another.
+            is_stored: Whether the opener stores a graph that bypasses torch's caches.
 
         Returns:
-            ``None`` if it is one kernel too many.
+            ``None`` if it is a kernel beyond the limit of 32.
         """
         if attributes.get(semconv.TRIGGER) in KERNEL_TRIGGERS and self.kernels >= MAX_KERNELS:
             return None
@@ -120,7 +120,7 @@ class Tally:
             self.kernels += 1
 
     def compile_id(self, compile_id: str | None) -> None:
-        """Note one of Dynamo's compile ids."""
+        """Record one of Dynamo's compile ids."""
         ids = self._compile_ids
         if compile_id and compile_id not in ids and len(ids) < MAX_COMPILE_IDS:
             ids.append(compile_id)
@@ -133,7 +133,7 @@ class Tally:
         failure: Failure | None,
         component: Component | None,
     ) -> None:
-        """Count a compile that ended inside."""
+        """Count an adopted compile that ended."""
         self._kinds.add(kind)
         self._failure = failure or self._failure
         self._outcomes.add(outcome)
@@ -142,7 +142,7 @@ class Tally:
 
     @property
     def cache_result(self) -> CacheResult | None:
-        """The one result of all graphs, ``mixed`` for several, ``None`` without a cache."""
+        """Result of all graphs or of a kernel; ``mixed`` if they differ, ``None`` without cache."""
         seen = [result for result in _CACHE_RESULTS if self._cache[result]]
         if len(seen) > 1:
             return "mixed"
@@ -150,7 +150,7 @@ class Tally:
 
     @property
     def kind(self) -> Kind:
-        """What an explicit block was, from what was seen in it."""
+        """Kind of an explicit block, from what happened inside."""
         kinds: tuple[Kind, ...] = ("compile", "load", "capture", "kernel")
         return next((kind for kind in kinds if kind in self._kinds), "empty")
 
@@ -158,8 +158,8 @@ class Tally:
     def outcome(self) -> Outcome:
         """The outcome of an explicit block that no exception left.
 
-        One compile that went well makes it ``ok``; a failure that the block itself handled counts
-        only if nothing went well.
+        It is ``ok`` if any compile inside was ``ok``; a failure that the block handled itself
+        counts only if none was.
         """
         if not self._outcomes or "ok" in self._outcomes:
             return "ok"
@@ -167,7 +167,7 @@ class Tally:
 
     @property
     def component(self) -> Component:
-        """The component of all compiles inside; a mixture with a language model is one."""
+        """The one component of what compiled, else ``language_model`` if any, else ``other``."""
         if len(self._components) == 1:
             return next(iter(self._components))
         return "language_model" if "language_model" in self._components else "other"
@@ -183,7 +183,7 @@ class Tally:
         timing: Timing,
         span: SpanContext,
     ) -> CompileRecord:
-        """Return the record of the compile that was counted here."""
+        """Return the record of this compile."""
         kind = unit.kind or self.kind
         failure = (failure or self._failure) if outcome == "failed" else None
         stages_ns = timing.stages_ns

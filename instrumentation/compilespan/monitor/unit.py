@@ -20,16 +20,16 @@ class Unit:
     Attributes:
         name: See `CompileRecord`.
         trigger: What began it.
-        kind: ``None`` if what is seen inside decides.
+        kind: ``None`` if what happens inside decides.
         stated: The component that a mark or the monitor's own argument states. It outweighs the
             surroundings.
-        named: The component that names suggest; ``None`` if what is seen inside decides. The
+        named: The component that names suggest; ``None`` if what compiles inside decides. The
             surroundings outweigh it.
         compile_id: Dynamo's id.
-        tentative: It looks whether there is something; until it found that, no output knows it.
-            If a file is not there it leaves nothing.
-        is_stored: Who opened it stores what is compiled in it, so that a bypass of torch's caches
-            is a miss.
+        tentative: It probes for an artefact. It is not reported before its first event or its end,
+            and not at all if it ends because a file does not exist.
+        is_stored: The opener stores what is compiled in it, so that a bypass of torch's caches
+            counts as a miss.
         file: Source file of the compiled frame.
         line: First line of the compiled frame.
         attributes: Further span attributes: backend, code.

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """Opens a monitor for a block and surrounds the block with it.
+    """Opens a monitor for a block and makes it current in the block.
 
-    Its faults are contained: without the monitor the block runs as it would without us. An
-    exception that leaves the block stays as it is, and so does an interrupt that arrives while
-    the window opens or closes; the compile is then not left "in progress".
+    Its faults are contained: the block then runs without a monitor. An exception that leaves the
+    block propagates unchanged. So does an interrupt that arrives while the window opens or closes;
+    the compile does not stay "in progress" then.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -58,7 +58,7 @@ class Window:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it; the exception goes on unchanged."""
+        """Close the monitor; the exception propagates unchanged."""
         self.close(error=error)
 
     def close(
@@ -77,20 +77,20 @@ class Window:
             raise
 
     def discard(self) -> None:
-        """End it after an interrupt arrived in our code: whatever is open of it is closed."""
+        """Close everything that is open, after an interrupt in our code."""
         self.monitor.discard()
         self._end_surroundings()
 
     def _end_surroundings(self) -> None:
         self.surroundings.__exit__(None, None, None)
-        with contained("make what was current before current again"):
-            # Else others were attached since, or this is another context than it was entered in.
+        with contained("restore the previous OpenTelemetry context"):
+            # Else others were attached since, or the window was entered in another context.
             if otel_context.get_current() is self._context:
                 undo(self._span_token)
 
 
 @contextmanager
 def around(theirs: AbstractContextManager[Any], unit: Unit) -> Iterator[Any]:
-    """Enter somebody's context manager inside a window of ours."""
+    """Enter the context manager of other code inside a window."""
     with Window(unit), theirs as value:
         yield value

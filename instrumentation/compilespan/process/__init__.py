@@ -1,4 +1,4 @@
-"""What is known of this process: its clock, its age, its instance, its device, its forks."""
+"""Facts about this process: its clock, age, instance, device and forks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_ID_LENGTH = 200
 
 IMPORTED_NS = time.perf_counter_ns()
 """When compilespan was imported, as ``time.perf_counter_ns()``."""
-# The wall clock is read once: a step of the system clock moves no moment of this process.
+# The wall clock is read once, so that a step of the system clock does not shift our times.
 _EPOCH_NS = time.time_ns() - IMPORTED_NS
 
 
@@ -37,7 +37,7 @@ def now_ns() -> int:
 
 
 def process_age_ns() -> int:
-    """Age of this process in nanoseconds, from the kernel; since the import if it is silent."""
+    """Age of this process in nanoseconds, from the kernel; time since the import if unknown."""
     try:
         started_s = _started_ticks("self") / os.sysconf("SC_CLK_TCK")
         return int((time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e9)
@@ -48,10 +48,10 @@ def process_age_ns() -> int:
 def instance_id() -> str:
     """Return the id of this start of the server, shared by all its processes.
 
-    The first process to ask draws it and leaves it in the environment for its children. Workers
-    whose parent does not import compilespan (uvicorn's and gunicorn's masters import no app)
-    derive it from that parent, so that all of them get the same one. It is UTF-8, and has 200
-    characters at most.
+    The first process that calls this generates the id and sets it in the environment for its
+    children. Workers whose parent does not import compilespan (uvicorn's and gunicorn's masters
+    import no app) derive it from that parent, so that all of them get the same id. It is valid
+    UTF-8 with at most 200 characters.
     """
     found = os.environ.get(INSTANCE_ID)
     if not found:
@@ -61,7 +61,7 @@ def instance_id() -> str:
 
 
 def is_child() -> bool:
-    """Whether this process was forked after the import, or begun by multiprocessing."""
+    """Whether this process was forked after the import, or started by multiprocessing."""
     return _is_forked or _parent_process() is not None
 
 
@@ -69,7 +69,7 @@ class Renewable(Protocol):
     """Something that a forked child must not share with its parent."""
 
     def renew(self) -> None:
-        """Start afresh in a forked child."""
+        """Reset the state in a forked child."""
 
 
 _renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
@@ -84,10 +84,10 @@ _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def fork_safe_lock() -> AbstractContextManager[bool]:
-    """Return a reentrant lock that a forked child finds free, whichever other thread held it.
+    """Return a reentrant lock that is free in a forked child, even if another thread held it.
 
-    Reentrant, because a finalizer or a signal handler may compile while its thread holds it. A
-    lock of Python's own: an interrupt cannot arrive between taking it and entering its block.
+    It is reentrant because a finalizer or a signal handler may compile while its thread holds it.
+    It is Python's own: an interrupt cannot arrive between taking it and entering its block.
     """
     lock = threading.RLock()
     _locks.add(lock)
@@ -107,7 +107,7 @@ def _after_fork() -> None:
         renewable.renew()
 
 
-# Only os.fork in Python comes here, and not on Windows.
+# Only Python's os.fork runs this; Windows has no fork.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -118,10 +118,10 @@ def _parent_process() -> Any:
 
 
 def _siblings_id() -> str | None:
-    """Return an id that all worker processes of one server derive alike.
+    """Return an id that is the same in all worker processes of one server.
 
-    ``None`` where this process is no child of multiprocessing (uvicorn's workers are), no worker
-    of gunicorn, or the kernel does not tell when the parent began.
+    ``None`` if this process is neither a child of multiprocessing (uvicorn's workers are) nor a
+    worker of gunicorn, or if the kernel does not report when the parent began.
     """
     parent = _parent_process()
     pid = parent.pid if parent is not None else os.getppid()
@@ -136,10 +136,10 @@ def _siblings_id() -> str | None:
 
 
 def identity() -> dict[str, str | int | None]:
-    """Return what tells this process from any other: ``pid``, ``host``, ``started_ticks``.
+    """Return what identifies this process: ``pid``, ``host``, ``started_ticks``.
 
-    ``started_ticks`` is ``None`` if the kernel does not say; a number is used again, together
-    with these ticks it is not.
+    ``started_ticks`` is ``None`` if the kernel does not report it. The kernel reuses a pid, but
+    not together with the same ticks.
     """
     ticks = None
     with suppress(OSError, ValueError, IndexError):
@@ -148,14 +148,14 @@ def identity() -> dict[str, str | int | None]:
 
 
 def is_alive(pid: int, host: str, started_ticks: int | None) -> bool | None:
-    """Whether a process lives, as its `identity` names it; ``None`` if that cannot be known."""
+    """Whether the process with this `identity` is alive; ``None`` if unknown."""
     if host != platform.node() or os.name == "nt":  # os.kill would end it on Windows
         return None
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process
         pass
     if started_ticks is None:
         return None
@@ -171,9 +171,9 @@ def _started_ticks(pid: int | str) -> int:
 
 
 def device() -> str:
-    """Return what models run on here, as the kernel names it: the first GPU's model, else ``cpu``.
+    """Return the device of this machine: the first GPU's model as the kernel names it, or ``cpu``.
 
-    torch is not asked: it may not be imported yet, and a question may initialise CUDA.
+    torch is not used: it may not be imported yet, and calling it may initialise CUDA.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return "cpu"

@@ -1,4 +1,4 @@
-"""The processes below one, as the kernel lists them."""
+"""The descendants of a process, as the kernel lists them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_PROCESSES = 512
 
 
 def descendants(pid: int | str = "self") -> Iterator[Path]:
-    """Return the directories in ``/proc`` of a process and of all below it, at most 512.
+    """Return the directories in ``/proc`` of a process and its descendants, at most 512.
 
     Args:
         pid: The process; by default this one.

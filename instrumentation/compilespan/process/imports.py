@@ -1,11 +1,11 @@
-"""How long imports take: those that no other import of their thread waits for.
+"""Measure how long imports take: those that no other import of their thread waits for.
 
-It needs nothing but the interpreter: ``compilespan run`` loads it before all else in a program.
+It needs only the interpreter: ``compilespan run`` loads it before anything else in a program.
 
-Python asks the finders of ``sys.meta_path`` when it imports a module, and meanwhile holds a lock
-that is made for this import and gone when it ends (``importlib._bootstrap._module_locks``). So a
-finder that finds nothing knows when an import begins, and a weak reference to its lock when it
-ends. No module, spec, loader or frame is touched.
+Python calls the finders of ``sys.meta_path`` when it imports a module, and meanwhile holds a lock
+that exists only during this import (``importlib._bootstrap._module_locks``). So a finder that
+finds nothing sees when an import begins, and a weak reference to the lock shows when it ends. No
+module, spec, loader or frame is touched.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ class ImportTimer:
 
     def __init__(self) -> None:
         self.began_ns = time.perf_counter_ns()
-        """When somebody first looked, as ``time.perf_counter_ns()``."""
+        """When this timer was made, as ``time.perf_counter_ns()``."""
         self.kept: list[tuple[str, int, int, int]] = []
         """Package, begin, end (``time.perf_counter_ns()``) and thread of each, oldest first."""
         self.note: Callable[[str, int, int, int], object] | None = None
-        """Called with each from now on, instead."""
+        """If set, called with each import instead of keeping it."""
         self._open: dict[int, tuple[Any, str, int]] = {}
-        """By thread: a weak reference to the lock of the import that is timed, package, begin."""
+        """By thread, of the import that is timed: a weak reference to its lock, package, begin."""
 
     def begin(self) -> None:
         """Time imports from now on."""
         if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # a finder in all that counts
+            sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # has all that a finder needs
 
     def end(self) -> None:
-        """Time no more."""
+        """Stop timing imports."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002
-        """Find nothing; note that an import begins, if no other one of this thread waits for it."""
+        """Find nothing; note the begin of an import that no other one of this thread waits for."""
         thread = _thread.get_ident()
         if thread in self._open:
             return
         try:
             lock = sys.modules["_frozen_importlib"]._module_locks[name]()  # noqa: SLF001
-            if lock is not None and lock.owner == thread:  # else somebody only asks for a spec
+            if lock is not None and lock.owner == thread:  # else a caller only looks for a spec
                 self._time(lock, name.partition(".")[0], thread)
-        except Exception:  # another interpreter: nothing is timed
+        except Exception:  # another Python implementation: time nothing
             return
 
     def _time(self, lock: Any, package: str, thread: int) -> None:
@@ -82,9 +82,9 @@ class ImportTimer:
 
 
 def import_timer() -> ImportTimer:
-    """Return the one that times the imports of this process, else one that does not yet."""
+    """Return the timer that is installed in this process, else a new one."""
     for finder in sys.meta_path:
-        # One that a program was started with is of another class with the same name.
+        # The timer of `compilespan run` is of another class with the same name.
         if type(finder).__name__ == ImportTimer.__name__:
             return finder  # type: ignore[return-value]
     return ImportTimer()

@@ -1,4 +1,4 @@
-"""What this process may have: memory and CPUs, by its cgroup and by the machine."""
+"""Limits of this process: memory and CPUs, from its cgroup and the machine."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60
-"""What version 1 calls unlimited is a number near 2**63."""
+"""Cgroups of version 1 report no limit as a number near 2**63."""
 _MOST_THREADS = 32
 
 
 def memory_bytes() -> int | None:
-    """Return how much memory this process may have; ``None`` if unknown."""
+    """Return how much memory this process may use, in bytes; ``None`` if unknown."""
     limits = []
     with suppress(OSError, ValueError, AttributeError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for directory in _own_cgroups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            with suppress(OSError, ValueError):  # "max" is no number
+            with suppress(OSError, ValueError):  # "max" is not a number
                 limits.append(int((directory / name).read_text("utf-8")))
     return min((limit for limit in limits if limit < _UNLIMITED), default=None)
 
 
 def cpus() -> float:
-    """Return how many CPUs this process may use: of its quota, its affinity, the machine."""
+    """Return how many CPUs this process may use: the least of quota, affinity and machine."""
     try:
         limits = [float(len(os.sched_getaffinity(0)))]
     except (OSError, AttributeError):
@@ -44,7 +44,7 @@ def cpus() -> float:
 
 
 class Throttled:
-    """For how long the kernel has held this process's cgroup back since this was made."""
+    """How long the kernel has throttled this process's cgroup since this object was made."""
 
     def __init__(self) -> None:
         self._before_s = _throttled_s()
@@ -70,9 +70,9 @@ def _throttled_s() -> float | None:
 
 
 def compile_threads() -> int:
-    """Return with how many threads or processes inductor builds kernels, if nobody changed it.
+    """Return how many threads or processes inductor uses for kernels, if its config is unchanged.
 
-    Its default counts CPUs, and knows no quota: ``torch._inductor.config.decide_compile_threads``.
+    Its default counts CPUs and ignores quotas: ``torch._inductor.config.decide_compile_threads``.
     """
     named = os.environ.get("TORCHINDUCTOR_COMPILE_THREADS", "")
     if named.isdecimal():
@@ -84,7 +84,7 @@ def compile_threads() -> int:
 
 
 def _own_cgroups(controller: str) -> list[Path]:
-    """Return the directories of this process's cgroups and of those around them."""
+    """Return the directories of this process's cgroups and of their ancestors."""
     found: list[Path] = []
     with suppress(OSError, ValueError):
         for line in _OWN_CGROUP.read_text("utf-8").splitlines():

@@ -6,8 +6,8 @@
     ...
     providers.shutdown(timeout_s=5)  # bounded, whatever the collector does
 
-A program with providers of its own needs none of this; the sampler and the id generator can be
-used alone, by name: ``OTEL_TRACES_SAMPLER=compilespan``, ``OTEL_PYTHON_ID_GENERATOR=compilespan``.
+A program with its own providers does not need this. The sampler and the id generator can be used
+alone, by name: ``OTEL_TRACES_SAMPLER=compilespan``, ``OTEL_PYTHON_ID_GENERATOR=compilespan``.
 """
 
 from compilespan.sdk.importing import import_sdk_without_detectors

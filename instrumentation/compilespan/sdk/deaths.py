@@ -1,4 +1,4 @@
-"""Starts that died before they were ready, reported by the next one from their journals."""
+"""Report starts that died before they were ready: the next start reads their journals."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _DAY_S = 24 * 3600.0
 
 
 def report_deaths(directory: Path) -> int:
-    """Report each start of the last day that died before it was ready; returns how many.
+    """Report each start of the last day that died before it was ready; return how many.
 
-    A journal that ends with a summary is not read: its process said why it ended, or another
-    reader has seen to it. The others get theirs.
+    A journal that ends with a summary is not read: its process recorded its exit, or another
+    reader has handled it. The others get a summary.
     """
     count = 0
     for path in journals(directory):
@@ -48,10 +48,10 @@ def report_deaths(directory: Path) -> int:
 
 
 def report_death(process: ProcessJournal) -> bool:
-    """Make a ``startup`` span if a process died before it was ready; ``True`` if it did now.
+    """Emit a ``startup`` span if a process died before it was ready; ``True`` if one was emitted.
 
-    The span has the ids that the dead process had given it, so that the compiles it did export
-    hang where they belong. Each start is reported once: its journal says so afterwards.
+    The span has the ids that the dead process had reserved for it, so it is the parent of the
+    compiles that were exported. Each start is reported once: a line in its journal records that.
     """
     with contained(f"report the death of {process.path.name}"):
         if _is_news(process) and append(process, "reported"):
@@ -102,7 +102,7 @@ def _report(process: ProcessJournal) -> None:
     cut_off = ", ".join(begun.name for begun in process.interrupted)
     why = f"died compiling {cut_off}" if cut_off else "died"
     if process.memory is not None and process.memory.is_near_limit:
-        why += ", at the limit of its memory"
+        why += ", near its memory limit"
     span.set_status(Status(StatusCode.ERROR, why))
     started_ns = int(process.process["started_ns"])
     report_parts(span, Start.of(started_ns, process.seen_ns, [process.doer]))

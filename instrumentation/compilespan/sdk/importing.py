@@ -1,4 +1,4 @@
-"""Importing the SDK although a resource detector hangs."""
+"""Import the SDK even if a resource detector hangs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 
 
 def import_sdk_without_detectors() -> None:
-    """Import the SDK's logs, which ask all resource detectors while they are imported.
+    """Import the SDK's logs, whose import would run all resource detectors.
 
-    What is asked there is only a default that nobody uses; `compilespan.sdk.resource` asks the
-    detectors once, with a bound.
+    Their result there is only a default that nobody uses; `compilespan.sdk.resource` runs the
+    detectors once, with a time limit.
 
     Raises:
         ImportError: The SDK is not installed.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAX_EVENTS = 65_536
-"""Events that a span keeps: 80 subgraphs for each of hundreds of ranges, and some."""
+"""Events kept per span: enough for 80 subgraphs for each of hundreds of ranges."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class Providers:
     logger_provider: LoggerProvider
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        """Export what is there, all signals at once.
+        """Export what is queued, all signals at the same time.
 
         Returns:
-            Whether all were through within ``timeout_s``. It says nothing about the collector:
-            OpenTelemetry's own flush reports success although an export failed.
+            Whether all finished within ``timeout_s``. This does not prove that the collector got
+            it: OpenTelemetry's own flush reports success even if an export failed.
         """
         millis = int(timeout_s * 1000)
         return at_once([functools.partial(p.force_flush, millis) for p in self._all()], timeout_s)
 
     def shutdown(self, timeout_s: float = 5.0) -> bool:
-        """Flush and close, all signals at once; ``True`` if it was done within ``timeout_s``.
+        """Flush and close, all signals at the same time; ``True`` if done within ``timeout_s``.
 
         Exporters that hang are left behind in daemon threads.
         """
@@ -68,11 +68,11 @@ def configure(
     set_global: bool = True,
     startup_trace_id: int | None = None,
 ) -> Providers:
-    """Make providers that export by OTLP where the environment names an endpoint.
+    """Make providers that export over OTLP if the environment names an endpoint.
 
     Args:
-        service_name: Where neither ``OTEL_SERVICE_NAME`` nor ``OTEL_RESOURCE_ATTRIBUTES`` has it.
-        metric_readers: Further readers, e.g. a Prometheus one.
+        service_name: Used if ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` set none.
+        metric_readers: Additional readers, e.g. a Prometheus one.
         set_global: Make them the global providers. OpenTelemetry refuses a second set.
         startup_trace_id: Trace id of this process's start, if it emits one
             (`compilespan.telemetry.startup.startup_trace_id`).
@@ -118,7 +118,7 @@ def _limits() -> SpanLimits:
 
 
 def _sampler() -> CompileSampler | None:
-    """Ours, unless the environment names another: `None` lets the SDK read it there."""
+    """Return our sampler; ``None``, if the environment names another, lets the SDK read it."""
     named = os.environ.get("OTEL_TRACES_SAMPLER", "compilespan").strip().lower()
     if named != "compilespan":
         return None
@@ -126,7 +126,7 @@ def _sampler() -> CompileSampler | None:
 
 
 def _exporters(signal: str) -> list[Any]:
-    """Make the exporters that ``OTEL_{SIGNAL}_EXPORTER`` names: OTLP where there is an endpoint."""
+    """Make the exporters in ``OTEL_{SIGNAL}_EXPORTER``; by default OTLP if it has an endpoint."""
     upper = signal.upper()
     endpoint = os.environ.get(f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT") or os.environ.get(
         "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -158,6 +158,6 @@ def _load(signal: str, name: str) -> Callable[[], Any]:
         return loaded
     msg = (
         f"OTEL_{signal.upper()}_EXPORTER names {name!r}, which is not installed; "
-        "use 'otlp', 'console' or 'none', or install the package that brings it"
+        "use 'otlp', 'console' or 'none', or install the package that provides it"
     )
     raise ValueError(msg)

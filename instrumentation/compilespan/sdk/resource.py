@@ -1,4 +1,4 @@
-"""What the telemetry of this process is about."""
+"""The OpenTelemetry resource of this process."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def service_resource(
 
 
 def _distributed() -> dict[str, int]:
-    """Rank and world size, as torch knows them once it is initialised, else as the launcher."""
+    """Return rank and world size, from torch.distributed if initialised, else from the launcher."""
     distributed = sys.modules.get("torch.distributed")
-    with contextlib.suppress(Exception):  # telemetry is no reason not to start
+    with contextlib.suppress(Exception):  # telemetry must not prevent the start
         if distributed is not None and distributed.is_initialized():
             return {
                 semconv.RANK: distributed.get_rank(),
@@ -94,10 +94,10 @@ def _distributed() -> dict[str, int]:
 
 @functools.lru_cache(maxsize=1)
 def _detected(_pid: int, *_environment: str | None) -> Resource:
-    """Ask the resource detectors of the environment, once in each process and for two seconds.
+    """Run the environment's resource detectors, once per process and for at most two seconds.
 
-    OpenTelemetry waits for a detector as long as it takes, e.g. for a metadata server that is
-    not there.
+    OpenTelemetry waits for a detector without limit, e.g. for a metadata server that does not
+    exist.
     """
     found: list[Resource] = []
     thread = threading.Thread(
@@ -108,8 +108,8 @@ def _detected(_pid: int, *_environment: str | None) -> Resource:
     if found:
         return found[0]
     _logger.warning(
-        "compilespan: a resource detector did not answer within %.0f s and is left out; "
-        "take it out of OTEL_EXPERIMENTAL_RESOURCE_DETECTORS.",
+        "compilespan: the resource detectors did not finish within %.0f s, so their attributes "
+        "are missing; remove the slow one from OTEL_EXPERIMENTAL_RESOURCE_DETECTORS.",
         _DETECTORS_S,
     )
     return Resource.get_empty().merge(OTELResourceDetector().detect())

@@ -1,4 +1,4 @@
-"""A sampler that keeps compiles: they are rare, and each is worth knowing."""
+"""A sampler that keeps all spans of compilespan: they are rare, and each one matters."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 _OURS = frozenset({semconv.TRIGGER, semconv.INSTANCE, semconv.STARTUP_PART, semconv.TARGET})
-"""Attributes that identify our spans when they start. A sampler does not know the scope."""
+"""Attributes that identify our spans when they start; a sampler does not get the scope."""
 
 
 class CompileSampler(Sampler):
     """Keeps compilespan's spans whatever the parent's flag says, and delegates all others."""
 
     def __init__(self, delegate: Sampler = DEFAULT_ON) -> None:
-        """Delegate to ``delegate``; OpenTelemetry's default follows the parent, else keeps."""
+        """Set the sampler of other spans; the default follows the parent, and keeps root spans."""
         self._delegate = delegate
 
     def should_sample(
@@ -52,7 +52,7 @@ class CompileSampler(Sampler):
         )
 
     def get_description(self) -> str:
-        """Return what it does, in OpenTelemetry's form."""
+        """Return a description in OpenTelemetry's form."""
         return f"CompileSampler{{{self._delegate.get_description()}}}"
 
 
@@ -60,11 +60,11 @@ def create_sampler(argument: str | float | None = None) -> CompileSampler:
     """Make the sampler for ``OTEL_TRACES_SAMPLER=compilespan``.
 
     Args:
-        argument: ``OTEL_TRACES_SAMPLER_ARG``: the ratio of other traces to keep; all where it is
-            left out.
+        argument: ``OTEL_TRACES_SAMPLER_ARG``: the ratio of other traces to keep; ``None`` or an
+            empty text keeps all.
 
     Raises:
-        ValueError: It is no number between 0 and 1.
+        ValueError: It is not a number between 0 and 1.
     """
     if argument in (None, ""):
         return CompileSampler()

@@ -1,4 +1,4 @@
-"""Servers of other people, instrumented without touching them: a door to each.
+"""Instrument servers of other projects without changing them; each has its own entry point.
 
-`activation` decides whether and as what one of their processes takes part.
+`activation` decides whether and how a process of such a server takes part.
 """

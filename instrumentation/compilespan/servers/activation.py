@@ -1,4 +1,4 @@
-"""Whether and as what a process of a server takes part: the first opens the start, others join."""
+"""Whether and how a process of a server takes part: the first opens the start, others join it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 )
 _WANTED = ("compilespan_service.vllm", "--otlp-traces-endpoint")
-"""Arguments of a server that ask for our endpoints, or for traces of its own."""
+"""Arguments of a server that enable our endpoints, or the server's own traces."""
 _FIRST = "COMPILESPAN_FIRST_PID"
 
 _logger = logging.getLogger("compilespan")
 _entered: dict[str, bool] = {}
-"""Servers whose plugin was called in this process, and whether it takes part."""
+"""Servers whose plugin was called in this process, and whether the process takes part."""
 
 
 def enter(server: str, install_hooks: Callable[[], object]) -> None:
-    """Let this process of a server take part, if anything is configured; once. Never raises.
+    """Let this process of a server take part, once, if anything is configured; never raise.
 
     Args:
-        server: Its name, for people.
+        server: The server's name, for messages.
         install_hooks: Imports and patches what is needed.
     """
-    if server in _entered:  # a forked worker has what its parent patched
+    if server in _entered:  # a forked worker inherits its parent's patches
         return
     _entered[server] = False
     try:
@@ -56,7 +56,7 @@ def takes_part(server: str) -> bool:
 
 
 def is_configured() -> bool:
-    """Whether anybody would see what is recorded: an endpoint, a state directory, a middleware."""
+    """Whether records have a destination: an exporter, a state directory, or one of `_WANTED`."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return bool(os.environ.get("COMPILESPAN_STATE_DIR")) or _is_asked_for()
     if os.environ.get("OTEL_TRACES_EXPORTER", "none").strip().lower() not in ("", "none"):
@@ -70,22 +70,23 @@ def _is_asked_for() -> bool:
 
 
 def take_part(server: str) -> tuple[GraphWatch, Starting]:
-    """Instrument torch in this process; in the first one of a start open its span.
+    """Instrument torch in this process; the first process of a start also opens its span.
 
     Args:
-        server: Its name: ``service.name``, where the operator gives none.
+        server: The server's name: ``service.name`` if the operator sets none.
 
     Returns:
-        The graphs that are being compiled, and what is told when the server is ready.
+        The graphs that are being compiled, and the object that declares the server ready.
     """
-    from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415  # and below:
-    from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415  # where nothing is
-    from compilespan.servers.starting import Starting  # noqa: PLC0415  # configured, nothing is
-    from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415  # imported
+    # Imported here and below, so that a process without any configuration imports none of it.
+    from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415
+    from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415
+    from compilespan.servers.starting import Starting  # noqa: PLC0415
+    from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415
     from compilespan.telemetry.startup import Startup  # noqa: PLC0415
     from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
 
-    # All that the first one starts find its mark in the environment.
+    # All processes that the first one starts inherit this variable.
     is_first = not os.environ.get(_FIRST)
     os.environ.setdefault(_FIRST, str(os.getpid()))
     instrumentor = TorchCompileInstrumentor()
@@ -93,12 +94,12 @@ def take_part(server: str) -> tuple[GraphWatch, Starting]:
         instrumentor.instrument(skip_dep_check=True)
     use_telemetry(functools.partial(_private_telemetry, server))
     ledger = get_ledger()
-    # What compiles before the engine is ready is the server's profiling and warmup runs.
+    # Compiles before the engine is ready belong to the server's profiling and warmup runs.
     ledger.readiness.before = "warmup"
     ledger.readiness.time_imports(server)
     ledger.before_first_compile(flush_each_compile)
     startup: Startup | None = None
-    _open_journal()  # what it does is a part of the start, also if it compiles nothing
+    _open_journal()  # what this process does is part of the start, even if it compiles nothing
     if is_first:
         startup = Startup()
         startup.begin(deferred=True)
@@ -113,7 +114,7 @@ def _open_journal() -> None:
     if not os.environ.get("COMPILESPAN_STATE_DIR"):
         directory = temporary_directory()
         os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
-        # Before the journal is opened: it is closed first.
+        # Registered before the journal is opened, so that the journal is closed first.
         atexit.register(_discard, directory, os.getpid())
     open_journal()
 
@@ -121,14 +122,14 @@ def _open_journal() -> None:
 def _discard(directory: Path, pid: int) -> None:
     from compilespan.journal.directory import discard  # noqa: PLC0415  # see above
 
-    if os.getpid() == pid:  # a forked child that ends by itself has this call, too
+    if os.getpid() == pid:  # a forked child that ends by itself also calls this
         discard(directory, with_children=True)
 
 
 def _private_telemetry(server: str) -> Telemetry:
-    """Make providers of our own, after the fork, when the first compile needs them.
+    """Make our own providers, after the fork, when the first compile needs them.
 
-    The global ones are the server's: vLLM sets them itself, and OpenTelemetry refuses a second set.
+    The global ones belong to the server: vLLM sets them, and OpenTelemetry refuses a second set.
     """
     from compilespan.instrumentor import event_channel  # noqa: PLC0415
     from compilespan.telemetry.startup import startup_trace_id  # noqa: PLC0415
@@ -136,7 +137,7 @@ def _private_telemetry(server: str) -> Telemetry:
 
     try:
         from compilespan.sdk import configure  # noqa: PLC0415
-    except ImportError:  # without the SDK there are journals all the same
+    except ImportError:  # journals work without the SDK
         return Telemetry()
     providers = configure(server, set_global=False, startup_trace_id=startup_trace_id())
     return Telemetry(

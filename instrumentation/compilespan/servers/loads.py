@@ -1,4 +1,4 @@
-"""Weights that a server loads: a part of its start."""
+"""Record the loading of a server's weights, a part of its start."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def loading(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    """Wrap what loads a model's weights."""
+    """Wrap a function that loads a model's weights."""
     readiness = get_ledger().readiness
     began = None
-    with contained("note that weights are loaded"):
+    with contained("record the begin of loading weights"):
         began = readiness.begin("load", "weights")
     try:
         return wrapped(*args, **kwargs)
     finally:
         if began is not None:
-            with contained("note that weights were loaded"):
+            with contained("record the end of loading weights"):
                 readiness.end(began)

@@ -1,4 +1,4 @@
-"""What a backend that compiles a graph in pieces says of each: its index, and their number."""
+"""Attributes of the pieces of a graph, for backends that compile a graph in pieces."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def bound(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
-    """Return the arguments of a call by their names, defaults included.
+    """Return the arguments of a call by name, including defaults.
 
     Raises:
-        TypeError: The function does not take them.
+        TypeError: The function does not accept them.
     """
     found = inspect.signature(wrapped).bind(*args, **kwargs)
     found.apply_defaults()

@@ -1,4 +1,4 @@
-"""When a server is ready: the span of its start ends, and what was in its way is reported."""
+"""When a server is ready, end the span of its start; report its parts and earlier deaths."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 3.0
 _WRITTEN_S = 0.5
-"""After which the journals hold what other processes have just recorded."""
+"""Seconds until the journals hold what other processes have just recorded."""
 
 
 class Starting:
     """Declares a process ready, and ends the ``startup`` span in the first one."""
 
     def __init__(self, startup: Startup | None) -> None:
-        """Take the start, where this process opened it."""
+        """Take the start; ``None`` if this process did not open it."""
         self._startup = startup
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """Take a block at whose end the engines have started."""
+        """Run a block that starts the engines; the process is ready at its end."""
         try:
             yield
         except BaseException as error:
@@ -47,28 +47,28 @@ class Starting:
                     startup.end("failed", f"{type(error).__name__}: {error}")
                 _flush()
             raise
-        with contained("note that the engines are ready"):
-            open_journal()  # others read there that this process is ready
-            ends_as("exit")  # also where an earlier engine failed
+        with contained("record that the engines are ready"):
+            open_journal()  # other processes read there that this one is ready
+            ends_as("exit")  # also if an earlier engine failed
             mark_ready()
-        startup, self._startup = self._startup, None  # one such block may be in another
+        startup, self._startup = self._startup, None  # such blocks may be nested
         if startup is not None:
-            # Only now, after the children were started: a thread that imports or exports while the
-            # process forks leaves them locks that nobody gives back.
+            # Only now, after the children were started: if a thread imports or exports during a
+            # fork, the child inherits locks that nobody releases.
             threading.Thread(
                 target=_report, args=(startup,), name="compilespan-start", daemon=True
             ).start()
-            atexit.register(_flush)  # a program that ends at once
+            atexit.register(_flush)  # in case the program ends at once
 
 
 def ends_as(reason: str) -> None:
-    """Let the journal say this when the process ends by itself."""
+    """Set the exit reason that the journal records when the process ends by itself."""
     if (journal := get_ledger().journal) is not None:
         journal.end_reason = reason
 
 
 def _report(startup: Startup) -> None:
-    """Export the start, with what its other processes did in it, and report earlier deaths."""
+    """Export the start with the work of all its processes, and report earlier deaths."""
     with contained("report the parts of the start"):
         startup.report_parts(_whole_start())
     _flush()

@@ -1,1 +1,1 @@
-"""What leaves through OpenTelemetry: spans, events, metrics, and where they hang."""
+"""Output through OpenTelemetry: spans and their parents, events, metrics."""

@@ -1,4 +1,4 @@
-"""What is emitted of an exception."""
+"""Data of exceptions, for records and events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MAX_STACKTRACE = 16_384
 
 
 class Failure(NamedTuple):
-    """What a record keeps of an exception.
+    """Type and message of an exception, as a record keeps them.
 
     Attributes:
         type: Qualified name of its class.
-        message: First line of its text; with the next one if it ends in a colon, as torch's do.
+        message: First line of its text; also the next one if it ends in a colon, as torch's do.
     """
 
     type: str
@@ -27,9 +27,9 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Take an exception."""
+        """Create it from an exception."""
         message = ""
-        with contained("word an exception"):  # its __str__ is the program's
+        with contained("format an exception"):  # the program's __str__ may raise
             for line in filter(None, map(str.strip, str(error).splitlines())):
                 message = f"{message} {line}".strip()
                 if not message.endswith(":"):
@@ -38,7 +38,7 @@ class Failure(NamedTuple):
 
 
 def exception_type(error: BaseException | type[BaseException]) -> str:
-    """Return the qualified name of an exception's class, builtins without their module."""
+    """Return the qualified name of an exception's class, without ``builtins.``."""
     cls = error if isinstance(error, type) else type(error)
     qualified = f"{cls.__module__}.{cls.__qualname__}"
     return semconv.name(qualified.removeprefix("builtins."))
@@ -47,9 +47,9 @@ def exception_type(error: BaseException | type[BaseException]) -> str:
 def exception_attributes(error: BaseException) -> dict[str, AttributeValue]:
     """Return the attributes of an ``exception`` event."""
     attributes: dict[str, AttributeValue] = {"exception.type": exception_type(error)}
-    with contained("word an exception"):  # its __str__ is the program's
+    with contained("format an exception"):  # the program's __str__ may raise
         attributes["exception.message"] = semconv.text(error)
-        # Without source lines, which would be read from the disk while the program waits.
+        # Without source lines: the program would wait while they are read from the disk.
         frames = [
             f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
             for frame, line in traceback.walk_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Flushing within a bound, and at the end of processes that end without saying so."""
+"""Flushing with a timeout, and at the end of child processes that do not run ``atexit``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CHILD_FLUSH_S = 3.0
 
 
 def at_once(calls: Sequence[Callable[[], Any]], timeout_s: float) -> bool:
-    """Make all calls at the same time; ``True`` if all came back within ``timeout_s``.
+    """Run all calls in parallel; ``True`` if all returned within ``timeout_s``.
 
-    What hangs is left behind in a daemon thread, what raises is logged at DEBUG.
+    A call that hangs stays behind in a daemon thread; an exception is logged at DEBUG.
     """
     deadline = time.monotonic() + timeout_s
     threads = [
@@ -35,8 +35,8 @@ def at_once(calls: Sequence[Callable[[], Any]], timeout_s: float) -> bool:
 def at_end_of_child(flush: Callable[[], object]) -> None:
     """Call ``flush`` when this process ends, if it is a child of multiprocessing.
 
-    Such children end without ``atexit``, on which OpenTelemetry's providers rely; what they do
-    run is multiprocessing's own finalizers.
+    Such children do not run ``atexit``, on which OpenTelemetry's providers rely, but they run
+    multiprocessing's own finalizers.
     """
     multiprocessing = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")

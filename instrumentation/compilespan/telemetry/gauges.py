@@ -33,11 +33,11 @@ class MetricsSource(Protocol):
     """Source of the values: the ledger of this process, or the journals of several."""
 
     def in_progress(self) -> Sequence[Active]:
-        """Return what compiles now."""
+        """Return the compiles in progress."""
 
     @property
     def ready_after_s(self) -> float | None:
-        """``None`` until it was declared ready."""
+        """Seconds from the creation of the process until it was ready; ``None`` before."""
 
     @property
     def began_ns(self) -> int:
@@ -49,19 +49,19 @@ class MetricsSource(Protocol):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What was lost, by signal."""
+        """Lost items by signal."""
 
 
 class LedgerSource:
     """Reads the ledger of this process."""
 
     def in_progress(self) -> Sequence[Active]:
-        """Return what compiles now."""
+        """Return the compiles in progress."""
         return get_ledger().active.now()
 
     @property
     def ready_after_s(self) -> float | None:
-        """``None`` until it was declared ready."""
+        """Seconds from the creation of the process until it was ready; ``None`` before."""
         return get_ledger().readiness.after_s
 
     @property
@@ -76,7 +76,7 @@ class LedgerSource:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What was lost, by signal."""
+        """Lost items by signal."""
         return get_ledger().followers.dropped
 
 
@@ -106,7 +106,7 @@ class Gauges:
         meter.create_observable_gauge(
             semconv.METRIC_READY,
             [self._ready],
-            unit="{process}",  # a bare "1" would be a ratio to Prometheus
+            unit="{process}",  # Prometheus would treat "1" as a ratio
             description="1 when the process was declared ready, else 0.",
         )
         meter.create_observable_gauge(
@@ -119,7 +119,7 @@ class Gauges:
             semconv.METRIC_STARTUP_PART_DURATION,
             [self._parts],
             unit="s",
-            description="What the start is made of; the parts sum to the whole.",
+            description="Seconds of the start by part; the parts sum to the whole.",
         )
         meter.create_observable_gauge(
             semconv.METRIC_STARTUP_BEGAN,
@@ -153,7 +153,7 @@ class Gauges:
             yield Observation(after_s)
 
     def _parts(self, _: CallbackOptions) -> Iterable[Observation]:
-        # All parts, also those of 0 s: while the start goes on, a part may become another one.
+        # All parts, also those of 0 s: during the start, time may move from one part to another.
         start = self._source.startup
         parts_s, compile_s = start.parts_s, start.compile_s
         for part in get_args(semconv.Part):

@@ -1,8 +1,8 @@
 """Span and trace ids that Dynamo cannot duplicate (needs the SDK).
 
-Dynamo saves Python's process-global ``random`` state before it compiles a frame and puts it back
-afterwards; ids that OpenTelemetry's default generator drew meanwhile, in any thread, are drawn
-again. The kernel's randomness has no state to put back.
+Dynamo saves Python's process-global ``random`` state before it compiles a frame and restores it
+afterwards. So OpenTelemetry's default generator repeats the ids that it drew meanwhile, in any
+thread. The operating system's randomness has no state to restore.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _system = random.SystemRandom()
 
 
 class _Reused(threading.local):
-    """Ids that the next span of this thread gets; 0 where they are drawn."""
+    """Ids for the next span of this thread; 0 if they are to be drawn."""
 
     trace_id = 0
     span_id = 0
@@ -33,7 +33,7 @@ _reused = _Reused()
 
 @contextmanager
 def reused(trace_id: int, span_id: int) -> Iterator[None]:
-    """Give the one span that is started in this block ids that were handed out before."""
+    """Give the one span that is started in this block ids that were drawn before."""
     _reused.trace_id, _reused.span_id = trace_id, span_id
     try:
         yield
@@ -64,12 +64,11 @@ class SystemRandomIdGenerator(IdGenerator):
 def repair(provider: object) -> bool:
     """Make an existing provider draw its ids from the operating system.
 
-    The generator object is repaired, not replaced: each tracer that was handed out keeps its own
-    reference to it. A generator that is not OpenTelemetry's default is somebody's choice and
-    stays as it is.
+    The generator object is repaired, not replaced, because each existing tracer keeps a reference
+    to it. A generator that is not OpenTelemetry's default was chosen on purpose and is not changed.
 
     Returns:
-        Whether there was something to repair.
+        Whether the generator was repaired.
     """
     generator = getattr(provider, "id_generator", None)
     if type(generator) is not RandomIdGenerator or "generate_span_id" in vars(generator):

@@ -26,7 +26,7 @@ class BoundedValues:
         self._lock = fork_safe_lock()
 
     def admit(self, value: str) -> str:
-        """Return ``value`` if it is one of the first, else ``_other``."""
+        """Return ``value`` if it is one of the first 64, else ``_other``."""
         with self._lock:
             bounded = semconv.bounded(value, self._admitted)
             if bounded != semconv.OTHER:
@@ -38,10 +38,10 @@ class CompileMetrics:
     """The instruments of one meter."""
 
     def __init__(self, meter: Meter, source: MetricsSource | None = None) -> None:
-        """Make them.
+        """Create the instruments.
 
         Args:
-            meter: Of the instruments.
+            meter: Creates the instruments.
             source: What the gauges read; defaults to this process's ledger.
         """
         self.names = BoundedValues()
@@ -74,11 +74,12 @@ class CompileMetrics:
         self._gauges = Gauges(meter, source or LedgerSource())
 
     def measure(self, record: CompileRecord, context: Context | None = None) -> None:
-        """Feed the metrics from a record.
+        """Record the metrics of a compile.
 
         Args:
             record: Of a compile that ended.
-            context: Of its span, which the duration's exemplar then leads to.
+            context: Of its span, to which the exemplar of the duration then refers; ``None`` for
+                the current one.
         """
         name = self.names.admit(record.name)
         component = component_attributes(record.component)

@@ -1,8 +1,8 @@
-"""Exports each compile as soon as it ended: a process may end without a chance to flush.
+"""Exports each compile as soon as it ends: a process may end without a chance to flush.
 
-A child may be ended the moment its result is there, by its own ``os._exit`` or by its parent, so
-there the thread that compiled waits until its span has left. All such waits of a process add up to
-half a second at most: a collector that hangs or is slow costs telemetry and nothing else.
+A child process may end as soon as it has its result, by its own ``os._exit`` or by its parent. So
+in a child the thread that compiled waits until its span is exported. All such waits of a process
+sum to at most half a second: a collector that hangs or is slow costs telemetry and nothing else.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from compilespan.ledger.records import CompileRecord
 
 LONGEST_WAIT_S = 0.5
-"""What the threads of a child wait altogether."""
+"""Seconds that all threads of a child may wait in total."""
 
 
 class PromptExport:
-    """Flushes after each compile, in a thread of its own."""
+    """Flushes after each compile, in a separate thread."""
 
     def __init__(self) -> None:
         self.renew()
         renewed_after_fork(self)
 
     def renew(self) -> None:
-        """Wait for nobody, until `begin` is called in this process."""
+        """Wait for nothing until `begin` is called in this process."""
         self._left_s = 0.0
         self._ended = self._exported = 0
         self._changed = threading.Condition()
@@ -42,7 +42,7 @@ class PromptExport:
         get_ledger().subscribe(self._flush)
 
     def ended(self) -> int:
-        """Note that the span of a compile ended; returns what `wait` takes."""
+        """Record that the span of a compile ended, and return its number for `wait`."""
         if self._left_s <= 0:
             return 0
         with self._changed:
@@ -50,13 +50,13 @@ class PromptExport:
             return self._ended
 
     def wait(self, number: int) -> None:
-        """Return when the span is exported, if somebody may end this process now.
+        """Wait until the span is exported, if this process may be ended at any moment.
 
         Args:
             number: From `ended`; 0 waits for nothing.
 
         Raises:
-            Exception: Of a signal handler of the program: the wait is not contained.
+            Exception: Raised by a signal handler of the program: the wait is not contained.
         """
         if number == 0 or self._left_s <= 0:
             return
@@ -71,7 +71,7 @@ class PromptExport:
         with self._changed:
             number = self._ended
         if self._exported < number or number == 0 or self._left_s <= 0:
-            active_telemetry().flush(CHILD_FLUSH_S)  # all that ended before it began
+            active_telemetry().flush(CHILD_FLUSH_S)  # exports all spans that ended before
         with self._changed:
             self._exported = max(self._exported, number)
             self._changed.notify_all()
@@ -81,5 +81,5 @@ prompt_export = PromptExport()
 
 
 def flush_each_compile() -> None:
-    """Export each compile of this process as soon as it ended."""
+    """Export each compile of this process as soon as it ends."""
     prompt_export.begin()

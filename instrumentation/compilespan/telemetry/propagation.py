@@ -1,8 +1,8 @@
-"""Where a compile's span hangs, and what a child process inherits.
+"""Parents of compile spans, and the trace context that a child process inherits.
 
-A compile belongs to what is current. Before the process is ready the environment's W3C trace
-context stands in (a launcher's, or `child_environment`'s of a parent); afterwards a compile
-without a current span is a trace of its own that only links to it.
+The parent of a compile is the current span. Without one, it is the W3C trace context in the
+environment (of a launcher, or of a parent's `child_environment`) until the process is ready.
+Afterwards such a compile begins a new trace, which only links to the start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _own_start: SpanContext = trace.INVALID_SPAN_CONTEXT
 
 
 def environment_context(environ: Mapping[str, str] | None = None) -> Context | None:
-    """Return the context of ``TRACEPARENT`` and ``TRACESTATE``, lower-case names too, if any."""
+    """Return the context of ``TRACEPARENT`` and ``TRACESTATE``, or of their lower-case names."""
     environ = os.environ if environ is None else environ
     carrier = {
         name: value
@@ -49,7 +49,7 @@ def warmup_context() -> Context:
 
 
 def has_ended(span: Span) -> bool:
-    """Whether a span is known to have ended; only the SDK's spans know."""
+    """Whether a span is known to have ended; only the SDK's spans record it."""
     return getattr(span, "end_time", None) is not None
 
 
@@ -59,11 +59,11 @@ def is_caller_warming() -> bool:
 
 
 class Parent(NamedTuple):
-    """Where a span hangs.
+    """Parent and links of a span.
 
     Attributes:
-        context: Of the parent; ``None`` for the current one.
-        links: What the span only links to.
+        context: Context of the parent; ``None`` for the current one.
+        links: Links to spans that are not the parent.
     """
 
     context: Context | None
@@ -71,18 +71,18 @@ class Parent(NamedTuple):
 
 
 def link_to_start(context: SpanContext) -> None:
-    """Link compiles after ready that have no parent span to this span."""
+    """Link compiles that have no parent span, after the process is ready, to this span."""
     global _own_start  # noqa: PLW0603  # a process starts once
     _own_start = context
 
 
 def parent_for_compile(*, ready: bool) -> Parent:
-    """Return where the span of a compile hangs that begins here and now.
+    """Return parent and links for the span of a compile that begins now in this context.
 
-    Below the current span, unless that one has ended: a task outlives the request or block that
-    started it, and what it compiles then only links to that. Without a current span the
-    environment's context is the parent until the process is ready; afterwards it links to the start
-    of this process, or to the environment's context if the start has no span.
+    The parent is the current span, unless it has ended: a task may outlive the request or block
+    that started it, and its compiles then only link to that span. Without such a span, the context
+    of the environment is the parent until the process is ready; afterwards the new span links to
+    the start of this process, or to the context of the environment if the start has no span.
     """
     span = trace.get_current_span()
     links: list[trace.Link] = []
@@ -105,7 +105,7 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     """Return an environment for a child process that continues this trace and instance.
 
     Args:
-        environ: What to add to; defaults to this process's environment.
+        environ: The environment to add to; defaults to that of this process.
 
     Returns:
         A copy with ``TRACEPARENT``, ``TRACESTATE`` and ``COMPILESPAN_INSTANCE_ID``.

@@ -1,8 +1,8 @@
-"""The start of a server as a span: from the process's creation until it is ready.
+"""The span of a server's start: from the creation of the process until it is ready.
 
-Its children, one for each part, leave no gap; the warmup and what it compiles hang beside them. The
-span can only be exported at its end, so its ids are journalled at once: a start that dies is
-reported by the next one (`compilespan.sdk.deaths`).
+It has one child per segment of the start, without gaps; the warmup and its compiles are further
+descendants. The span can only be exported at its end, so its ids are written to the journal at
+once: if a start dies, the next one reports it (`compilespan.sdk.deaths`).
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ class Startup:
     """The ``startup`` span of this process. Nothing here raises."""
 
     def __init__(self) -> None:
-        """Know nothing yet; `begin` makes the span."""
+        """Create it without a span; `begin` starts one."""
         self._lock = fork_safe_lock()
         self._span: Span = trace.INVALID_SPAN
         self._over = True
         self._reserved_under: Context | None = None
         self.context: Context = Context()
-        """What belongs to the start hangs here."""
+        """Parent context of everything that belongs to the start."""
 
     def begin(self, *, deferred: bool = False) -> None:
-        """Start the span where the process began, under the ``TRACEPARENT`` of its launcher.
+        """Start the span at the creation of the process, under the ``TRACEPARENT`` of its launcher.
 
         Args:
-            deferred: Only draw its ids now, and make it at its end. A process that still forks
-                workers must have no exporter yet: gRPC does not survive a fork.
+            deferred: Only draw its ids now, and create the span at its end. A process that still
+                forks workers must not have an exporter yet: gRPC does not survive a fork.
         """
         parent = environment_context() or Context()
         self.context = parent
@@ -76,13 +76,13 @@ class Startup:
             self._journal(parent)
 
     def hand_down(self) -> None:
-        """Leave context and instance in the environment, where children that start now find it."""
+        """Put context and instance id into the environment, for children that start from now on."""
         with self.as_parent():
             os.environ.update(child_environment())
 
     @contextmanager
     def as_parent(self) -> Iterator[None]:
-        """Let spans that begin in a block hang below that of the start."""
+        """Make the span of the start the parent of spans that begin in a block."""
         token = otel_context.attach(self.context)
         try:
             yield
@@ -90,7 +90,7 @@ class Startup:
             otel_context.detach(token)
 
     def end(self, outcome: StartupOutcome, why: str | None = None) -> None:
-        """End it, once: ``ready`` where the ledger was told so, else with what went wrong."""
+        """End the span, once: ``ready`` from `Readiness.mark`, else the outcome and its cause."""
         with self._lock:
             if self._over:
                 return
@@ -107,13 +107,13 @@ class Startup:
         self._span.end(end_time=end_ns)
 
     def report_parts(self, start: Start) -> None:
-        """Make a child for each part of the start; once."""
+        """Create a child for each segment of the start; call it once."""
         report_parts(self._span, start)
 
     def _journal(self, parent: Context) -> None:
         if (journal := get_ledger().journal) is None:
             return
-        ids: dict[str, str | None] = {}  # none without a provider; the line says all the same
+        ids: dict[str, str | None] = {}  # none without a provider; the line is written anyway
         context = self._span.get_span_context()
         if context.is_valid:
             parent_id = trace.get_current_span(parent).get_span_context().span_id
@@ -126,7 +126,7 @@ class Startup:
 
 
 def report_parts(span: Span, start: Start) -> None:
-    """Make a child of the span of a start for each of its parts."""
+    """Create a child of the span of a start for each of its segments."""
     with contained("report the parts of a start"):
         context = trace.set_span_in_context(span)
         for segment in start.joined():
@@ -145,7 +145,7 @@ def report_parts(span: Span, start: Start) -> None:
 
 
 def startup_trace_id() -> int:
-    """Return the trace id of this process's start: that of the launcher, else a new one."""
+    """Return the trace id of this process's start: the launcher's, else a new one."""
     launcher = trace.get_current_span(environment_context() or Context()).get_span_context()
     return launcher.trace_id if launcher.is_valid else _drawn.trace_id
 
@@ -167,7 +167,7 @@ _drawn = _Drawn()
 
 
 def _made(parent: Context, ids: SpanContext) -> Span:
-    """Start the span with the reserved ids, if there is an SDK."""
+    """Start the span, with the reserved ids if the SDK is imported."""
     telemetry = active_telemetry()
     telemetry.prepare()
 
@@ -188,7 +188,7 @@ def _made(parent: Context, ids: SpanContext) -> Span:
 
 
 def _reserved(parent: Context) -> Span:
-    """Draw the ids of a span that is to be made later."""
+    """Draw the ids of a span that is created later."""
     state = trace.get_current_span(parent).get_span_context().trace_state
     span_id = secrets.randbits(64) or 1
     flags = TraceFlags(TraceFlags.SAMPLED)

@@ -1,7 +1,7 @@
 """The OpenTelemetry side of a monitor: its span, its events, and its metrics.
 
-Everything here uses the API only. Providers that are not given are the global ones, looked up
-when they are needed, so that a program may set them after it was instrumented.
+This module uses the API only. Providers default to the global ones. They are looked up when they
+are needed, so that a program may set them after it was instrumented.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Telemetry:
         self.metrics = CompileMetrics(metrics.get_meter(*scope, meter_provider, schema))
 
     def prepare(self) -> None:
-        """Do what a span needs beforehand, so that it is not part of a measured compile."""
+        """Do what a span needs before a compile, so that it is not measured as part of it."""
         with contained("repair the ids of a tracer provider"):
             self._repair_ids()
 
@@ -90,7 +90,7 @@ class Telemetry:
         return f"{semconv.SPAN_COMPILE} {bounded}" if known else semconv.SPAN_COMPILE
 
     def flush(self, timeout_s: float) -> bool:
-        """Export what the providers hold, all signals at once, within ``timeout_s``."""
+        """Export all signals in parallel; ``True`` if this took at most ``timeout_s``."""
         providers = (
             self._tracer_provider or trace.get_tracer_provider(),
             self._meter_provider or metrics.get_meter_provider(),
@@ -100,7 +100,7 @@ class Telemetry:
         return at_once(flushes, timeout_s)
 
     def add_event(self, span: Span, event: CompileEvent) -> None:
-        """Emit something that happened inside a compile, in the chosen channels."""
+        """Emit an event of a compile in the chosen channels."""
         self._events.add(span, event)
 
     def log_event(self, span: Span, event: CompileEvent) -> None:
@@ -108,9 +108,9 @@ class Telemetry:
         self._events.log(span, event)
 
     def _add_stages(self, span: Span, record: CompileRecord) -> None:
-        """Add the changes of stage to a span that ends, as far as its limit leaves room for them.
+        """Add the stage events to a span that ends, as far as its event limit has room.
 
-        A span that is full drops its oldest events, which may be graphs.
+        A full span would drop its oldest events, which may be graphs.
         """
         stages = [event for event in record.events if event.name == semconv.EVENT_STAGE]
         limit = getattr(getattr(span, "_limits", None), "max_events", None)
@@ -127,11 +127,11 @@ class Telemetry:
         graph_breaks: int,
         error: BaseException | None,
     ) -> None:
-        """End the span where the record ends, whatever time it is by now (rule 2)."""
+        """End the span at the end of the record, not at the current time (rule 2)."""
         span.set_attributes(_end_attributes(record, graph_breaks))
         if record.outcome == "failed":
             if error is not None:
-                # As an event of ours, in the chosen channel, not through the span's own method.
+                # Not with the span's own method: the event has to go to the chosen channel.
                 event = CompileEvent(
                     semconv.EVENT_EXCEPTION, record.end_ns, exception_attributes(error)
                 )
@@ -146,9 +146,9 @@ class Telemetry:
         span.end(end_time=record.end_ns)
 
     def _repair_ids(self) -> None:
-        """Keep Dynamo's rewinding of ``random`` from duplicating span ids."""
+        """Prevent duplicate span ids: Dynamo restores the state of ``random``."""
         provider = self._tracer_provider or trace.get_tracer_provider()
-        # Nobody has an SDK provider before the SDK is imported; the base install has none.
+        # An SDK provider exists only after the SDK was imported; the base install has none.
         if provider is not self._repaired and "opentelemetry.sdk.trace" in sys.modules:
             from compilespan.telemetry.ids import repair  # noqa: PLC0415  # needs the SDK
 
@@ -186,26 +186,26 @@ _make: Callable[[], Telemetry] = Telemetry
 
 
 def active_telemetry() -> Telemetry:
-    """Return what the instrumentor set, else one that is bound to the global providers.
+    """Return the telemetry that was set, else one that is bound to the global providers.
 
-    If its providers cannot be made, e.g. because an ``OTEL_*`` variable has a typo, one warning
-    says so, and there are records without spans.
+    If its providers cannot be created, e.g. because an ``OTEL_*`` variable has a typo, one warning
+    is logged, and compiles leave records without spans.
     """
     global _active  # noqa: PLW0603  # made once, when first needed
     if _active is None:
-        with _making:  # two would have two sets of instruments
+        with _making:  # two would create the instruments twice
             if _active is None:
                 _active = made_or_silent(_make)
     return _active
 
 
 def made_or_silent(make: Callable[[], Telemetry]) -> Telemetry:
-    """Return what ``make`` returns; one that emits nothing, and a warning, if it raises."""
+    """Return ``make()``; if it raises, log a warning and return one that emits nothing."""
     try:
         return make()
     except Exception as error:
         _logger.warning(
-            "compilespan: no spans and metrics are emitted: %s. "
+            "compilespan: no spans or metrics are emitted: %s. "
             "Totals are still counted. Correct the OTEL_* variables of this process.",
             str(error) or repr(error),
         )
@@ -215,8 +215,8 @@ def made_or_silent(make: Callable[[], Telemetry]) -> Telemetry:
 def use_telemetry(telemetry: Telemetry | Callable[[], Telemetry] | None) -> None:
     """Make monitors that begin from now on use these providers; ``None`` for the global ones.
 
-    A function is called when it is first needed, and again in a forked child: exporters do not
-    survive a fork.
+    A function is called at the first use, and again in a forked child: exporters do not survive a
+    fork.
     """
     global _active, _make  # noqa: PLW0603
     _active, _make = None, Telemetry

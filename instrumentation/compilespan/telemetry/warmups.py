@@ -1,4 +1,4 @@
-"""The one metric of warmup jobs."""
+"""The metric of warmup jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WarmupDuration:
     """``compilespan.warmup.duration``."""
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
-        """Make it; of the global provider where none is given."""
+        """Create the histogram; ``provider`` defaults to the global one."""
         meter = metrics.get_meter("compilespan_service", __version__, provider, semconv.SCHEMA_URL)
         self._histogram = meter.create_histogram(
             semconv.METRIC_WARMUP_DURATION,
@@ -27,5 +27,5 @@ class WarmupDuration:
         )
 
     def record(self, elapsed_s: float, state: str) -> None:
-        """Take a job that ended."""
+        """Record a job that ended, with its seconds."""
         self._histogram.record(elapsed_s, {semconv.JOB_STATE: state})

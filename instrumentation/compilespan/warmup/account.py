@@ -25,8 +25,8 @@ class Compiled:
     """What compiled in one call.
 
     Attributes:
-        records: Of the compiles, loads, captures and kernels.
-        adopted: How many compiles a block around the warmup took as its events.
+        records: Records of the compiles, loads, captures and kernels.
+        adopted: Number of compiles that became events of a block around the warmup.
     """
 
     def __init__(self) -> None:
@@ -34,21 +34,21 @@ class Compiled:
         self.adopted = 0
 
     def __bool__(self) -> bool:
-        """Whether anything did."""
+        """Whether anything compiled."""
         return bool(self.records or self.adopted)
 
     @property
     def is_graphless(self) -> bool:
-        """Whether all that compiled came to nothing; a kernel is none of it."""
+        """Whether something compiled and all of it was skipped or failed; kernels do not count."""
         found = [record for record in self.records if record.kind != "kernel"]
         return bool(found) and all(record.outcome != "ok" for record in found)
 
 
 class Account:
-    """Counts the compiles in a warmup's surroundings for the item that runs, and passes them on.
+    """Attributes the compiles in a warmup's surroundings to the running item; passes them on.
 
     A task that an earlier call started, such as a batching loop, compiles for the item that waits
-    for it: the one that runs.
+    for it, which is the running one.
     """
 
     def __init__(self, listener: Listener | None) -> None:
@@ -66,7 +66,7 @@ class Account:
         return self._builder.build()
 
     def findings(self, items: Iterable[WarmupItem]) -> tuple[Finding, ...]:
-        """Return what cost the most, with the items that run eager."""
+        """Return the findings of this warmup, including the items that run eager."""
         eager = [
             EagerItem(item.target, item.label, item.error or "")
             for item in items
@@ -76,7 +76,7 @@ class Account:
 
     @contextmanager
     def of(self, item: WarmupItem) -> Iterator[Compiled]:
-        """Count for ``item`` from now on; yields what compiles in this call."""
+        """Attribute compiles to ``item`` during a block; yield what compiles in it."""
         compiled = Compiled()
         self._item, self._compiled = item, compiled
         yield compiled
@@ -87,7 +87,7 @@ class Account:
         return self._limits.get(id(item))
 
     def skipped(self, item: WarmupItem) -> list[CompileRecord]:
-        """Return what Dynamo gave back in an item's calls; the last of it."""
+        """Return the last compile that Dynamo gave back to eager in an item's calls, if any."""
         return self._skipped.get(id(item), [])
 
     def begun(self, begun: CompileBegun) -> None:
@@ -96,12 +96,12 @@ class Account:
             self._listener.begun(begun)
 
     def happened(self, key: int, event: CompileEvent) -> None:
-        """Pass on what happened in one."""
+        """Pass on an event of a compile."""
         if self._listener is not None:
             self._listener.happened(key, event)
 
     def adopted(self) -> None:
-        """Account for a compile that a block around the warmup has."""
+        """Count a compile that became an event of a block around the warmup."""
         self._compiled.adopted += 1
 
     def ended(self, key: int, record: CompileRecord) -> None:

@@ -1,4 +1,4 @@
-"""One call of a warmup item: run where serving runs it, and see what ran."""
+"""Call a warmup item once, where serving runs it, and observe what ran."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load(target: WarmupTarget) -> None:
-    """Bring the weights of a target, and await what ``load`` returns.
+    """Load the weights of a target, and await what ``load`` returns.
 
     Raises:
         Exception: Whatever ``load`` raises.
@@ -42,7 +42,7 @@ def call(target: WarmupTarget, shape: Shape) -> None:
         Exception: Whatever ``run`` raises.
     """
     returned = _run_where_serving_runs(target, shape)
-    if isinstance(returned, Future):  # of whatever thread the target uses itself
+    if isinstance(returned, Future):  # of a thread that the target itself uses
         returned.result()
 
 
@@ -51,7 +51,7 @@ def _run_where_serving_runs(target: WarmupTarget, shape: Shape) -> Any:
         return _run(target, shape)
     context = contextvars.copy_context()
     future = target.executor.submit(context.run, _run, target, shape)
-    # A thread pool knows a new thread only after it has started it, so ask again.
+    # A thread pool lists a new thread only after it has started it, so check repeatedly.
     while not wait([future], timeout=_ASK_AGAIN_S).done:
         if _is_thread_of(target.executor) and future.cancel():
             return _run(target, shape)
@@ -67,8 +67,8 @@ class Ran(NamedTuple):
 
     Attributes:
         hits: How often compiled code was entered.
-        misses: How often nothing that is compiled fitted.
-        elsewhere: How often compiled code was entered in contexts that are not the call's.
+        misses: How often no compiled code fitted.
+        elsewhere: How often compiled code was entered in contexts other than the call's.
     """
 
     hits: int
@@ -79,16 +79,16 @@ class Ran(NamedTuple):
 def call_watched(
     target: WarmupTarget, shape: Shape, own: Surroundings, others: Collection[Surroundings]
 ) -> Ran:
-    """Run a target once, and count what ran of compiled code.
+    """Run a target once, and count the compiled code that ran.
 
-    A loop that the first call of another target started may be what serves this one, too. So
-    what runs in the surroundings of others counts, unless it also runs while nobody calls.
+    A loop that the first call of another target started may also serve this one. So compiled code
+    in the surroundings of other targets counts, unless it also runs without a call.
 
     Args:
-        target: What is run.
-        shape: With this shape.
+        target: The target to run.
+        shape: The shape to run it with.
         own: The surroundings of its calls.
-        others: Those of the calls of other targets.
+        others: The surroundings of the calls of other targets.
     """
     before, _ = UNSEEN.read()
     with compiled_code_watch, _counted(own) as mine, _counted(*others) as theirs:
@@ -115,7 +115,7 @@ def _counted(*around: Surroundings) -> Iterator[Seen]:
 
 
 def _runs_by_itself(others: Collection[Surroundings], took_s: float) -> bool:
-    """Whether compiled code runs in these surroundings although nobody calls."""
+    """Whether compiled code runs in these surroundings without a call."""
     with compiled_code_watch, _counted(*others) as seen:
         time.sleep(min(max(took_s, _QUIET_S), _LONGEST_QUIET_S))
     hits, _ = seen.read()
@@ -129,14 +129,14 @@ def _run(target: WarmupTarget, shape: Shape) -> Any:
             result.close()
         msg = (
             f"run of the target {target.name!r} is a generator, so calling it executes nothing; "
-            "return after the model was called, without yield"
+            "call the model and return, without yield"
         )
         raise TypeError(msg)
     return wait_for(result) if inspect.isawaitable(result) else result
 
 
 def _is_thread_of(executor: Executor) -> bool:
-    """Whether this is a thread of the executor: waiting here for another call would never end."""
+    """Whether this is a thread of the executor: waiting here for another call could deadlock."""
     threads: Any = ()
     with contextlib.suppress(Exception):  # a private attribute of ThreadPoolExecutor
         threads = executor._threads  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""Awaiting from code that is not asynchronous, always on the same loop for the same thread.
+"""Await from synchronous code, always on the same event loop for the same thread.
 
-An engine binds itself to the loop of its first call, so the second call has to find it running
-that loop again; and a loop that runs already cannot be entered a second time.
+An engine binds itself to the loop of its first call, so later calls have to run that loop again.
+A loop that is already running cannot be entered a second time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CANCEL_S = 5.0
 
 
 class _Loops(threading.local):
-    """What a thread needs to await: a loop of its own, a helper if it runs somebody else's."""
+    """A thread's own loop, and a helper thread in case the thread already runs another loop."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -32,7 +32,7 @@ class _Loops(threading.local):
             self.own.close()
 
     def renew_after_fork(self) -> None:
-        """Share neither the parent's loop, which would wait for its events, nor its threads."""
+        """Drop the parent's loop, which would wait for the parent's events, and its threads."""
         if self.pid != os.getpid():
             self.pid, self.own, self.helper = os.getpid(), None, None
 
@@ -64,7 +64,7 @@ def _run(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
     try:
         return loop.run_until_complete(task)
     except BaseException:
-        if not task.done():  # an interrupt: it must not go on inside the next call
+        if not task.done():  # an interrupt: the task must not continue in the next call
             task.cancel()
             loop.run_until_complete(asyncio.wait([task], timeout=_CANCEL_S))
         raise

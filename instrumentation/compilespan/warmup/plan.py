@@ -1,4 +1,4 @@
-"""What a warmup is to do, and what became of it: targets, items, the result."""
+"""The plan and the result of a warmup: targets, items and their states."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ ItemState = Literal[
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WarmupTarget:
-    """One compiled model with the shapes to warm it for.
+    """One compiled model with the shapes to warm it up for.
 
     Attributes:
-        name: What people call it, unique among the targets.
+        name: A readable name, unique among the targets.
         run: ``run(shape)`` calls the compiled model once, under the grad mode and thread settings
             of serving. May be a coroutine function.
-        shapes: Mappings of JSON scalars; cheap to know, before any weights are loaded.
-        load: Brings the weights; called once, before the first run. May be a coroutine function.
-        executor: Where serving runs the model; cudagraphs and thread settings belong to a thread.
-        is_encoder: What its compiles are, where names would get it wrong.
+        shapes: Mappings of JSON scalars, available before any weights are loaded.
+        load: Loads the weights; called once, before the first run. May be a coroutine function.
+        executor: Where serving runs the model: cudagraphs and thread settings belong to a thread.
+        is_encoder: Whether it is an encoder; set it if its names would be classified wrongly.
         timeout_s: Seconds that one item may take (enforced by the service).
     """
 
@@ -58,20 +58,20 @@ class WarmupTarget:
 
 @dataclasses.dataclass(slots=True)
 class WarmupItem:
-    """A target and one of its shapes, and what became of it.
+    """A target and one of its shapes, and its state.
 
     Attributes:
         target: Name of the target.
         shape: The shape.
         state: ``warm``: compiled code ran and nothing compiled; ``eager``: it runs uncompiled;
             ``unstable``: it compiled again although it had been run; ``failed``; ``unverified``:
-            run, and nobody could see whether compiled code ran.
+            it ran, but whether compiled code ran is unknown.
         calls: How often it was run.
         compile_s: Seconds of compiles in its calls.
-        compiles: How many.
-        cache_result: The one cache result of its graphs, ``mixed`` for several.
-        error: What it failed of, or why it is not warm.
-        graphless: Dynamo was seen to make no graph of it.
+        compiles: Number of these compiles.
+        cache_result: The cache result of its graphs, ``mixed`` if they differ.
+        error: Why it failed or is not warm.
+        graphless: Whether Dynamo was seen to produce no graph for it.
     """
 
     target: str
@@ -107,13 +107,13 @@ class WarmupItem:
             self.cache_result = record.cache_result if same else "mixed"
 
     def failed_by(self, error: BaseException) -> None:
-        """A call raised."""
+        """Record that a call raised ``error``."""
         self._error_type = exception_type(error)
         self.state = "failed"
         self.error = semconv.text(f"{self._error_type}: {semconv.text(error)}")
 
     def start_span(self) -> None:
-        """Begin its span; its compiles, those of the verify pass too, are its children."""
+        """Start its span, the parent of its compiles, including those of the verify pass."""
         with contained("start the span of a warmup item"):
             self._span = active_telemetry().tracer.start_span(
                 f"{semconv.SPAN_WARMUP_ITEM} {semconv.name(self.target)}",
@@ -126,16 +126,16 @@ class WarmupItem:
 
     @contextmanager
     def span_current(self) -> Iterator[None]:
-        """Make it current for a call."""
+        """Make the span current for a call."""
         with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
             yield
 
     def pause_span(self) -> None:
-        """Its first pass is over; the span will end here, once its final state is known."""
+        """Set the end of the span to now; `end_span` ends it when the final state is known."""
         self._end_ns = now_ns()
 
     def end_span(self) -> None:
-        """End it with the final state."""
+        """End the span with the item's final state."""
         span, self._span = self._span, trace.INVALID_SPAN
         with contained("end the span of a warmup item"):
             span.set_attribute(semconv.ITEM_STATE, self.state)
@@ -157,7 +157,7 @@ class Elsewhere(Protocol):
 
 
 def elsewhere_of(target: WarmupTarget) -> Elsewhere | None:
-    """Return what a target runs in another process, if its ``run`` is a method of such a thing."""
+    """Return the `Elsewhere` that has the target's ``run`` as a method; ``None`` if none has."""
     found = getattr(target.run, "__self__", None)
     return found if isinstance(found, Elsewhere) else None
 
@@ -172,13 +172,13 @@ def plan(targets: Sequence[WarmupTarget]) -> Plan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WarmupResult:
-    """What a warmup achieved.
+    """The result of a warmup.
 
     Attributes:
         items: In the order of the plan.
         totals: What the compiles of its calls cost.
-        warnings: What an operator should look at although nothing failed.
-        findings: What cost the most, and what to do about it; the last 4096 compiles count.
+        warnings: What an operator should look at, apart from failed items.
+        findings: What cost the most, and what to do about it, from the last 4096 compiles.
     """
 
     items: tuple[WarmupItem, ...]
@@ -188,12 +188,12 @@ class WarmupResult:
 
     @property
     def is_warm(self) -> bool:
-        """Whether every item is warm, and there is one."""
+        """Whether every item is warm; ``False`` without items."""
         return bool(self.items) and all(item.is_warm for item in self.items)
 
     @property
     def state(self) -> Literal["succeeded", "failed", "cancelled"]:
-        """``failed`` if an item failed; one that is only not warm is in `warnings`."""
+        """``failed`` if an item failed; items that are just not warm are in `warnings`."""
         states = {item.state for item in self.items}
         if "failed" in states:
             return "failed"

@@ -1,4 +1,4 @@
-"""The states of a warmup's items, and its span; what ends them once, from whichever thread."""
+"""The states of a warmup's items, and its span; any thread may end them, once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _logger = logging.getLogger("compilespan")
 
 
 class Progress:
-    """Which item runs, what became of the others, and the span around all of them."""
+    """The running item, the states of all items, and the span around them."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Progress:
         self._running: WarmupItem | None = None
         self._span: Span = trace.INVALID_SPAN
         self.is_over = False
-        """Whether nothing changes an item any more."""
+        """Whether the warmup is over: items no longer change."""
 
     def __enter__(self) -> None:
         """Start the span of the warmup, and make it current."""
@@ -70,7 +70,7 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Make what was current before current again."""
+        """Make the previous span current again."""
         self._current.__exit__(exc_type, error, traceback)
 
     def settle(self, item: WarmupItem, state: ItemState, error: str | None = None) -> None:
@@ -83,9 +83,9 @@ class Progress:
 
     @contextmanager
     def running(self, item: WarmupItem) -> Iterator[None]:
-        """Run one call of an item. An exception that is contained fails the item and ends here.
+        """Run one call of an item. A contained exception fails the item and is suppressed.
 
-        Others, such as ``KeyboardInterrupt``, fail it and go on: the program is to end.
+        Others, such as ``KeyboardInterrupt``, fail it and propagate: the program is to end.
         """
         self._running = item
         try:
@@ -100,12 +100,12 @@ class Progress:
             self._running = None
 
     def end(self, state: str) -> None:
-        """End the spans; from now on nothing changes an item."""
+        """End the spans; items no longer change."""
         with self._lock:
             self._end(state, "an item failed" if state == "failed" else None)
 
     def abandon(self, state: str, why: str) -> bool:
-        """End it although a call goes on; ``False`` if it was over already."""
+        """End the warmup although a call is running; ``False`` if it was over already."""
         with self._lock:
             if self.is_over:
                 return False

@@ -1,6 +1,7 @@
-"""The warmup itself: run each shape until nothing compiles any more, then prove it.
+"""The warmup itself: run each shape until nothing compiles, then verify it.
 
-No HTTP here: for LitServe's ``setup``, a Ray actor, a torchrun rank, and the service's jobs.
+It needs no HTTP: use it in LitServe's ``setup``, a Ray actor or a torchrun rank; the service's jobs
+use it, too.
 
     from compilespan import WarmupTarget, warm
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 OnError = Literal["stop", "continue"]
 
 MAX_CALLS = 3
-"""Calls of an item before it is called unstable."""
+"""Calls of an item; if the last of them still compiles, it is unstable."""
 
 
 def warm(
@@ -62,13 +63,13 @@ def warm(
 
     Args:
         targets: What to warm.
-        verify: Run every item once more at the end. What still compiles is ``unstable``; an item
-            in whose call no compiled code ran is ``eager``.
-        on_error: Whether the first failed item ends it; the others then stay ``pending``.
+        verify: Run every item once more at the end. An item that still compiles is ``unstable``;
+            one whose call runs no compiled code is ``eager``.
+        on_error: ``stop`` ends the warmup at the first failed item; the rest stay ``pending``.
         on_item: Called when an item's state changes, in this thread.
 
     Returns:
-        The items in order, and what their compiles cost. Without any item it is not warm.
+        The items in order, and what their compiles cost. A result without items is not warm.
     """
     for target in targets:
         load(target)
@@ -76,7 +77,7 @@ def warm(
 
 
 class Warmup:
-    """One run over planned items of loaded targets; what `warm` and the service's jobs use."""
+    """One run over planned items of loaded targets; `warm` and the service's jobs use it."""
 
     def __init__(
         self,
@@ -90,18 +91,18 @@ class Warmup:
         go_on: Callable[[], bool] = lambda: True,
         contains: tuple[type[BaseException], ...] = (Exception, CancelledError),
     ) -> None:
-        """Take a plan.
+        """Prepare a run.
 
         Args:
-            items: From `plan`, or some of it.
+            items: From `plan`, or a part of it.
             verify: See `warm`.
             on_error: See `warm`.
             on_item: See `warm`.
-            listener: Is called for the compiles of its calls, in the compiling thread.
-            on_span: Gets the span of the warmup when it begins, e.g. to name a job on it.
-            go_on: Asked before each call; ``False`` leaves the remaining items ``cancelled``.
-            contains: What a call may raise that fails only its item. In a thread in which no
-                signal handler runs it can be `BaseException`: nobody asks the program to end there.
+            listener: Called for the compiles of its calls, in the compiling thread.
+            on_span: Called with the span of the warmup when it begins, e.g. to set the job id.
+            go_on: Called before each call; ``False`` leaves the remaining items ``cancelled``.
+            contains: Exceptions of a call that fail only its item. In a thread that runs no signal
+                handlers it can be `BaseException`: none of them is meant to end the program.
         """
         self._items = items
         self._verify_pass = verify
@@ -123,8 +124,8 @@ class Warmup:
         """Warm the items, one after another, in this thread or their targets' executors.
 
         Raises:
-            KeyboardInterrupt: As do ``SystemExit`` and whatever else is not an `Exception`: the
-                program is to end, and so does the warmup.
+            KeyboardInterrupt: As are ``SystemExit`` and others that ``contains`` leaves out: the
+                program is to end, so the warmup ends.
         """
         items = tuple(item for _, item in self._items)
         with self._progress, self._surroundings:
@@ -139,10 +140,10 @@ class Warmup:
         return result
 
     def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> bool:
-        """End it from another thread although a call goes on; ``False`` if it was over already.
+        """End it from another thread although a call is running; ``False`` if it was over already.
 
-        The spans end now. What the call compiles later is still counted; the items stay as they
-        are: the one that runs has failed, what did not begin is cancelled.
+        The spans end now. The running item has failed, items that did not begin are cancelled, and
+        no item changes later; but what the call compiles later is still counted.
         """
         return self._progress.abandon(state, why)
 
@@ -184,7 +185,7 @@ class Warmup:
                 return
             last = compiled
         if last.is_graphless:
-            why = f"Dynamo gives it back at each call{why_again(last.records)}"
+            why = f"Dynamo gives it back to eager at each call{why_again(last.records)}"
             self._progress.settle(item, "eager", why)
         else:
             why = f"compiles at each of {MAX_CALLS} calls{why_again(last.records)}"
@@ -200,7 +201,7 @@ class Warmup:
             self._progress.settle(item, "unverified")
 
     def _verify(self, target: WarmupTarget, item: WarmupItem) -> None:
-        """Settle an item by a call in which nothing may compile and compiled code has to run."""
+        """Settle an item with a call in which nothing may compile and compiled code must run."""
         ran = Ran(0, 0, 0)
         with self._one_call(target, item) as compiled:
             others = [each for name, each in self._of_target.items() if name != target.name]
@@ -233,7 +234,7 @@ class Warmup:
 
     @contextmanager
     def _one_call(self, target: WarmupTarget, item: WarmupItem) -> Iterator[Compiled]:
-        """Account for one call of an item; yields what compiles in it. A failure is the item's."""
+        """Account for one call of an item; yield what compiles in it. A failure fails the item."""
         item.calls += 1
         around = self._of_target.get(target.name)
         if around is None:

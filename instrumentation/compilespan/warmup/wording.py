@@ -1,4 +1,4 @@
-"""The words for what became of an item, and what helps."""
+"""Messages that explain the state of an item, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 NEVER_COMPILED = (
     "no compiled code ran: let run() call what torch.compile returned, in this process; "
-    "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off, and "
-    "a model that has a thread of its own needs the target's executor"
+    "TORCH_COMPILE_DISABLE, torch.compiler.set_stance and torch.compiler.disable turn it off; "
+    "if the model runs in a thread of its own, set the target's executor"
 )
 NOTHING_COMPILED = (
-    "no process of this server compiled or loaded a model, so nothing of it is compiled"
+    "no process of this server compiled or loaded a model, so this model runs uncompiled"
 )
 NOTHING_ELSEWHERE = (
-    "no other process of the state directory was seen to compile or load a model: instrument that "
+    "no other process in the state directory compiled or loaded a model: instrument the target's "
     "server, and give both the same COMPILESPAN_STATE_DIR"
 )
 
@@ -32,10 +32,10 @@ def cannot_see(loads: Collection[str]) -> str | None:
     """Return why compiled code may have run unseen; ``None`` if it would have been seen.
 
     Args:
-        loads: Names of what was loaded in this process and runs without guards.
+        loads: Names of artefacts that were loaded in this process and run without guards.
     """
     if "torch" in sys.modules and not compiled_code_watch.sees_guards:
-        return "this version of torch does not say whether compiled code runs"
+        return "this version of torch does not report whether compiled code runs"
     if loads:
         return f"calls of {list(loads)[-1]}, which was loaded as an artefact, cannot be seen"
     return None
@@ -46,11 +46,11 @@ def never_compiled(elsewhere: int, skipped: Sequence[CompileRecord]) -> str:
 
     Args:
         elsewhere: How often compiled code ran meanwhile in other threads and tasks.
-        skipped: What Dynamo gave back in the item's calls.
+        skipped: What Dynamo gave back to eager in the item's calls.
     """
     if elsewhere:
         return (
-            "no compiled code ran in its call, but in another thread: give the target that "
+            "no compiled code ran in its call, only in another thread: give the target that "
             "thread's executor"
         )
     if skipped:
@@ -59,23 +59,23 @@ def never_compiled(elsewhere: int, skipped: Sequence[CompileRecord]) -> str:
 
 
 def misfit(reason: str | None) -> str:
-    """Return why an item ran code that is not compiled for it.
+    """Return why no compiled code fits an item.
 
     Args:
-        reason: The guard at which Dynamo's recompile limit was hit for it, if that is known.
+        reason: The guard at which it hit Dynamo's recompile limit; ``None`` if unknown.
     """
     if reason is None:
         return (
-            "nothing that is compiled fits it, and nothing was compiled: it is over Dynamo's "
-            "recompile limit, or torch.compiler.set_stance or torch._dynamo.run keeps torch from it"
+            "no compiled code fits it, and nothing was compiled: it is over Dynamo's recompile "
+            "limit, or torch.compiler.set_stance or torch._dynamo.run prevents the compile"
         )
     return limit_advice(reason)
 
 
 def warnings_of(items: Sequence[WarmupItem]) -> list[str]:
-    """Return what an operator should look at although no call raised."""
+    """Return what an operator should look at, apart from failed items."""
     if not items:
-        return ["there is nothing to warm: no target has a shape"]
+        return ["nothing to warm: no target has a shape"]
     return [
         f"{item.target} {item.label}: {item.state}, {item.error}"
         for item in items
@@ -84,7 +84,7 @@ def warnings_of(items: Sequence[WarmupItem]) -> list[str]:
 
 
 def why_again(records: Sequence[CompileRecord]) -> str:
-    """Return why these compiled again or were given back, as it reads behind a state."""
+    """Return why these compiled again or were given back to eager, as the end of a message."""
     reasons = [record.recompile_reason for record in records if record.recompile_reason]
     if reasons:
         return f", {advice(reasons[-1])}"

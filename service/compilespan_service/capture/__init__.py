@@ -1,1 +1,1 @@
-"""One run of a program: taken from its journals, kept in a file, drawn by `reporters`."""
+"""A run of a program: read from its journals, stored in a file, rendered by `reporters`."""

@@ -1,4 +1,4 @@
-"""What is known of one run of a program."""
+"""A recorded run of a program."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Parts:
         parts_s: Seconds by part; they sum to the whole.
         compile_s: Seconds of the part ``compile`` by component.
         imports_s: Seconds of the part ``import`` by package, longest first.
-        segments: The same in order, at most 64.
-        beside_s: Seconds by part of what other processes did meanwhile.
+        segments: The parts in order, at most 64 segments.
+        beside_s: Seconds by part of work in other processes at the same time.
     """
 
     parts_s: Mapping[Part, float]
@@ -37,7 +37,7 @@ class Parts:
 
     @classmethod
     def of(cls, start: Start) -> Parts:
-        """Sum a start up."""
+        """Return the parts of a start."""
         return cls(start.parts_s, start.compile_s, start.imports_s, start.joined(), start.beside_s)
 
 
@@ -51,11 +51,11 @@ class Interrupted:
         pid: Of its process.
         start_ns: Nanoseconds since the epoch.
         elapsed_s: Seconds until the process last gave a sign of life.
-        graphs: Graphs that were through by then.
+        graphs: Graphs compiled by then.
         stage: What it was doing; ``None`` if unknown.
-        is_running: Whether it goes on.
-        peak_bytes: What its process and the children had of memory at most; ``None`` if unknown.
-        limit_bytes: What they may have; ``None`` if unknown.
+        is_running: Whether its process is still running.
+        peak_bytes: Peak memory of its process and the children, in bytes; ``None`` if unknown.
+        limit_bytes: Their memory limit, in bytes; ``None`` if unknown.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Interrupted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dump:
-    """Where tlparse or torch wrote what it knows of a compile.
+    """The page of tlparse, or the log of torch, that describes a compile.
 
     Attributes:
         pid: Of the process.
         compile_id: Dynamo's id.
-        path: A page, or torch's log if nobody made pages of it.
+        path: The page; torch's log if tlparse made no pages.
     """
 
     pid: int
@@ -92,20 +92,20 @@ class Capture:
     Attributes:
         command: The program and its arguments; values that look like secrets are left out.
         began_ns: When it was started, in nanoseconds since the epoch.
-        wall_s: Seconds from then until it ended, or until now.
-        exit_code: Negative for a signal; ``None`` while it goes on.
+        wall_s: Seconds from the start until the end, or until now.
+        exit_code: Negative for a signal; ``None`` while the program runs.
         host: ``name``, ``system``, ``machine``, ``cpus``, ``memory_bytes``.
-        versions: Of compilespan, Python, torch and what serves.
-        processes: How many had a part in it.
+        versions: Of compilespan, Python, torch, vllm and transformers.
+        processes: Number of processes that compiled.
         saw_torch: Whether any of them imported torch.
         totals: What compiling cost.
-        start: What the time until ready was made of; until its end if it never was.
-        findings: What cost the most.
+        start: Parts of the time until ready, or until the end if it was never ready.
+        findings: Failures first, then most expensive first.
         compiles: The records, oldest first; the last 4,096 of each process.
-        left_out: How many records before these are in the totals alone.
-        interrupted: What was compiling when its process died, or still is.
-        unknown: What is not in here, and why: sentences.
-        dumps: Of ``--tlparse``.
+        left_out: Number of earlier records, which are only in the totals.
+        interrupted: Compiles whose process died, or that are still in progress.
+        unknown: Sentences about what the capture lacks, and why.
+        dumps: Pages or logs of ``--tlparse``.
     """
 
     command: Sequence[str]
@@ -127,10 +127,10 @@ class Capture:
 
     @property
     def cache(self) -> CacheState:
-        """What caches were worth to it."""
+        """The cache state of the run."""
         return cache_state(self.totals.total, is_over=True)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was seen that compiles."""
+        """Whether no compile was recorded."""
         return not self.totals.by_name and not self.interrupted

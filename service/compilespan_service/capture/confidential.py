@@ -1,8 +1,8 @@
-"""What a capture leaves out: secrets always, with ``--no-paths`` all that names a machine or user.
+"""Remove secrets from a capture; with ``--no-paths`` also all that names a machine or user.
 
-Of each path its last part is left, if that is a file's name; of an address nothing, unless it is a
-page of torch's documentation. Rather a word too many is lost than one too few: what has a slash in
-it and is no number counts as a path.
+Paths and addresses keep only their last part, and only if it is a file name; pages of torch's
+documentation and repository stay whole. To be safe, every word with a slash counts as a path,
+unless it is a number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OPTION = re.compile(r"^[\w-]+=")
 _USER = re.compile(r"ran as user [^,]+")
 _PATHS = {"file", "inner_file", "path", "code.file.path"}
 _KEPT = {"request", "link"}
-"""Fields of routes, and of pages of documentation."""
+"""Fields that hold a route or a page of documentation; they stay as they are."""
 
 
 _SECRET = re.compile(
@@ -39,7 +39,7 @@ _SECRET = re.compile(
 
 
 def without_secrets(command: Iterable[str]) -> Iterable[str]:
-    """Return a command line without values of options that look like secrets."""
+    """Yield the arguments of a command line with values that look like secrets masked."""
     is_value = False
     for argument in command:
         found = _SECRET.fullmatch(argument)
@@ -54,7 +54,7 @@ def without_secrets(command: Iterable[str]) -> Iterable[str]:
 
 
 def without_paths(capture: Capture) -> Capture:
-    """Return it without directories, arguments, addresses, users and the host's name."""
+    """Return a capture without directories, arguments, addresses, users and the host name."""
     values = document.to_json(capture)
     values["command"] = [_last(each) for each in values["command"][:1]]
     if capture.command[1:]:
@@ -102,6 +102,6 @@ def _word(word: str) -> str:
 
 
 def _last(path: str) -> str:
-    """Return a file's name and what follows it, e.g. a line; of a directory nothing."""
+    """Return the file name and what follows it, e.g. a line number; for a directory ``…``."""
     last = re.split(r"[/\\]", path)[-1]
     return last if _FILE.match(last) or last == path else _NOBODY

@@ -1,6 +1,6 @@
 """A capture as a JSON document, which `start.schema.json` describes.
 
-New fields may come; none changes its meaning while the number in ``schema`` stays.
+Later versions may add fields; no field changes its meaning while the number in ``schema`` stays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROWS_BY = ("by_phase", "by_name", "by_process")
 
 
 class CaptureError(Exception):
-    """A file that is no capture, or none that this version reads; says why."""
+    """The file is not a capture, or this version cannot read it; the message says why."""
 
 
 def to_json(capture: Capture) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def read(path: Path) -> Capture:
     """Return the capture in a file.
 
     Raises:
-        CaptureError: It cannot be read, is no capture, or one of a newer version.
+        CaptureError: The file cannot be read, is not a capture, or is from a newer version.
     """
     try:
-        # Windows' editors begin a file with a mark.
+        # Editors on Windows start a file with a byte order mark.
         text = path.read_text("utf-8-sig")
         return from_json(json.loads(text, parse_constant=_no_number))
     except OSError as error:
@@ -79,26 +79,26 @@ def read(path: Path) -> Capture:
     except CaptureError as error:
         raise CaptureError(f"{path} {error}") from error
     except (ValueError, RecursionError) as error:
-        raise CaptureError(f"{path} is no JSON: {error}") from error
+        raise CaptureError(f"{path} is not valid JSON: {error}") from error
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def from_json(document: Any) -> Capture:
-    """Return the capture of a document; fields of a newer version are left out.
+    """Return the capture of a document; unknown fields are ignored.
 
     Raises:
-        CaptureError: It is none, or one of a newer version.
+        CaptureError: The document is not a capture, or is from a newer version.
     """
     name = document.get("schema") if isinstance(document, dict) else None
     version = str(name).removeprefix(_NAME)
     if not isinstance(name, str) or not name.startswith(_NAME) or not version.isdecimal():
-        raise CaptureError("is not what `compilespan run -o` writes: it names no schema of it")
+        raise CaptureError("was not written by `compilespan run -o`: it names no schema of it")
     if int(version) > VERSION:
         raise CaptureError(
-            f"is of a newer compilespan (schema {version}; this one reads {VERSION}): "
+            f"is from a newer compilespan (schema {version}; this one reads {VERSION}): "
             "pip install --upgrade compilespan"
         )
     try:
@@ -144,7 +144,7 @@ def _totals(values: Mapping[str, Any]) -> CompileTotals:
 def _row(values: Mapping[str, Any]) -> TotalsRow:
     row = TotalsRow(**_known(TotalsRow, values))
     if not all(isinstance(each, int | float) for each in dataclasses.astuple(row)):
-        raise TypeError("a row of totals holds no numbers")
+        raise TypeError("a row of totals has values that are not numbers")
     return row
 
 

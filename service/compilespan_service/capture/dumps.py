@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from compilespan import CompileRecord
 
-HINT = "pip install tlparse makes pages of them"
+HINT = "for pages instead of logs: pip install tlparse"
 _PID = re.compile(rb"^[A-Z]\d{4} [\d:.]+ (\d+) ")
 _LIMIT_S = 60.0
-"""For all logs together; then the logs are linked as they are."""
+"""Seconds for the pages of all logs together; after that the plain logs are linked."""
 
 
 class Dumps:
-    """A directory of logs; of each tlparse makes pages, where it is installed."""
+    """A directory of logs; tlparse, if it is installed, makes pages of each."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the directory that the program gets as ``TORCH_TRACE``."""
+        """Use the directory that the program gets as ``TORCH_TRACE``."""
         self.directory = directory.resolve()
         self._before = set(self._logs())
         self._until_s = 0.0
@@ -39,14 +39,14 @@ class Dumps:
         return _tlparse() is not None
 
     def of(self, records: Iterable[CompileRecord]) -> list[Dump]:
-        """Return where the compiles of these records are described.
+        """Return the page or log of each compile.
 
         Args:
-            records: Of a program that has ended.
+            records: Records of a program that has ended.
         """
         self._until_s = time.monotonic() + _LIMIT_S
         pages = {_pid(log): log for log in self._logs() if log not in self._before}
-        with suppress(KeyboardInterrupt):  # who cannot wait has the logs
+        with suppress(KeyboardInterrupt):  # Ctrl+C leaves the plain logs
             pages = {pid: self._pages(log) for pid, log in pages.items()}
         found = (
             (record.pid, compile_id, pages[record.pid])
@@ -75,7 +75,7 @@ class Dumps:
 
 
 def _page(where: Path, compile_id: str) -> Path:
-    """Return the page of a compile: of its last attempt, the summary that tlparse ends with."""
+    """Return the page of a compile: the last summary of its last attempt."""
     if where.is_file():
         return where
     attempts = sorted(where.glob(f"-_{compile_id.replace('/', '_')}_*"), key=_attempt)
@@ -91,7 +91,7 @@ def _attempt(directory: Path) -> int:
 
 
 def _pid(log: Path) -> int | None:
-    """Return the process that wrote a log, as its first line says."""
+    """Return the id of the process that wrote a log, from its first line."""
     try:
         with log.open("rb") as file:
             found = _PID.match(file.readline(4096))
@@ -101,5 +101,5 @@ def _pid(log: Path) -> int | None:
 
 
 def _tlparse() -> str | None:
-    """Return tlparse: beside this Python, else on the path."""
+    """Return the path of tlparse: next to this Python, otherwise on ``PATH``."""
     return shutil.which("tlparse", path=str(Path(sys.executable).parent)) or shutil.which("tlparse")

@@ -1,4 +1,4 @@
-"""Takes a run from the journals of its processes, while it goes on and when it has ended."""
+"""Read a run from the journals of its processes, while it runs and after it has ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Taking:
-    """Reads a state directory again and again; each file only once."""
+    """Reads a state directory repeatedly; each line of a journal only once."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Taking:
         strangers: Strangers,
         dumps: Dumps | None = None,
     ) -> None:
-        """Begin now: the program is about to be started.
+        """Begin to measure: the program is about to start.
 
         Args:
-            state: Where its processes write.
-            instance: They are all of this one.
+            state: Directory in which its processes write journals.
+            instance: Id that all its processes share.
             command: The program and its arguments.
-            strangers: Which of its processes cannot write there.
-            dumps: Where torch's own logs go, if anybody wants them.
+            strangers: Its processes that may be unable to write there.
+            dumps: Torch's own logs; ``None`` without ``--tlparse``.
         """
         self._state = state
         self._instance = instance
@@ -59,7 +59,7 @@ class Taking:
         self._began_ns, self._began_s = time.time_ns(), time.monotonic()
 
     def in_progress(self) -> list[Begun]:
-        """Return what compiles now, oldest first."""
+        """Return the compiles in progress, oldest first."""
         active = [
             begun
             for process in self._directory.processes(self._instance)
@@ -69,10 +69,10 @@ class Taking:
         return sorted(active, key=lambda begun: begun.start_ns)
 
     def take(self, exit_code: int | None = None) -> Capture:
-        """Return what is known now.
+        """Return the run as recorded so far.
 
         Args:
-            exit_code: The program's; ``None`` while it goes on.
+            exit_code: Exit code of the program; ``None`` while it runs.
         """
         wall_s = time.monotonic() - self._began_s
         processes = self._directory.processes(self._instance)
@@ -114,7 +114,7 @@ class Taking:
         )
 
     def _start(self, processes: Iterable[ProcessJournal], wall_s: float) -> Start:
-        """Return what the program's start was made of: until it was ready, else until now."""
+        """Return the start of the program: until it was ready, otherwise until now."""
         ready = [
             int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
             for process in processes

@@ -1,4 +1,4 @@
-"""What a run's journals cannot say, and why: nobody shall take silence for an answer."""
+"""What the journals of a run lack, and why, so that a gap does not look like a result."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Stranger(NamedTuple):
 
 
 class Strangers:
-    """Processes below one that run as another user: they may not be able to write a journal."""
+    """Descendants of a process that run as another user; they may be unable to write a journal."""
 
     def __init__(self) -> None:
         self.seen: dict[int, Stranger] = {}
 
     def look(self, pid: int) -> None:
-        """Note those that run below ``pid`` now."""
+        """Record the current descendants of ``pid`` that run as another user."""
         for process in descendants(pid):
             with suppress(OSError, AttributeError):
                 found = _UID.search((process / "status").read_bytes())
@@ -57,50 +57,50 @@ def unknown(
     instance: str,
     is_over: bool,
 ) -> list[str]:
-    """Return a sentence for each thing that is not known.
+    """Return a sentence for each gap in the record of the run.
 
     Args:
         state: The state directory of the run.
-        processes: What was read there.
+        processes: Journals that were read there.
         strangers: Processes of other users, by pid.
-        instance: Of the run.
+        instance: Id of the run.
         is_over: Whether the program has ended.
     """
     known = {process.process["pid"] for process in processes}
     said = list(_without_journal(state, known, is_over=is_over))
     said += [
-        f"process {pid} ({each.program}) ran as user {each.user}, who wrote no journal: what "
-        "torch compiled in it is not known"
+        f"process {pid} ({each.program}) ran as user {each.user}, and no journal of it was "
+        "written: what torch compiled in it is not known"
         for pid, each in strangers.items()
-        # Where others may write, only who could have run torch has something to say.
+        # If others can write there, name only processes that could have run torch: Python.
         if pid not in known and ("python" in each.program or not _is_open_to_others(state))
     ]
     said += [
-        f"the journal of process {process.process['pid']} is not complete: it lacks what could "
-        "not be written or read"
+        f"the journal of process {process.process['pid']} is incomplete: some of it could not "
+        "be written or read"
         for process in processes
         if not process.is_complete or process.dropped.get("journal")
     ]
     if is_over and (pids := _going_on(instance)):
-        time.sleep(_GRACE_S)  # helpers of the program end a moment after it
+        time.sleep(_GRACE_S)  # helper processes end a moment after the program
         said += [
-            f"process {pid} still runs: what it compiles from now on is not in here"
+            f"process {pid} still runs: what it compiles from now on is not recorded here"
             for pid in sorted(pids & _going_on(instance))
         ]
     if not state.is_dir():
-        said.append(f"{state}, where its processes wrote, was removed: what they compiled is lost")
+        said.append(f"the state directory {state} was removed: the records of the run are lost")
     return said
 
 
 def _is_open_to_others(state: Path) -> bool:
-    """Whether another user who imported torch would have written a journal."""
+    """Whether other users can write journals in the directory."""
     with suppress(OSError):
         return state.stat().st_mode & _OTHERS_WRITE == _OTHERS_WRITE
     return False
 
 
 def _going_on(instance: str) -> set[int]:
-    """Return the processes that have this instance in their environment: launchers end first."""
+    """Return the processes with this instance in their environment; a launcher may end first."""
     mark = f"{INSTANCE_ID}={instance}".encode()
     found = set()
     with suppress(OSError):
@@ -124,8 +124,8 @@ def _without_journal(state: Path, known: set[int], *, is_over: bool) -> Iterable
                 )
             elif is_over and pid.isdecimal() and int(pid) not in known:
                 yield (
-                    f"process {pid} ran torch, and no journal of it could be written (see what it "
-                    "printed): what it compiled is not known"
+                    f"process {pid} ran torch, but its journal could not be written (see its "
+                    "output): what it compiled is not known"
                 )
 
 

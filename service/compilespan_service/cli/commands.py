@@ -1,4 +1,4 @@
-"""What ``compilespan`` can do; each command in a file of its own."""
+"""The commands of ``compilespan``; each is defined in its own file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from compilespan_service.cli.serve import serve
 
 app = typer.Typer(
     name="compilespan",
-    help="torch.compile, accounted for: encoder and language model apart.",
+    help="Show what torch.compile costs: encoder and language model separately.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # in its boxes names of variables are cut off
+    rich_markup_mode=None,  # its boxes cut off names of variables
 )
 app.command()(serve)
 app.command()(explain)
 app.command()(report)
-# What follows the program is the program's.
+# Options after the program belong to the program.
 app.command(context_settings={"allow_interspersed_args": False})(run)

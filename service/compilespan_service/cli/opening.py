@@ -1,4 +1,4 @@
-"""The first moments of a server: its port answers before the service behind it is imported."""
+"""The first seconds of a server: it answers probes before the service is imported."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _ENDS = {
 
 
 class Opening:
-    """An ASGI app that answers the probes at once, and all else when the service is there."""
+    """An ASGI app that answers probes at once, and other requests once the service exists."""
 
     def __init__(
         self, make: Callable[[], FastAPI], failed: Callable[[BaseException], object]
     ) -> None:
-        """Make nothing yet.
+        """Prepare; the service is created when the server starts.
 
         Args:
-            make: Returns the service; called in a thread while the port is served.
-            failed: Called if that raises, or if the service cannot begin.
+            make: Returns the service; called in a thread while the port already answers.
+            failed: Called with the error if ``make`` raises or the service cannot start.
         """
         self._make = make
         self._failed = failed
@@ -44,12 +44,12 @@ class Opening:
         self._service: asyncio.Future[ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Handle a request, or the lifespan of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
         service = self._service
-        assert service is not None  # a server begins with the lifespan
+        assert service is not None  # a server sends the lifespan first
         if scope["type"] == "http" and (status := _probed(scope)) and not _is_there(service):
             await _answer(scope, send, status, _health())
             return
@@ -68,12 +68,12 @@ class Opening:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._over.set()
-        # What is being made in a thread cannot be interrupted, and the process is about to end.
+        # The thread that creates the service cannot be interrupted; the process is about to end.
         await asyncio.wait({lives}, timeout=None if _is_there(self._service) else _MADE_WITHIN_S)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, service: asyncio.Future[ASGIApp]) -> None:
-        """Make the service, and keep it until the server ends."""
+        """Create the service and run it until the server ends."""
         try:
             app = await _in_daemon(self._make)
             async with app.router.lifespan_context(app):
@@ -83,12 +83,12 @@ class Opening:
             if service.done() or isinstance(error, asyncio.CancelledError):
                 raise  # the process ends
             service.set_exception(error)
-            service.exception()  # nobody may ask for it
+            service.exception()  # mark it as retrieved: no request may come
             self._failed(error)
 
 
 def _probed(scope: Scope) -> int | None:
-    """Return how a probe is answered before the service is there; ``None`` for all else."""
+    """Return the status of a probe before the service exists; ``None`` for other requests."""
     if scope["method"] not in ("GET", "HEAD"):
         return None
     return _PROBES.get(scope["path"].removeprefix(scope.get("root_path", "")))
@@ -99,9 +99,9 @@ def _is_there(service: asyncio.Future[ASGIApp]) -> bool:
 
 
 async def _in_daemon(make: Callable[[], FastAPI]) -> FastAPI:
-    """Call this in a thread that keeps no process from ending."""
+    """Call ``make`` in a daemon thread, which does not keep the process alive."""
     made: Future[FastAPI] = Future()
-    made.set_running_or_notify_cancel()  # if the process ends meanwhile, nobody takes the result
+    made.set_running_or_notify_cancel()  # `call` may set it after the server has ended
 
     def call() -> None:
         try:
@@ -114,7 +114,7 @@ async def _in_daemon(make: Callable[[], FastAPI]) -> FastAPI:
 
 
 def _health() -> dict[str, object]:
-    """Say what `compilespan_service.routes.health` says of a process that loads."""
+    """Return what `compilespan_service.routes.health` returns while the process loads."""
     elapsed_s = process_age_ns() / 1e9
     return {"state": "loading", "phase": "startup", "elapsed_s": elapsed_s, "detail": None}
 

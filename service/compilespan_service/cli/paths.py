@@ -1,4 +1,4 @@
-"""Files that a command writes at its end: checked at its beginning, when it is not yet too late."""
+"""Files that a command writes at its end; it checks at its start that it can write them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ TraceFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev."),
 ]
-"""An option of several commands."""
+"""An option that several commands have."""
 
 
 def check(command: str, files: Iterable[tuple[str, Path]], directory: Path | None = None) -> None:
-    """See that all can be written.
+    """Check that all files can be written.
 
     Args:
-        command: Whose options they are.
-        files: Each with its option.
-        directory: Of ``--tlparse``; it is made.
+        command: Name of the command, for messages.
+        files: Option and path of each file.
+        directory: Directory of ``--tlparse``, which is created; ``None`` without it.
 
     Raises:
-        Exit: One cannot; its code is 2.
+        Exit: A file cannot be written; the exit code is 2.
     """
     seen: set[Path] = set()
     if directory is not None:
@@ -39,7 +39,7 @@ def check(command: str, files: Iterable[tuple[str, Path]], directory: Path | Non
         with _explained(command, option, path):
             _try(path)
             if path.resolve() in seen:
-                raise OSError("another output goes there")
+                raise OSError("another output has the same path")
             seen.add(path.resolve())
 
 
@@ -59,10 +59,10 @@ def _try(path: Path) -> None:
     """Open a file without changing it.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        return  # a pipe or a device: opening it may wait for somebody
+        return  # a pipe or a device: opening it may block
     is_new = not os.path.lexists(path)
     with path.open("ab"):
         pass
@@ -71,7 +71,7 @@ def _try(path: Path) -> None:
 
 
 def write(command: str, path: Path, text: str) -> bool:
-    """Write a file; where that fails after all, say so, and return ``False``."""
+    """Write a file; if that fails, print an error and return ``False``."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:

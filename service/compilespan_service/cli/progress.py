@@ -1,4 +1,4 @@
-"""What ``compilespan serve`` shows: that something happens, what it cost, where to go on."""
+"""The output of ``compilespan serve``: progress, costs, and where to look next."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 10.0
 _READ_S = 0.5
-"""How long it waits to know the start before this one; with a long history it is printed later."""
+"""Seconds to wait for earlier starts to be read; what takes longer is printed later."""
 
 
 class Progress:
-    """Follows the runner: live on a terminal, as lines elsewhere."""
+    """Shows the progress of the runner: live on a terminal, as lines elsewhere."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Progress:
         self._told_interrupted = False
 
     def follow(self) -> None:
-        """Say hello and follow, in this thread, until it is over."""
+        """Print the address, then the progress until the server ends; blocks."""
         self._console.print(Text.assemble(("compilespan", "bold"), f" on {self._address}"))
         self._reader.start()
         self._reader.refreshed(_READ_S, past=True)
@@ -83,10 +83,10 @@ class Progress:
         self._tell_news()
 
     def _tell_news(self) -> None:
-        """Say once what became of loading and of each job."""
+        """Print the outcome of loading and of each job, once."""
         lifecycle, job = self._runner.lifecycle, self._runner.jobs.current
         if job is not None and job.is_over and job.planned is None:
-            self._told = job  # its models cannot be loaded: the log has it
+            self._told = job  # its models cannot be loaded; the log says why
         elif job is not None and job.is_over and job is not self._told:
             self._told = job
             self._tell_cost(job)
@@ -101,7 +101,7 @@ class Progress:
         return self._runner.lifecycle.state is ProcessState.LOADING
 
     def _follow(self, line: Callable[[], Text], going_on: Callable[[], bool]) -> None:
-        """Show a line that lives while ``going_on()`` holds."""
+        """Show a line and update it while ``going_on()`` is true."""
         if not self._console.is_terminal:
             said_s = 0.0
             while going_on() and not self._over.wait(_REFRESH_S):
@@ -131,7 +131,7 @@ class Progress:
             if begun.stage is not None:
                 line.append(f" ({STAGE_WORDS[begun.stage]})")
             if begun.graphs:
-                line.append(f", {begun.graphs} graphs through")
+                line.append(f", {begun.graphs} graphs done")
         return line
 
     def _tell_cost(self, job: Job) -> None:
@@ -150,7 +150,7 @@ class Progress:
         made_of = start_line(start, text_width(self._console) - 2).replace("\n", "\n  ")
         self._console.print(Text(f"  {made_of}"), soft_wrap=True)
         if state == "warm" and (cold_s := self._last_cold_s()):
-            self._console.print(f"  the cold start before it compiled for {duration(cold_s)}")
+            self._console.print(f"  the last cold start compiled for {duration(cold_s)}")
         print_table(self._console, *cost_table(totals, self._console.width))
         for item in items:
             if not item.is_warm:
@@ -162,24 +162,24 @@ class Progress:
         eager = [EagerItem(i.target, i.label, i.error or "") for i in items if i.state == "eager"]
         earlier = keys_of(self._reader.snapshot.past)
         found = findings(Evidence(get_ledger().records(), start, eager=eager, earlier_keys=earlier))
-        print_findings(self._console, found, "GET /findings has all")
+        print_findings(self._console, found, "GET /findings lists all")
         self._console.print(
             f"  page     {self._address}/\n"
             f"  totals   {self._address}/totals\n"
             f"  job      {self._address}/warmup\n"
             f"  ready    {self._address}/readyz\n"
             f"  API      {self._address}/openapi.json\n"
-            "  (Ctrl+C ends it)",
+            "  (Ctrl+C stops the server)",
             soft_wrap=True,
         )
 
     def _last_cold_s(self) -> float | None:
-        """Compile seconds of the last start that found nothing in the cache, if one is known."""
+        """Return the compile seconds of the last start with a cache miss; ``None`` if unknown."""
         rows = (process.totals.build().total for process in self._reader.snapshot.past)
         return next((row.compile_s for row in rows if row.cache_misses), None)
 
     def _tell_interrupted(self) -> None:
-        """Say once, as soon as it was read, what the last start that died was compiling."""
+        """Print once what the last start that died was compiling, as soon as it has been read."""
         if self._told_interrupted:
             return
         past = self._reader.snapshot.past
@@ -189,6 +189,6 @@ class Progress:
             self._console.print(
                 f"[yellow]![/] an earlier start (process {process.process['pid']}) died "
                 f"{duration(begun.elapsed_s)} into compiling {escape(begun.name)}, "
-                f"with {begun.graphs} graphs through",
+                f"with {begun.graphs} graphs done",
                 soft_wrap=True,
             )

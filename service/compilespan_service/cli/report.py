@@ -1,4 +1,4 @@
-"""``compilespan report FILE``: draws again what ``compilespan run -o FILE`` wrote."""
+"""``compilespan report FILE``: show again what ``compilespan run -o FILE`` wrote."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ _WRITERS = {"--html": html.report, "--trace": perfetto.report, "--json": documen
 
 
 def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `compilespan run -o FILE`.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File that `compilespan run -o FILE` wrote.")
+    ],
     html_file: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write one page that needs no network."),
+        typer.Option("--html", metavar="FILE", help="Write an HTML page that needs no network."),
     ] = None,
     trace_file: TraceFile = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all of it as JSON.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the whole run as JSON.")
     ] = None,
     no_paths: Annotated[
         bool,
         typer.Option(
             "--no-paths",
-            help="Leave out directories, arguments and the host's name: for a public ticket.",
+            help="Remove directories, arguments and the host name, e.g. for a public ticket.",
         ),
     ] = False,
 ) -> None:
-    """Draw a run again: as the table, or as files; - is standard output."""
+    """Show a run again as a table, or write files; - is standard output."""
     asked = {"--html": html_file, "--trace": trace_file, "--json": json_file}
     named = {option: path for option, path in asked.items() if path is not None}
     check("report", ((option, path) for option, path in named.items() if str(path) != "-"))
@@ -46,8 +48,8 @@ def report(
         capture = without_paths(capture) if no_paths else capture
         texts = [(path, _WRITERS[option](capture)) for option, path in named.items()]
         if not texts:
-            with contextlib.suppress(SystemExit, BrokenPipeError):  # whoever reads has enough
-                terminal.report(capture, console_on(sys.stdout), "--json FILE has all")
+            with contextlib.suppress(SystemExit, BrokenPipeError):  # the reader closed the pipe
+                terminal.report(capture, console_on(sys.stdout), "--json FILE writes all")
     except document.CaptureError as error:
         typer.echo(f"compilespan report: {error}", err=True)
         raise typer.Exit(2) from error
@@ -60,13 +62,13 @@ def report(
 
 
 def _put(path: Path, text: str) -> bool:
-    """Write a text to a file, or to standard output; return whether that went well."""
+    """Write a text to a file or to standard output; return whether it succeeded."""
     if str(path) != "-":
         return write("report", path, text)
     try:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever reads has enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         typer.echo(f"compilespan report: standard output: {error}", err=True)

@@ -1,4 +1,4 @@
-"""``compilespan run PROGRAM``: any program, unchanged, and what it compiled."""
+"""``compilespan run PROGRAM``: run an unchanged program and show what it compiled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, sign
 _POLL_S = 0.25
 _LOOK_EVERY_S = 1.0
 _FROM_KERNEL = 0x80  # SI_KERNEL: the terminal's Ctrl+C reaches the program without our help
-_REST = "-o FILE has all"
+_REST = "-o FILE writes all"
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE = 127, 126
 
 
@@ -48,7 +48,7 @@ def run(
             "-o",
             "--json",
             metavar="FILE",
-            help="Write all of it as JSON, for `compilespan report`.",
+            help="Write the whole run as JSON, for `compilespan report`.",
         ),
     ] = None,
     trace_file: TraceFile = None,
@@ -57,19 +57,21 @@ def run(
         typer.Option(
             "--tlparse",
             metavar="DIR",
-            help="Let torch write its own log of each compile there (TORCH_TRACE), and tlparse "
-            "its pages, if it is installed.",
+            help="Directory for torch's own log of each compile (TORCH_TRACE), and for pages of "
+            "tlparse if it is installed.",
         ),
     ] = None,
 ) -> None:
     """Run a program and show what torch compiled in it, over all its processes.
 
-    No OpenTelemetry needs to be set up. The program's options follow it, and are its own; so are
-    its output, exit code and signals. The table goes to standard error when it ends, and whenever
-    this command gets SIGUSR1.
+    OpenTelemetry need not be set up. Options after the program belong to the program; its output,
+    exit code and signals are unchanged. The table is printed to standard error when the program
+    ends, and whenever this command receives SIGUSR1.
     """
     if "-" in map(str, [*(json_files or []), trace_file]):
-        typer.echo("compilespan run: standard output is the program's: name a file", err=True)
+        typer.echo(
+            "compilespan run: standard output belongs to the program: give a file name", err=True
+        )
         raise typer.Exit(2)
     json_files = json_files or []
     trace_files = [trace_file] if trace_file is not None else []
@@ -87,7 +89,7 @@ def run(
         for path in trace_files:
             write("run", path, perfetto.report(capture))
         running.report(capture)
-    if code < 0:  # it died of a signal: so do we, as a shell expects
+    if code < 0:  # the program died of a signal: do the same, as a shell expects
         with contextlib.suppress(OSError):  # SIGKILL has no other disposition
             signal.signal(-code, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
@@ -96,10 +98,10 @@ def run(
 
 
 def _state_directory() -> Path:
-    """Return a new directory for journals; a superuser's children may be other users."""
+    """Return a new directory for journals; children of root may run as other users."""
     state = Path(tempfile.mkdtemp(prefix="compilespan-run-"))
     if os.geteuid() == 0:
-        state.chmod(0o1733)  # each writes files of its own, and can neither list nor read others'
+        state.chmod(0o1733)  # users write their own files, and cannot list or read those of others
     return state
 
 
@@ -112,18 +114,18 @@ class _Run:
         self._state = state
         self._dumps = Dumps(dumps) if dumps is not None else None
         self._strangers = Strangers()
-        # It may be closed; then nobody is told anything.
+        # Standard error may be closed; then nothing is printed.
         self._stream: TextIO = sys.stderr or io.StringIO()
         self._console = console_on(self._stream)
 
     def run(self) -> tuple[int, Capture | None]:
-        """Start it, follow it, and report.
+        """Start the program and follow it until it ends.
 
         Returns:
-            Its exit code, negative for a signal, and what is known of it; ``None`` if it could
-            not be started.
+            Its exit code, negative for a signal, and its capture; ``None`` if it could not be
+            started.
         """
-        # Inherited as ignored, it would lose the program's exit code.
+        # If SIGCHLD is inherited as ignored, the program's exit code is lost.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         waited_for = {*_FORWARDED, signal.SIGUSR1, signal.SIGCHLD}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
@@ -135,27 +137,27 @@ class _Run:
             dumps=self._dumps,
         )
         try:
-            child = subprocess.Popen(  # noqa: S603  # running it is what we are for
+            child = subprocess.Popen(  # noqa: S603  # the user's own command
                 self._command,
                 env=self._environment(os.environ),
                 preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509
             )
         except FileNotFoundError:
-            return self._cannot_start("there is no such program", EXIT_NOT_FOUND)
+            return self._cannot_start("no such program", EXIT_NOT_FOUND)
         except OSError as error:
             return self._cannot_start(error.strerror or str(error), EXIT_NOT_EXECUTABLE)
         self._follow(child, taking, waited_for)
-        # From here on signals are ours: whoever wants to can end us. Those before were its own.
+        # From here on signals may end this command; earlier ones were meant for the program.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         while signal.sigtimedwait(waited_for, 0) is not None:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self._dumps is not None and self._dumps.has_tlparse:
-            self._say("compilespan: tlparse makes its pages; Ctrl+C skips it")
+            self._say("compilespan: tlparse is making pages; Ctrl+C skips this")
         return child.returncode, taking.take(child.returncode)
 
     def report(self, capture: Capture) -> None:
-        """Print the table; that nobody reads it changes nothing."""
+        """Print the table; ignore errors if nobody reads it."""
         with contextlib.suppress(OSError, ValueError, SystemExit):  # rich exits for a broken pipe
             terminal.report(capture, self._console, _REST)
 

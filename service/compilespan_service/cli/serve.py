@@ -1,4 +1,4 @@
-"""``compilespan serve``: the service as a server of its own."""
+"""``compilespan serve``: the service as a standalone server."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def serve(
         typer.Argument(
             metavar="[MODULE:FACTORY]",
             envvar="COMPILESPAN_FACTORY",
-            help="A function that returns WarmupTargets. Without it: the embedded demo.",
+            help="Function that returns WarmupTargets; defaults to the embedded demo.",
             show_default=False,
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 selects a free one.")] = 8000,
     warmup: Annotated[
         WarmupWhen,
-        typer.Option(envvar="COMPILESPAN_WARMUP", help="When the first warmup begins."),
+        typer.Option(envvar="COMPILESPAN_WARMUP", help="When to start the first warmup."),
     ] = "on-start",
     ready_when: Annotated[
         ReadyWhen,
@@ -36,14 +36,14 @@ def serve(
         OnWarmupFailure,
         typer.Option(
             envvar="COMPILESPAN_ON_WARMUP_FAILURE",
-            help="What follows if the first warmup leaves something cold.",
+            help="What to do if the first warmup does not make everything warm.",
         ),
     ] = "not-ready",
     on_hang: Annotated[
         OnHang,
         typer.Option(
             envvar="COMPILESPAN_ON_HANG",
-            help="What follows if a job's time is up and its compile goes on.",
+            help="What to do if a job runs out of time while it compiles.",
         ),
     ] = "keep",
     budget_s: Annotated[
@@ -58,7 +58,7 @@ def serve(
         Path | None,
         typer.Option(
             envvar="COMPILESPAN_STATE_DIR",
-            help="Where journals live; a temporary one by default.",
+            help="Directory of the journals; a temporary one by default.",
             show_default=False,
         ),
     ] = None,
@@ -66,24 +66,24 @@ def serve(
         list[str] | None,
         typer.Option(
             envvar="COMPILESPAN_ALLOWED_HOSTS",
-            help="A name that requests may call this server by, *.example.com for all below it; "
-            "may be given several times (in the variable: commas). By default loopback names and "
-            "the address it listens on.",
+            help="Host name that requests may use, *.example.com for all names below it; repeat "
+            "the option for more names (in the variable: separate by commas). Defaults to loopback "
+            "names and the address that the server listens on.",
             show_default=False,
         ),
     ] = None,
     root_path: Annotated[
-        str, typer.Option(help="The path under which a proxy has it.", show_default=False)
+        str, typer.Option(help="Path under which a proxy serves it.", show_default=False)
     ] = "",
     allow_unauthenticated: Annotated[
         bool,
         typer.Option(
             "--allow-unauthenticated",
-            help="Listen beyond this machine without COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE.",
+            help="Listen beyond loopback without COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE.",
         ),
     ] = False,
 ) -> None:
-    """Warm up compiled models, and say what it cost."""
+    """Warm up compiled models and report what it cost."""
     get_ledger().readiness.time_imports()
     require("service")
     from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`

@@ -1,4 +1,4 @@
-"""The server behind ``compilespan serve``: port, service, progress, and an end that flushes."""
+"""The server behind ``compilespan serve``: port, service, progress and final flush."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _logger = logging.getLogger("compilespan_service")
 def run_server(
     host: str, port: int, *, allow_unauthenticated: bool, root_path: str, **given: Any
 ) -> None:
-    """Serve until a signal comes, then flush and end the process.
+    """Serve until a signal arrives, then flush and end the process.
 
     Args:
         host: Address to listen on.
         port: Port; 0 takes a free one.
-        allow_unauthenticated: Listen beyond loopback although there is no token.
-        root_path: Under which a proxy has it.
-        given: Settings that the command line has; ``None`` leaves one to the environment.
+        allow_unauthenticated: Listen beyond loopback even without a token.
+        root_path: Path under which a proxy serves it; empty without a proxy.
+        given: Settings of the command line; ``None`` leaves a setting to the environment.
     """
     settings = _settings(**given)
     try:
@@ -58,21 +58,21 @@ def run_server(
         _refuse(str(error))
     if not (has_token or allow_unauthenticated or is_loopback(host)):
         _refuse(
-            f"{host} can be reached from other machines and there is no token: "
-            "whoever gets there could start warmups. Set COMPILESPAN_TOKEN or "
-            "COMPILESPAN_TOKEN_FILE, or say --allow-unauthenticated."
+            f"{host} can be reached from other machines and no token is set: "
+            "anyone there could start warmups. Set COMPILESPAN_TOKEN or "
+            "COMPILESPAN_TOKEN_FILE, or pass --allow-unauthenticated."
         )
     _Process(settings, host, _listen(host, port), root_path).run()
 
 
 class _UsageError(Exception):
-    """What the environment asks for cannot be; the message is one sentence."""
+    """A setting in the environment is invalid; the message is one sentence."""
 
 
 class _Process:
     """This process while it serves.
 
-    Nothing is imported that the port need not wait for: the service is made once it answers.
+    The port opens first: the service is imported and created only once the port answers.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class _Process:
 
     def run(self) -> None:
         """Serve, and end the process."""
-        # uvicorn drains on a signal and raises it again; there is a flush to do before the end.
+        # uvicorn drains on a signal and then raises it again, which must not prevent the flush.
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, self._stop)
-        # What a terminal that closes sends; nohup ignores it.
+        # A terminal sends SIGHUP when it closes; under nohup it is ignored.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         self._server.run(sockets=[self._listener])
@@ -125,7 +125,7 @@ class _Process:
         os._exit(self._code)
 
     def _stop(self, *_: object) -> None:
-        """A signal came before uvicorn's own handlers, or after them."""
+        """Handle a signal that arrives before uvicorn installs its handlers, or after it ran."""
         self._server.should_exit = True
 
     def _make(self) -> FastAPI:
@@ -159,7 +159,6 @@ class _Process:
         return app
 
     def _show(self, runner: Runner, directory: Path) -> None:
-        """Show what happens."""
         from compilespan_service.cli.progress import Progress  # noqa: PLC0415  # takes a while
         from compilespan_service.reporters.characters import console_on  # noqa: PLC0415
 
@@ -171,7 +170,7 @@ class _Process:
         self._server.should_exit = True
 
     def _failed(self, error: BaseException) -> None:
-        """The service cannot be made: a mistake of the operator's, or of ours."""
+        """Report that the service cannot be created: a wrong setting, or a fault of ours."""
         if isinstance(error, _UsageError):
             typer.echo(f"compilespan: {error}", err=True)
             self._end(EXIT_USAGE)
@@ -195,19 +194,19 @@ def _settings(**given: Any) -> Settings:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the port at once: whoever asks meanwhile waits in its queue, not in an error."""
+    """Open the port at once: early requests wait in its queue instead of failing."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With its protocol named, asyncio answers at once (TCP_NODELAY); else after 40 ms.
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it answers take 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except (TypeError, ValueError, OverflowError):  # no name can be like that
-        _refuse(f"cannot listen on {host!r}: that is no address and no name of a host")
+    except (TypeError, ValueError, OverflowError):  # invalid as a host name
+        _refuse(f"cannot listen on {host!r}: it is not an address or a host name")
     except OSError as error:
         why = {
-            errno.EADDRINUSE: "something listens there already; choose another with --port",
+            errno.EADDRINUSE: "the port is in use; choose another one with --port",
             errno.EACCES: "that port is reserved; choose one above 1023 with --port",
         }.get(error.errno or 0, "choose an address of this machine with --host")
         _refuse(f"cannot listen on {host}:{port} ({error.strerror}): {why}")

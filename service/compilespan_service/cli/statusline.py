@@ -1,6 +1,6 @@
 """A line at the bottom of the terminal while something compiles, as apt draws its progress.
 
-The program's output scrolls in the rows above; when nothing compiles the terminal is as it was.
+The program's output scrolls in the rows above; when nothing compiles, the line is removed.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ HEARTBEAT_S = 30.0
 
 
 class Status(Protocol):
-    """Shows what goes on."""
+    """Shows the current compile."""
 
     def show(self, text: str | None) -> None:
         """Show ``text``; ``None`` if there is nothing to show."""
 
     def clear(self) -> None:
-        """Leave the stream to others."""
+        """Remove the line."""
 
 
 def status_line(stream: TextIO) -> Status:
-    """Return a line at the bottom of a terminal; on anything else one each 30 seconds."""
+    """Return a line at the bottom of a terminal; for other streams a line every 30 seconds."""
     is_terminal = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
     return StatusLine(stream) if is_terminal else Heartbeat(stream)
 
 
 class Heartbeat:
-    """Writes a line now and then: a log shall not be silent while something compiles."""
+    """Writes a line every 30 seconds, so that a log is not silent while something compiles."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -49,11 +49,11 @@ class Heartbeat:
         try:
             self._stream.write(f"{text}\n")
             self._stream.flush()
-        except OSError:  # nobody reads it any more: the program goes on
+        except OSError:  # the reader is gone; the program continues
             pass
 
     def clear(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: a log has no line to remove."""
 
 
 class StatusLine:
@@ -65,7 +65,7 @@ class StatusLine:
         self._rows = 0
 
     def show(self, text: str | None) -> None:
-        """Show ``text``; ``None`` gives the row back."""
+        """Show ``text``; ``None`` removes the line."""
         if not self._is_terminal:
             return
         if text is None:
@@ -80,13 +80,13 @@ class StatusLine:
         if rows != self._rows:
             self.clear()
             self._rows = rows
-            # Make room where the cursor is on the last row, then let only the rows above scroll.
+            # Make room if the cursor is on the last row, then let only the rows above scroll.
             self._write(f"\n{_SAVE}\033[1;{rows - 1}r{_RESTORE}\033[1A")
         shown = set_cell_size(text, columns - 2).rstrip()
         self._write(f"{_SAVE}\033[{rows};1H\033[2K\033[7m {shown}\033[0m{_RESTORE}")
 
     def clear(self) -> None:
-        """Give the row back to the program."""
+        """Return the row to the program."""
         if self._rows:
             self._write(f"{_SAVE}\033[{self._rows};1H\033[2K\033[r{_RESTORE}")
             self._rows = 0
@@ -95,5 +95,5 @@ class StatusLine:
         try:
             self._stream.write(codes)
             self._stream.flush()
-        except OSError:  # the terminal went away: the program goes on
+        except OSError:  # the terminal is gone; the program continues
             self._is_terminal = False

@@ -1,1 +1,1 @@
-"""What every request passes: who may ask, and how an answer says no."""
+"""What every request passes: access control, limits, and answers to invalid requests."""

@@ -23,15 +23,15 @@ MEDIA_TYPE = "application/problem+json"
 URN = "urn:compilespan:problem:"
 
 _KINDS: dict[str, tuple[int, str]] = {
-    "unauthorized": (401, "A token is needed"),
+    "unauthorized": (401, "A token is required"),
     "cross-site": (403, "The request comes from another site"),
     "not-configured": (403, "No authentication is configured"),
     "job-not-found": (404, "No such job"),
     "target-not-found": (404, "No such target"),
-    "not-found": (404, "There is nothing here"),
-    "method-not-allowed": (405, "This is not done here"),
+    "not-found": (404, "No such path"),
+    "method-not-allowed": (405, "The method is not allowed"),
     "plan-conflict": (409, "Another warmup is running"),
-    "compile-still-running": (409, "A compile of an earlier job still runs"),
+    "compile-still-running": (409, "A compile of an earlier job is still running"),
     "body-too-large": (413, "The body is too large"),
     "invalid-request": (422, "The request is not valid"),
     "warmup-failed": (500, "The warmup failed"),
@@ -52,13 +52,13 @@ class ProblemError(HTTPException):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        """Describe it.
+        """Describe the problem.
 
         Args:
-            kind: A word of SPEC's error list.
-            detail: What happened here and what to do about it, in our words; a foreign text in
-                it has passed `compilespan_service.door.text.foreign`.
-            headers: Of the response.
+            kind: A key of `_KINDS`.
+            detail: What happened and what to do about it. Text from other programs must have
+                passed `compilespan_service.door.text.foreign`.
+            headers: Headers of the response.
             members: Further members of the document, JSON values.
         """
         status, self._title = _KINDS[kind]
@@ -67,7 +67,7 @@ class ProblemError(HTTPException):
         self.members = members
 
     def response(self) -> JSONResponse:
-        """Return the response."""
+        """Return the problem document as a response."""
         document = {
             "type": f"{URN}{self.kind}",
             "title": self._title,
@@ -81,14 +81,14 @@ class ProblemError(HTTPException):
 def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI descriptions of these problems."""
     described: dict[int | str, dict[str, Any]] = {}
-    guarded = ("cross-site",) if "unauthorized" in kinds else ()  # the same guard says both
+    guarded = ("cross-site",) if "unauthorized" in kinds else ()  # the same guard raises both
     for kind in dict.fromkeys((*kinds, *guarded)):
         status, title = _KINDS[kind]
         document = {
             "type": f"{URN}{kind}",
             "title": title,
             "status": status,
-            "detail": "What happened here, and what to do about it.",
+            "detail": "What happened, and what to do about it.",
         }
         if status in described:
             described[status]["description"] += f"; or: {title}"
@@ -112,25 +112,25 @@ def _schema() -> dict[str, Any]:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Answer what no route answers, 404 and 405, as a problem, and others as FastAPI does."""
+    """Answer a `ProblemError`, 404 and 405 as a problem, and other errors as FastAPI does."""
     if isinstance(error, ProblemError):
         return error.response()
-    assert isinstance(error, HTTPException)  # what it is registered for
+    assert isinstance(error, HTTPException)  # the only type that it is registered for
     if error.status_code == NOT_FOUND:
         return ProblemError(
-            "not-found", "This server has no such path; GET /openapi.json lists those it has."
+            "not-found", "This server has no such path; GET /openapi.json lists its paths."
         ).response()
     if error.status_code == NOT_ALLOWED:
         return ProblemError(
             "method-not-allowed",
-            f"{request.method} is not done here; GET /openapi.json lists what is.",
+            f"{request.method} is not allowed here; GET /openapi.json lists the allowed methods.",
             headers={"Allow": ", ".join(_allowed(request))},
         ).response()
     return await http_exception_handler(request, error)
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return the methods that a path has."""
+    """Return the methods that the request's path has."""
     return [
         method
         for method in _METHODS

@@ -1,4 +1,4 @@
-"""The route of every endpoint: the guard first, bounded bodies, problems, HEAD beside GET."""
+"""The route class of every endpoint: guard first, limited bodies, problems, HEAD as GET."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
 Guarded: TypeAlias = Sequence[params.Depends]
-"""What is asked before each request: the guard, and an app's own authentication."""
+"""Dependencies that run before each request: the guard, and an app's own authentication."""
 
 MAX_BODY_BYTES = 256 * 1024
-# What FastAPI raises if a body cannot even be decoded.
+# Status and detail of FastAPI's error if a body cannot be decoded.
 _BAD_BODY = (400, "There was an error parsing the body")
 
 
 class ProblemRoute(APIRoute):
-    """A route that answers with problem documents, in whatever app it is mounted."""
+    """A route that answers errors with problem documents, in any app."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler."""
@@ -38,7 +38,7 @@ class ProblemRoute(APIRoute):
         async def with_problems(request: Request) -> Response:
             limited = Request(request.scope, _limited(request.receive), request._send)  # noqa: SLF001
             try:
-                # FastAPI reads the body first, and would answer 413 and 422 to anybody.
+                # FastAPI reads the body first, so anyone would get 413 and 422.
                 for each in self.dependencies:
                     guard = getattr(each.dependency, "__self__", None)
                     if isinstance(guard, Guard):
@@ -50,7 +50,7 @@ class ProblemRoute(APIRoute):
                 return _invalid(error).response()
             except HTTPException as error:
                 if error.status_code != _BAD_BODY[0] or error.detail != _BAD_BODY[1]:
-                    raise  # somebody's dependency: its own words
+                    raise  # from a dependency of the app, which words its own errors
                 return ProblemError("invalid-request", "The body is not valid JSON.").response()
 
         return with_problems
@@ -75,7 +75,7 @@ class ProblemRoute(APIRoute):
 
 
 class _WithoutBody:
-    """Sends the headers of an answer; to what makes its body, the client is gone then."""
+    """Sends only the headers of an answer; then the endpoint sees a disconnected client."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -96,7 +96,7 @@ class _WithoutBody:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return ``receive`` with a bound on the body, whether its length is announced or not."""
+    """Return ``receive`` with a limit on the body, with or without a ``Content-Length``."""
     read = 0
 
     async def bounded() -> Message:
@@ -106,8 +106,8 @@ def _limited(receive: Receive) -> Receive:
         if read > MAX_BODY_BYTES:
             raise ProblemError(
                 "body-too-large",
-                f"A body has {MAX_BODY_BYTES} bytes at most; name fewer targets and shapes, or "
-                "leave them out: all is the default.",
+                f"A body may have at most {MAX_BODY_BYTES} bytes; name fewer targets and shapes, "
+                "or omit them to warm all.",
             )
         return message
 

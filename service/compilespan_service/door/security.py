@@ -1,4 +1,4 @@
-"""Who may ask: known hosts, a bearer token, and no page of another site (SPEC §5)."""
+"""Access control: known hosts, a bearer token, and no changes by pages of other sites."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _bearer = HTTPBearer(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Guard:
-    """Decides on each request; the probes do not ask it.
+    """Admits or rejects each request except those for the probes and the page.
 
     Attributes:
-        tokens: Digests of the tokens of which requests must carry one; none if anybody may ask.
-        changes_allowed: Whether changing calls are allowed without a token: to a server of its
-            own on loopback, or to a router whose app has its own authentication.
-        hosts: Names that requests may call this server by, besides the address that they reach;
-            ``None`` for any. A page whose own name was rebound to this server's address is of the
-            same site to a browser, so nothing but the name gives it away.
+        tokens: Digests of the accepted tokens; without any, requests need no token.
+        changes_allowed: Whether changes are allowed without a token: on a standalone server, or
+            on a router whose app has its own authentication.
+        hosts: Host names that requests may use in addition to the address that they reach;
+            ``None`` for any. They protect against DNS rebinding: for a browser, a page whose name
+            was rebound to this server's address is of the same site, so only its name reveals it.
     """
 
     tokens: tuple[bytes, ...] = ()
@@ -42,7 +42,7 @@ class Guard:
     hosts: frozenset[str] | None = None
 
     def as_dependency(self) -> params.Depends:
-        """Return it for routes; if there is a token, OpenAPI says so."""
+        """Return the guard as a dependency of routes; with tokens, OpenAPI declares them."""
         depends: params.Depends = Depends(self.with_token if self.tokens else self.admit)
         return depends
 
@@ -51,7 +51,7 @@ class Guard:
         request: Request,
         given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> None:
-        """Let the request pass; the declaration puts the token into OpenAPI.
+        """Check the request; the declared parameter puts the token into OpenAPI.
 
         Raises:
             ProblemError: See `check`.
@@ -59,7 +59,7 @@ class Guard:
         self.check(request, given)
 
     def check(self, request: Request, given: HTTPAuthorizationCredentials | None) -> None:
-        """Decide on a request with these credentials.
+        """Check a request with these credentials.
 
         Raises:
             ProblemError: ``unauthorized``, ``cross-site`` or ``not-configured``.
@@ -70,7 +70,7 @@ class Guard:
             self._check_change(request)
 
     async def admit(self, request: Request) -> None:
-        """Decide before anything of the request is read.
+        """Check the request before its body is read.
 
         Raises:
             ProblemError: See `check`.
@@ -84,21 +84,21 @@ class Guard:
         if host is None or not (host == _reached(request) or _is_allowed(host, self.hosts)):
             raise ProblemError(
                 "cross-site",
-                f"This server is not called {host or request.headers.get('host', '')[:200]!r}; use "
-                "the address that it listens on, or allow the name with COMPILESPAN_ALLOWED_HOSTS "
+                f"Host {host or request.headers.get('host', '')[:200]!r} is not allowed; use the "
+                "address that the server listens on, or set COMPILESPAN_ALLOWED_HOSTS "
                 "(compilespan serve --allowed-host NAME).",
             )
 
     def _check_token(self, given: HTTPAuthorizationCredentials | None) -> None:
         if not self.tokens:
             return
-        # Digests are of one length, so the time of a comparison depends on no token.
+        # Digests have the same length, so the time of a comparison reveals nothing about a token.
         sent = digest(given.credentials.strip() if given is not None else "")
         if not any(hmac.compare_digest(sent, token) for token in self.tokens):
             raise ProblemError(
                 "unauthorized",
                 "Send the server's token: Authorization: Bearer TOKEN "
-                "(it is in COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE where the server runs).",
+                "(COMPILESPAN_TOKEN or COMPILESPAN_TOKEN_FILE of the server).",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
@@ -107,7 +107,7 @@ class Guard:
         if site not in _OWN_SITE or not _is_own_origin(request):
             raise ProblemError(
                 "cross-site",
-                "A page of another site may not change anything here; call the API from your own "
+                "Pages of other sites may not change anything here; call the API from your own "
                 "program, or from this server's page.",
             )
         if not self.tokens and not self.changes_allowed:
@@ -119,12 +119,12 @@ class Guard:
 
 
 def own_names(bound: str | None, allowed: str | None) -> frozenset[str]:
-    """Return the names that a server may be called by.
+    """Return the host names that requests may use.
 
     Args:
-        bound: The address or name that it listens on, if it is known.
-        allowed: What the operator adds, separated by commas; ``*.example.com`` is any name below
-            ``example.com``, ``*`` any name.
+        bound: Address or name that the server listens on; ``None`` if unknown.
+        allowed: The operator's names, separated by commas; ``*.example.com`` allows any name
+            below ``example.com``, ``*`` any name.
     """
     names = {_without_port(name.strip().lower()) for name in (allowed or "").split(",")}
     return LOOPBACK_NAMES | (names - {""}) | ({bound.lower()} if bound else frozenset())
@@ -137,7 +137,7 @@ def _without_port(name: str) -> str:
 
 
 def _reached(request: Request) -> str:
-    """Return the address that a connection reached, as a Host header writes it."""
+    """Return the address that a connection reached, in the notation of a Host header."""
     server = request.scope.get("server") or ("", None)
     address = str(server[0]).partition("%")[0]
     return address.removeprefix("::ffff:") if "." in address else address
@@ -150,11 +150,11 @@ def _is_allowed(host: str, hosts: frozenset[str]) -> bool:
 def _host(request: Request) -> str | None:
     """Return the host of the ``Host`` header; ``None`` if there is none or it is not valid.
 
-    Starlette parses it; without a server in the scope it takes no other answer for it.
+    Starlette parses it. The scope has no server, because Starlette would fall back to it.
     """
     try:
         return URL(scope={**request.scope, "server": None}).hostname
-    except ValueError:  # of older versions
+    except ValueError:  # from older versions of Starlette
         return None
 
 

@@ -1,4 +1,4 @@
-"""Foreign texts as they travel: valid, of bounded length, without paths of the server (SPEC §5)."""
+"""Text from other programs, made safe to send: valid, short, without paths of the server."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 
 from compilespan import semconv
 
-# An absolute path: in quotes up to their end, with a drive letter, or up to what ends a word.
-# Blanks and commas belong to it if another part follows. Not the path of a URL, nor a fraction, nor
-# a guard's 0/0, nor the end of an element.
+# Matches an absolute path: up to the closing quote if quoted, else up to the end of a word; a drive
+# letter may come first. Blanks and commas belong to the path if another part follows. Does not
+# match the path of a URL, a fraction, a guard's 0/0 or a closing tag.
 _PART = r"""[^\s/\\'",:;<>()\[\]]+"""
 _FOLDER = r"""[^\s/\\'":;<>()\[\]]+(?:[ ][^\s/\\'":;<>()\[\]]+)*[/\\]+"""
 _PATH = re.compile(
     rf"""
     (?P<quote>['"])(?:/|[A-Za-z]:\\)(?:[^'"\n]*[/\\])?(?P<quoted>[^'"/\\\n]+)(?P=quote)
-    | (?: (?<![\w/.…<])(?:file://|[A-Za-z]:(?=\\))?[/\\]+ # a word of its own, a drive
-        | (?<=[a-z]:)///+                                 # what a URL without a host has
-        | (?<=-[A-Za-z])/                                 # what an option of one letter has
+    | (?: (?<![\w/.…<])(?:file://|[A-Za-z]:(?=\\))?[/\\]+ # a separate word, a drive
+        | (?<=[a-z]:)///+                                 # a URL without a host
+        | (?<=-[A-Za-z])/                                 # an option of one letter
         | (?<=<)/+(?={_FOLDER})
       )
       (?<!://)(?:{_FOLDER})*(?P<plain>{_PART})
@@ -27,7 +27,7 @@ _PATH = re.compile(
 
 
 def without_paths(text: str) -> str:
-    """Return ``text`` with the last part of each absolute path in place of the path.
+    """Return ``text`` with each absolute path shortened to its last part.
 
     >>> without_paths("No such file: '/srv/models/llama/config.json'")
     "No such file: '…/config.json'"
@@ -43,19 +43,19 @@ def without_paths(text: str) -> str:
 
 
 def foreign(text: object) -> str:
-    """Return a text that we did not write, e.g. an exception's, as it may be kept and sent.
+    """Return text from another program, e.g. an exception's, in a form that is safe to send.
 
-    Apply it once, where the text enters: our own sentences are not for it.
+    Apply it once, when the text is received, and not to our own messages.
     """
     return semconv.text(without_paths(semconv.text(text)))
 
 
 def described(error: BaseException) -> str:
-    """Return the type and the text of an exception, as it may be kept and sent.
+    """Return the type and the text of an exception, in a form that is safe to send.
 
-    Both are the program's: asking for them may raise anything, which goes no further.
+    The program defines both, so reading them may raise anything; that is suppressed.
     """
-    kind, text = "error", "it cannot be described"
+    kind, text = "error", "no description available"
     with suppress(BaseException):
         kind = semconv.name(type(error).__name__)
         text = semconv.text(error)

@@ -1,4 +1,4 @@
-"""The token that requests carry, and whether a server needs one."""
+"""The token that requests must send, and whether a server needs one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class TokenError(Exception):
-    """The token cannot be used; the message says why and what to do."""
+    """The token cannot be used; the message says why, and what to do."""
 
 
 def digest(token: str) -> bytes:
-    """Return what is compared in place of a token."""
+    """Return the digest that is compared instead of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def configured_tokens(token: SecretStr | None, token_file: Path | None) -> tuple[bytes, ...]:
-    """Return the digest of the configured token; nothing if none is configured.
+    """Return the digest of the configured token; empty if none is configured.
 
     Raises:
-        TokenError: The token file cannot be read, or the token is none that a header can carry.
+        TokenError: The token file cannot be read, or a header cannot carry the token.
     """
     if token is not None:
         secret = token.get_secret_value()
@@ -39,7 +39,7 @@ def configured_tokens(token: SecretStr | None, token_file: Path | None) -> tuple
         return ()
     secret = secret.strip()
     if not secret:
-        msg = "the token is empty; put a random one there, e.g. from: openssl rand -hex 32"
+        msg = "the token is empty; use a random one, e.g. from: openssl rand -hex 32"
         raise TokenError(msg)
     if not all("!" <= character <= "~" for character in secret):
         msg = (
@@ -51,7 +51,7 @@ def configured_tokens(token: SecretStr | None, token_file: Path | None) -> tuple
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is only reachable from this machine."""
+    """Whether a listening address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:

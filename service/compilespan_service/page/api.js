@@ -1,10 +1,10 @@
-// The public endpoints, with the token where one is needed.
+// Requests to the public endpoints, with the token if one was entered.
 
 const KEY = "compilespan-token";
 
 export class Unauthorized extends Error {}
 
-/** What the server answered to a request that it did not do. */
+/** The server's answer to a request that failed. */
 export class Problem extends Error {
   constructor(document) {
     super(document.detail);
@@ -22,15 +22,15 @@ export function hasToken() {
 
 export async function ask(path, options = {}) {
   const token = sessionStorage.getItem(KEY);
-  // A header takes no other letters, and a token has none.
-  if (token && !/^[\x21-\x7e]+$/.test(token)) throw new Unauthorized("no token can be like that");
+  // A header cannot carry other characters, and a valid token has no others.
+  if (token && !/^[\x21-\x7e]+$/.test(token)) throw new Unauthorized("the token has invalid characters");
   const headers = token ? { Authorization: `Bearer ${token}`, ...options.headers } : options.headers;
   const response = await fetch(path, { ...options, headers });
   if (response.status === 401) throw new Unauthorized((await problem(response)).detail);
   return response;
 }
 
-/** JSON of an answer that is as expected. */
+/** The JSON of a successful answer; other answers throw Problem. */
 export async function json(path, options = {}) {
   const response = await ask(path, options);
   if (!response.ok) throw new Problem(await problem(response));
@@ -45,7 +45,7 @@ async function problem(response) {
   }
 }
 
-/** Server-Sent Events by fetch, since EventSource sends no token. Yields [name, data]. */
+/** Server-Sent Events by fetch, since EventSource cannot send a token. Yields [name, data]. */
 export async function* events(path, signal) {
   const response = await ask(path, { signal });
   if (response.status !== 200) return;
@@ -66,7 +66,7 @@ export async function* events(path, signal) {
   }
 }
 
-/** Offer what a path answers as a file: a link alone would carry no token. */
+/** Download the answer of a path as a file; a plain link would not send the token. */
 export async function download(path, name) {
   const url = URL.createObjectURL(await (await ask(path)).blob());
   const link = Object.assign(document.createElement("a"), { href: url, download: name });

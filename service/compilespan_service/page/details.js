@@ -1,11 +1,11 @@
-// What is known of one bar: in a panel beside the timeline that stays where it is.
+// Details of one bar, in a panel at a fixed place beside the timeline.
 
 import { copy, element, show } from "./dom.js";
 import { MARKS } from "./marks.js";
 
 const MAX_BREAKS = 5;
 
-/** traceUrl: where traces are shown, with {trace_id} in it; null where nobody said it. */
+/** traceUrl: address of a trace, with {trace_id} in it; null if none is configured. */
 export function showDetails(place, span, traceUrl) {
   if (!span) {
     show(place, element("p", { class: "muted" },

@@ -20,7 +20,7 @@ function fill(made, attributes, children) {
   return made;
 }
 
-/** Replace what a place shows, only if it differs: focus and selection stay while nothing changes. */
+/** Replace the content of a place only if it differs, to keep focus and selection. */
 export function show(place, ...children) {
   const made = element("div", {}, ...children);
   if (made.innerHTML !== place.innerHTML) place.replaceChildren(...made.childNodes);

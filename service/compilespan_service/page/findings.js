@@ -3,11 +3,11 @@
 import { byId, copy, element } from "./dom.js";
 import { duration, shortPath } from "./format.js";
 
-let shown = "[]";  // what is unfolded stays so while nothing changes
+let shown = "[]";  // redrawn only after a change, so that unfolded details stay open
 
 /**
- * whole: seconds of the start that these are to be seen against, null if unknown;
- * most: how many are shown; rest: where the others are.
+ * whole: seconds of the whole start, null if unknown;
+ * most: how many findings to show; rest: where to find the others.
  */
 export function showFindings(findings, whole, { most = 10, rest = "GET /findings" } = {}) {
   if (JSON.stringify(findings) === shown) return;
@@ -29,7 +29,7 @@ export function showFindings(findings, whole, { most = 10, rest = "GET /findings
   }
 }
 
-/** What has the focus, so that it can be given back. */
+/** Which element has the focus, to restore it later. */
 function heldBy(place) {
   const active = document.activeElement;
   if (!place.contains(active)) return null;

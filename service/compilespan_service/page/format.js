@@ -1,4 +1,4 @@
-// Numbers and times in the reader's units.
+// Numbers and times as text.
 
 /** Three significant digits: "0.012 s", "14.9 s", "2 min 05 s"; null is a dash. */
 export function duration(seconds) {
@@ -36,7 +36,7 @@ export function day(iso) {
   return new Date(iso).toLocaleString([], { dateStyle: "short", timeStyle: "short", hour12: false });
 }
 
-/** The components, as the totals have them; a colour of style.css for each. */
+/** The components of the totals; style.css has a colour for each. */
 export const COMPONENTS = ["encoder", "language_model", "other"];
 
 export function worded(component) {
@@ -52,7 +52,7 @@ const STAGES = {
   autotune: "tuning kernels", cache: "caches", other: "other",
 };
 
-/** What a compile does at a moment, in words. */
+/** The stage of a compile, in words. */
 export function stageWord(stage) {
   return STAGES[stage] ?? stage;
 }
@@ -64,7 +64,7 @@ export function stagesText(stages) {
     .map(([stage, seconds]) => `${stageWord(stage)} ${duration(seconds)}`).join(", ");
 }
 
-/** A path from the package on, where it lies among installed ones. */
+/** A path without its part up to site-packages. */
 export function shortPath(path) {
   return path.replace(/^.*\/(site|dist)-packages\//, "");
 }

@@ -1,4 +1,4 @@
-// The items of a warmup: target, shape, what became of it, how long, and why.
+// The items of a warmup: target, shape, state, seconds, compiles and error.
 
 import { byId, element, show, table } from "./dom.js";
 import { count, duration } from "./format.js";

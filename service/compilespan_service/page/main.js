@@ -1,4 +1,4 @@
-// The live page: brings what the server says and the parts of the page together.
+// The live page: fetches the state of the server and updates the parts of the page.
 
 import { Problem, Unauthorized, download, hasToken, json, useToken } from "./api.js";
 import { showDetails } from "./details.js";
@@ -22,7 +22,7 @@ const BUSY_MS = 1000;
 const FRAME_MS = 250;
 const SAID_MS = 15_000;
 
-let isLocked = false;  // the token was not given: nobody is asked again until he wants to be
+let isLocked = false;  // no token was entered: do not ask again until the button is pressed
 
 const look = (span) => showDetails(byId("details"), span, thisStart()?.trace_url);
 const timeline = new Timeline(byId("timeline"), {
@@ -55,12 +55,12 @@ function show() {
   showStarts(state.starts);
 }
 
-/** Whether what is shown is from before: the server is gone, or locked. */
+/** Whether the page shows old data, because the server is gone or locked. */
 function isStale() {
   return document.body.classList.contains("stale");
 }
 
-/** Not by its attribute `disabled`: that would take the focus away. */
+/** Sets aria-disabled, because `disabled` would take the focus away. */
 function button(isOff) {
   byId("warm-up").setAttribute("aria-disabled", String(isOff));
   byId("warm-up").textContent = isBusy() ? "Warming up …" : "Warm up";
@@ -100,7 +100,7 @@ function nameOf(job) {
 }
 
 function showTimeline() {
-  // While nothing compiles, nothing is known since the last answer.
+  // While nothing compiles, the timeline ends at the last answer.
   const until = isBusy() ? now() : Date.parse(state.totals.as_of);
   const chosen = state.jobs.find((each) => each.id === state.which);
   const since = Date.parse(state.totals.since);
@@ -143,7 +143,7 @@ function notice(text) {
   if (text && byId("notice").textContent !== text) byId("notice").textContent = text;
 }
 
-/** Ask for the token; whoever closes the dialog is asked again when he presses the button. */
+/** Ask for the token; if the dialog is closed, ask again only when the button is pressed. */
 async function askToken(why) {
   const dialog = byId("token-dialog");
   if (dialog.open) return;
@@ -165,7 +165,7 @@ async function guarded(action) {
   } catch (error) {
     document.body.classList.add("stale");
     if (error instanceof Unauthorized) {
-      showTrouble("Locked: this server wants its token.");
+      showTrouble("Locked: this server requires a token.");
       button(true);
       await askToken(hasToken() ? "The token was not accepted. Try another one." : "");
     } else if (error instanceof Problem) {
@@ -175,7 +175,7 @@ async function guarded(action) {
     } else {
       showGone();
       button(true);
-      notice("The server does not answer; asking again. What is shown is from before.");
+      notice("The server does not answer; asking again. The page shows old data.");
     }
     return false;
   }

@@ -1,4 +1,4 @@
-// Marks of events below a bar; those that would cover each other are one, with how many.
+// Marks of events below a bar; marks that would overlap become one mark with counts.
 
 export const MARKS = {
   "torch.compile.graph": ["◆", "graph"],
@@ -9,7 +9,7 @@ export const MARKS = {
 const LETTER = 10;
 const GAP = 4;
 
-/** From [{name, x}] to [{x, text, title}], none over another. */
+/** Turn [{name, x}] into [{x, text, title}] without overlaps. */
 export function clusters(events) {
   const found = [];
   for (const { name, x } of events.filter((each) => MARKS[each.name]).sort((a, b) => a.x - b.x)) {

@@ -1,5 +1,5 @@
-// The page of a run that is over: what `compilespan report --html` writes. It asks nobody anything;
-// the run stands in it as JSON.
+// The page of a run that has ended, as `compilespan report --html` writes it. It sends no requests;
+// it contains the run as JSON.
 
 import { showDetails } from "./details.js";
 import { byId, element, show } from "./dom.js";
@@ -18,14 +18,14 @@ const run = JSON.parse(byId("capture").textContent);
 const dumps = new Map(run.dumps.map((each) => [`${each.pid} ${each.compile_id}`, each.path]));
 const dumpOf = (pid, ids) => ids.map((id) => dumps.get(`${pid} ${id}`)).find(Boolean);
 
-/** The records, as GET /compiles has them. */
+/** The records in the format of GET /compiles. */
 const records = run.compiles.map((each) => ({
   ...each,
   started_at: moment(each.start_ns),
   events: each.events.map((event) => ({ ...event, at: moment(event.time_ns) })),
   dump: dumpOf(each.pid, each.compile_ids),
 }));
-/** The start, as GET /history has it. */
+/** The start in the format of GET /history. */
 const start = {
   ...run,
   segments: run.segments.map((each) => ({
@@ -62,12 +62,12 @@ show(byId("instance"), element("span", {}, localMoment(moment(run.began_ns))));
 showEnd(run.exit_code, run.wall_s, start);
 showStart(start);
 showNumbers(totals);
-showFindings(findings, run.wall_s, { most: 100, rest: "the file that this page is made of" });
+showFindings(findings, run.wall_s, { most: 100, rest: "the file that this page was made from" });
 draw();
 if (serving.length) showServing(serving, null, (run.began_ns / 1e6) + run.wall_s * 1000, look);
 const said = [
   ...run.unknown,
-  ...run.left_out ? [`${run.left_out} earlier compiles are in the numbers, and in no bar`] : [],
+  ...run.left_out ? [`${run.left_out} earlier compiles are in the numbers, but have no bar`] : [],
   ...run.interrupted.map((each) => `${each.name} was still compiling after ${each.elapsed_s.toFixed(1)} s`),
 ];
 byId("notice").hidden = !said.length;

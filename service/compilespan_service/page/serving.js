@@ -1,4 +1,4 @@
-// What was compiled under requests: a timeline of its own since ready, and the list.
+// Compiles while serving: a timeline since ready, and a list.
 
 import { byId, element, show } from "./dom.js";
 import { clock, duration, guard } from "./format.js";
@@ -9,7 +9,8 @@ const SHOWN = 50;
 
 let timeline = null;
 
-/** records: of phase serving, newest first; readyAt, now: milliseconds, readyAt null before it. */
+/** records: of phase serving, newest first; readyAt, now: milliseconds since 1970; readyAt is null
+ *  before ready. */
 export function showServing(records, readyAt, now, onSpan) {
   byId("serving-text").textContent = textOf(records, readyAt);
   byId("serving-timeline").hidden = !records.length;
@@ -38,7 +39,7 @@ function textOf(records, readyAt) {
 }
 
 function did(record) {
-  if (record.outcome === "skipped") return "given back to eager, after it was traced";
+  if (record.outcome === "skipped") return "runs eager: Dynamo skipped it after tracing";
   const words = { load: "loaded", capture: "captured", kernel: "built a kernel" };
   return words[record.kind] ?? (record.is_recompile ? "compiled again" : "compiled");
 }

@@ -1,5 +1,5 @@
-// Records, compiles that go on and parts of the start, as spans on a time axis.
-// A span: {key, name, row, start, end (null: goes on), kinds: [class], events, stages, details}.
+// Records, compiles in progress and parts of the start, as spans on a time axis.
+// A span: {key, name, row, start, end (null: in progress), kinds: [class], events, stages, details}.
 
 import { componentClass, duration, guard, stageWord, stagesText, worded } from "./format.js";
 
@@ -9,7 +9,7 @@ const PARTS = {
 const STAGE = "torch.compile.stage";
 const MAX_STAGES = 32;
 
-/** The record of a compile, as GET /compiles has it. */
+/** The span of a record of GET /compiles. */
 export function spanOf(record) {
   const start = Date.parse(record.started_at);
   const end = start + record.duration_s * 1000;
@@ -41,7 +41,7 @@ export function spanOf(record) {
   };
 }
 
-/** When each stage began and ended; none if there were more than are kept. */
+/** Begin and end of each stage; empty if the record may lack some of them. */
 function stages(events, end) {
   const begun = events.filter((event) => event.name === STAGE);
   if (begun.length >= MAX_STAGES) return [];
@@ -52,7 +52,7 @@ function stages(events, end) {
   }));
 }
 
-/** A compile without an end; `events` are those that were seen of it. */
+/** A compile in progress; `events` are those received so far. */
 export function goingOn(begun, events) {
   return {
     key: `live-${begun.key ?? begun.started_at}`, name: begun.name, row: begun.name,
@@ -66,7 +66,7 @@ export function goingOn(begun, events) {
   };
 }
 
-/** A compile that its process's death cut off. */
+/** A compile that was cut off when its process died. */
 export function cutOff(begun) {
   const span = goingOn(begun, []);
   const end = span.start + begun.elapsed_s * 1000;
@@ -74,7 +74,7 @@ export function cutOff(begun) {
     details: { ...span.details, outcome: "never ended", seconds: begun.elapsed_s } };
 }
 
-/** The parts of a start that no compile shows; waiting is no bar. */
+/** The parts of a start other than compiles; waiting has no bar. */
 export function partsOf(start) {
   const shown = start.segments.filter((each) => !["compile", "other", "wait"].includes(each.part));
   return shown.map((each) => ({
@@ -86,7 +86,7 @@ export function partsOf(start) {
   }));
 }
 
-/** Seconds between two moments that at least one span covers. */
+/** Seconds between two moments that are covered by at least one span. */
 export function union(spans, from, to) {
   let [covered, until] = [0, from];
   for (const span of [...spans].sort((a, b) => a.start - b.start)) {

@@ -1,4 +1,4 @@
-// What the start was made of: one bar whose pieces sum to it, and the same in words.
+// The parts of the start: one bar whose pieces add up to the start, and the same in words.
 
 import { byId, element } from "./dom.js";
 import { componentClass, duration, worded } from "./format.js";
@@ -9,7 +9,7 @@ const PARTS = {
 };
 const ORDER = ["boot", "import", "load", "wait", "compile", "capture", "other"];
 
-/** One piece for each part, of the part `compile` one for each component; what is other last. */
+/** One piece for each part; `compile` has one piece per component, and `other` is last. */
 export function pieces(start) {
   const made = [];
   for (const part of ORDER) {
@@ -52,6 +52,6 @@ export function showStart(start) {
     .map(([part, seconds]) => `${PARTS[part] ?? part} ${duration(seconds)}`);
   byId("start-imports").textContent = [
     imported.length && `imported: ${imported.join(", ")}`,
-    beside.length && `beside it, in other processes: ${beside.join(", ")}`,
+    beside.length && `in other processes at the same time: ${beside.join(", ")}`,
   ].filter(Boolean).join(" · ");
 }

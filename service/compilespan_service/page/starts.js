@@ -1,4 +1,4 @@
-// This start and earlier ones as columns: what the start compiled, and apart what serving did.
+// This start and earlier ones as columns: compiles of the start, and separately those of serving.
 
 import { byId, element, show, table } from "./dom.js";
 import {
@@ -11,7 +11,7 @@ export function showStarts(starts) {
   const place = byId("starts");
   if (!starts.length) {
     show(place, element("li", { class: "muted" },
-      "Nothing is known of earlier starts: name a state directory with --state-dir."));
+      "No starts are recorded: set a state directory with --state-dir."));
     show(byId("starts-table"));
     return;
   }
@@ -35,7 +35,7 @@ export function showStarts(starts) {
   ], starts));
 }
 
-/** Seconds that a start took, by its parts; waiting to be asked is not its fault. */
+/** Seconds of a start, summed over its parts without waiting for POST /warmup. */
 function whole(start) {
   return Object.entries(start.start)
     .reduce((seconds, [part, each]) => seconds + (part === "wait" ? 0 : each), 0);

@@ -1,4 +1,4 @@
-// What the page knows of its server: asked again and again, and the running job as it goes on.
+// The state of the server: polled repeatedly, with live events of the running job.
 
 import { events, json } from "./api.js";
 
@@ -7,8 +7,8 @@ export const MOST = 4096;
 export const state = {
   totals: null, health: null, ready: false, job: null, jobs: [], records: [], starts: [],
   findings: [], compiled: null,
-  ahead: 0,  // the server's clock against this one's, in milliseconds
-  live: new Map(),  // compiles of the followed job that go on, by key
+  ahead: 0,  // milliseconds that the server's clock is ahead of this one
+  live: new Map(),  // compiles in progress of the followed job, by key
   followed: null, which: "startup", said: null,
 };
 
@@ -17,10 +17,10 @@ export async function refresh() {
   const [jobs, records, starts] = await Promise.all([
     json("warmup/jobs"), json(`compiles?limit=${MOST}`), json("history"),
   ]);
-  // They change with what was compiled only.
+  // Findings change only when something was compiled.
   const compiled = JSON.stringify([totals.total, totals.ready_after_s, jobs[0]?.state]);
   const findings = compiled === state.compiled ? state.findings : await json("findings");
-  // Not by /readyz: its 503 is no error, but browsers log it as one.
+  // Do not ask /readyz: its 503 is not an error, but browsers log it as one.
   const ready = totals.ready_after_s !== null && health.state !== "draining";
   const ahead = Date.parse(totals.as_of) - Date.now();
   Object.assign(state, {
@@ -29,7 +29,7 @@ export async function refresh() {
   if (isBusy() && state.followed !== state.job.id) follow(state.job.id);
 }
 
-/** This moment on the server's clock. */
+/** The current time of the server's clock, in milliseconds since 1970. */
 export function now() {
   return Date.now() + state.ahead;
 }
@@ -57,7 +57,7 @@ async function follow(id) {
       if (name === "end") break;
     }
   } catch {
-    state.followed = null;  // the server went away; the next refresh says so
+    state.followed = null;  // the server is gone; the next refresh shows that
   }
   state.live.clear();
 }

@@ -1,5 +1,5 @@
 // A timeline: one SVG on a true time axis. Bars are compiles with their stages inside, marks below
-// are what happened in them. One tab stop; arrow keys move, + and - zoom, dragging zooms, too.
+// are their events. One tab stop; arrow keys move, + and - zoom, dragging zooms, too.
 
 import { niceEnd, ticks } from "./axis.js";
 import { element, svg } from "./dom.js";
@@ -14,8 +14,8 @@ const DRAG_PX = 6;
 
 export class Timeline {
   /**
-   * place: where it is drawn; onSpan(span or null): called when another one is looked at;
-   * onZoom(isZoomed): called when all of it is seen, or no longer.
+   * place: element to draw in; onSpan(span or null): called when the selected span changes;
+   * onZoom(isZoomed): called when the shown range changes to a part or back to the whole.
    */
   constructor(place, { onSpan = () => {}, onZoom = () => {} } = {}) {
     Object.assign(this, { place, onSpan, onZoom });
@@ -28,12 +28,12 @@ export class Timeline {
   }
 
   forget() {
-    // bound: the axis grows in steps, so that it does not jump with every tick.
+    // bound: length of the axis; it grows in steps, so that bars do not move at each redraw.
     Object.assign(this, { focused: null, looked: null, bound: 0, zoomed: null, dragged: null, title: null });
   }
 
   /** Draw spans between two moments, in milliseconds since 1970. */
-  draw(title, spans, from, to, nothing = "Nothing happened in it yet.") {
+  draw(title, spans, from, to, nothing = "Nothing happened yet.") {
     if (this.title !== title) {
       this.forget();
       this.title = title;
@@ -77,7 +77,7 @@ export class Timeline {
     this.onSpan(spans.find((span) => span.key === this.focused) ?? null);
   }
 
-  /** A compile that ended has another key than while it went on. */
+  /** Keep the selection when a compile ends: its span then has another key. */
   follow() {
     const last = this.looked;
     if (!last || this.spans.some((span) => span.key === this.focused)) return;
@@ -118,7 +118,7 @@ export class Timeline {
       drawing.append(svg("text", { class: "mark", x, y: y + BAR + 14, "text-anchor": "middle" },
         text, svg("title", {}, title)));
     }
-    // Over bars that begin before what is shown.
+    // Drawn last, over bars that begin before the shown range.
     drawing.append(
       svg("rect", { class: "under", x: 0, y: y - 2, width: this.label - 2, height: BAR + 4 }),
       svg("text", { class: "name", x: 0, y: y + BAR - 4 }, shorten(row, this.label / 7.4),
@@ -196,7 +196,7 @@ export class Timeline {
     event.preventDefault();
   }
 
-  /** Zoom around the middle of the bar that is looked at. */
+  /** Zoom around the middle of the selected bar. */
   zoomBy(factor) {
     const span = this.spans.find((each) => each.key === this.focused) ?? this.spans[0];
     if (!span) return;

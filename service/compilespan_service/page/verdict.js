@@ -1,4 +1,4 @@
-// The head of the page: who this is, what it does or what became of it, what compiling cost.
+// The head of the page: name and instance, state or outcome, and the costs of compiling.
 
 import { byId, copy, show } from "./dom.js";
 import { COMPONENTS, componentClass, count, duration, stageWord } from "./format.js";
@@ -51,10 +51,10 @@ export function showVerdict({ health, ready, totals, job, start }) {
     const text = [`Ready after ${duration(totals.ready_after_s)}`, startText(start)];
     const now = begun ? ` ${compiling(begun)} now.` : "";
     const isWarm = health.state !== "not-warm";
-    const rest = isWarm ? "" : " Not all of it is warm.";
+    const rest = isWarm ? "" : " Not everything is warm.";
     say(isWarm ? "ready" : "waiting", `${isWarm ? "●" : "◑"} ${text.filter(Boolean).join(", ")}.${rest}${now}`);
   } else if (health.state === "draining") {
-    say("waiting", "○ Draining: it ends, and takes no more requests.");
+    say("waiting", "○ Draining: it is shutting down and takes no more requests.");
   } else if (begun) {
     const ending = job?.state === "cancelling" ? "; the warmup ends after it" : "";
     say("busy", `◐ ${compiling(begun)}${busy ? place(job) : ""}${ending}.`);
@@ -71,7 +71,7 @@ export function showVerdict({ health, ready, totals, job, start }) {
   }
 }
 
-/** What became of a program that ended, for its report. */
+/** The outcome of a program that has ended, for its report. */
 export function showEnd(exitCode, seconds, start) {
   const how = exitCode === 0 || exitCode === null ? "Ran for"
     : exitCode < 0 ? `Ended by signal ${-exitCode} after` : `Ended with code ${exitCode} after`;
@@ -114,7 +114,7 @@ export function showNumbers(totals) {
     : row.graphs ? "no cache" : "–", row.cache_hits);
   set("wall", duration(row.wall_s), row.wall_s);
   const serving = totals.by_phase.serving;
-  // A first compile that a request waited for counts, too.
+  // First compiles count, too: a request waited for them.
   const found = [
     [serving?.compiles, "compile", "compiles"], [serving?.failed, "failure", "failures"],
     [serving?.kernels, "kernel", "kernels"],

@@ -1,1 +1,1 @@
-"""What the processes of a state directory recorded, read for whoever asks."""
+"""Reads what the processes of a state directory recorded."""

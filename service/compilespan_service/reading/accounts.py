@@ -1,4 +1,4 @@
-"""Totals over HTTP: this process's ledger, and the journals of its instance's others."""
+"""Totals over HTTP: from this process's ledger and the journals of its instance's others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def keys_of(processes: Iterable[Summary]) -> set[str]:
-    """Return the keys of all graphs that these had in their caches."""
+    """Return the keys of all graphs that these processes left in caches."""
     return {key for process in processes for key in process.totals.graph_keys}
 
 
@@ -93,7 +93,7 @@ class Accounts:
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:
-        """Return the records of this start whose fields are as ``wanted``, newest first."""
+        """Return the records of this start whose fields equal ``wanted``, newest first."""
         self._instance.refresh()
         records = list(get_ledger().records())
         for other in self._instance.others:
@@ -110,7 +110,7 @@ class Accounts:
         return [schemas.Compile.of(record) for record in found[:limit]]
 
     def findings(self, eager: Sequence[EagerItem]) -> list[Finding]:
-        """Return what cost the most in this start, with the items of a warmup that run eager."""
+        """Return the findings of this start, including the ``eager`` items of a warmup."""
         self._instance.refresh()
         records = list(get_ledger().records())
         for other in self._instance.others:
@@ -139,7 +139,7 @@ class Accounts:
 
 
 def _in_progress(others: Sequence[ProcessSnapshot], now_s: float) -> list[schemas.InProgress]:
-    """What compiles now: this process's by its monotonic clock, others' by the wall clock."""
+    """Return the running compiles; ages of other processes' compiles use the wall clock."""
     ages_s = [(begun, begun.elapsed_s) for begun in get_ledger().active.now()] + [
         (begun, max(0.0, now_s - begun.start_ns / 1e9))
         for other in others

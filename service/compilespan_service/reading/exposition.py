@@ -1,8 +1,8 @@
 """``/metrics``: every metric of the schema for the whole instance, whichever worker is scraped.
 
-A scrape hits one of several workers; were it to show its own process, series would jump back and
-forth. So each worker feeds the library's instruments from all processes' records, into a meter
-provider that exists for this exposition only.
+A scrape reaches one of several workers. If each worker showed only its own process, series would
+jump back and forth. So each worker feeds the records of all processes into the library's
+instruments, on a meter provider that exists only for this exposition.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _DRAIN_S = 0.5
 
 
 class _ExactSums(Collector):
-    """Rounds sums of durations to the nanoseconds that they are sums of.
+    """Rounds sums of durations to nanoseconds, the resolution of the records.
 
-    Workers add the same records in different orders, and floating point makes a difference of the
-    last digit of it: a series that goes back is a restart to Prometheus.
+    Workers add the same records in different orders, so floating-point sums differ in the last
+    digit. Prometheus takes a series that decreases for a restart.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -57,10 +57,10 @@ class _ExactSums(Collector):
 
 
 class Exposition:
-    """Renders the instance's metrics as Prometheus reads them."""
+    """Renders the instance's metrics for Prometheus."""
 
     def __init__(self, instance: Instance) -> None:
-        """Take the instance whose processes are shown, and what was recorded up to now."""
+        """Take the instance whose processes are shown, and the records that exist already."""
         self._instance = instance
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
@@ -75,15 +75,15 @@ class Exposition:
         self._own = ledger.feed(self.take)
 
     def take(self, record: CompileRecord) -> None:
-        """Count a record, of whichever process."""
+        """Count a record of any process."""
         self._metrics.measure(record)
 
     def take_job(self, elapsed_s: float, state: str) -> None:
-        """Count a warmup job that ended, of whichever process."""
+        """Count an ended warmup job of any process."""
         self._durations.record(elapsed_s, state)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition and its content type, which the ``Accept`` header chooses."""
+        """Return the exposition and its content type, chosen by the ``Accept`` header."""
         with self._lock:
             self._follow()
             self._own.drain(_DRAIN_S)
@@ -92,7 +92,7 @@ class Exposition:
             return encoder(self._registry), content_type
 
     def text(self) -> bytes:
-        """Return the metrics as they are known, as text: this waits for nothing."""
+        """Return the current metrics as text, without waiting for new records."""
         with self._lock:
             self._follow()
             return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""A journal of another process that is read on whenever something was added."""
+"""The journal of another process, read as it grows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from compilespan.journal.snapshot import ProcessSnapshot
 
 _SLICE_S = _REST_S = 0.002
-"""How long a journal is read at a stretch: so long may the event loop have to wait."""
+"""Seconds of reading, and of the pause after it; the event loop may wait that long."""
 
 
 class FollowedJournal:
-    """The journal, and what was known of its process at the last look."""
+    """A journal, and the latest snapshot of its process."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class FollowedJournal:
 
     @property
     def is_complete(self) -> bool:
-        """``False`` where lines were left out, or where reading it went wrong."""
+        """``False`` if lines were left out or reading failed."""
         return self._journal.is_complete and not self._has_failed
 
     def look(self) -> ProcessSnapshot | None:
-        """Read on, with pauses; returns what is known now, ``None`` before the first line."""
+        """Read new lines, with pauses; return the snapshot, ``None`` before the first line."""
         was_running = self._snapshot is None or self._snapshot.is_running
         is_running = was_running and self._journal.is_running
         seen = self._state()
@@ -53,12 +53,13 @@ class FollowedJournal:
             return self._snapshot
         self._seen, self._has_failed = seen, True
         if seen is None:
-            return self._snapshot  # away: what was read counts on
+            return self._snapshot  # the file is gone; what was read still counts
         with contained(f"read {self.path.name}"):
             while self._journal.refresh(time.monotonic() + _SLICE_S).has_more:
                 time.sleep(_REST_S)
             self._snapshot = self._journal.snapshot() if self._journal.process else None
-            # Who died before a first line left nothing; what else has none is no journal.
+            # A process that died early leaves an empty file; any other file without a first
+            # line is no journal.
             self._has_failed = bool(not self._journal.process and not is_running and seen[0])
         if not is_running:
             report_death(self._journal)

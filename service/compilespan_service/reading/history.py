@@ -1,4 +1,4 @@
-"""The starts that a state directory knows, and how each ended."""
+"""The starts in a state directory, and how each ended."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class History:
         """Read nothing yet.
 
         Args:
-            instance: Whose state directory it is.
-            trace_url: Where traces are shown, with ``{trace_id}`` in it.
+            instance: Provides the state directory.
+            trace_url: Address of a trace, with ``{trace_id}`` in it; ``None`` for no links.
         """
         self._instance = instance
         self._trace_url = trace_url
 
     def starts(self) -> list[schemas.Start]:
-        """Return the last starts, newest first; none without a state directory."""
+        """Return the last starts, newest first; empty without a state directory."""
         self._instance.refresh(past=True)
         snapshot = self._instance.snapshot
         processes = [*map(Summary.of, snapshot.processes), *snapshot.past]
@@ -44,7 +44,7 @@ class History:
         for process in processes:
             by_instance.setdefault(process.process["instance"], []).append(process)
         starts = [
-            # Of this start it is also known what compiles now.
+            # For this start, the running compiles are known, too.
             _start(each, found, self._instance.startup if each == instance_id() else _begun(found))
             for each, found in by_instance.items()
         ]
@@ -112,7 +112,7 @@ def _first(processes: list[Summary]) -> Summary:
 
 
 def _begun(processes: list[Summary]) -> Start:
-    """Return what a start was made of: until the last was ready, else until its last sign."""
+    """Return a start until its last process was ready, else until now or its last sign of life."""
     ready = [
         int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
         for process in processes
@@ -130,7 +130,7 @@ def _begun(processes: list[Summary]) -> Start:
 
 
 def _memory(processes: list[Summary]) -> schemas.Memory | None:
-    """Return that of the process which had most: a parent's has its children's in it."""
+    """Return the memory of the process with the highest peak, which includes its children."""
     known = [process.memory for process in processes if process.memory is not None]
     most = max(known, key=lambda memory: memory.peak_bytes, default=None)
     return schemas.Memory.model_validate(most._asdict()) if most is not None else None

@@ -1,4 +1,4 @@
-"""The processes of this start: this one by its ledger, the others by their journals."""
+"""The processes of this start: from this one's ledger and the others' journals."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 0.5
 _WAIT_S, _WAIT_FOR_PAST_S = 0.5, 1.0
-"""How long figures wait at most for what other workers have just written, and the history."""
+"""Longest wait in seconds for what other workers have just written, and for the history."""
 
 
 class Instance:
-    """What the workers of one server add up to; a `compilespan.telemetry.metrics.MetricsSource`.
+    """All workers of one server; a `compilespan.telemetry.metrics.MetricsSource`.
 
-    It waits for nothing but in `refresh`: it reports the reader's last snapshot.
+    Only `refresh` waits; everything else reports the reader's latest snapshot.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Instance:
         *,
         all_starts: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Look nowhere yet.
+        """Read nothing yet.
 
         Args:
-            expected: Server processes that belong to it, where the operator says so.
-            all_starts: Whether other running servers of the state directory count too: those
-                that this one warms over HTTP.
+            expected: Number of server processes; ``None`` for ``WEB_CONCURRENCY``, else 1.
+            all_starts: Returns whether other running servers of the state directory count, too,
+                because this one warms them over HTTP.
         """
         self._expected = expected or expected_processes() or 1
         self._all_starts = all_starts
@@ -53,12 +53,12 @@ class Instance:
         on_record: Callable[[CompileRecord], object],
         on_job: Callable[[Mapping[str, Any]], object],
     ) -> None:
-        """Know where other processes write; `start` reads it.
+        """Find the journals of other processes; `start` reads them.
 
         Args:
             prepare: Called in the reader's thread, before anything is read.
             on_record: Called with each record of another process, once.
-            on_job: Likewise with each warmup job that ended.
+            on_job: Called with each ended warmup job of another process, once.
         """
         if (journal := get_ledger().journal) is not None:
             self._reader = reader_of(journal.directory)
@@ -70,17 +70,17 @@ class Instance:
             self._reader.start()
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reader = None
 
     def refresh(self, *, past: bool = False) -> bool:
-        """Write what this process recorded, and see what others did, for a moment at most.
+        """Write this process's records, and read those of others; wait only briefly.
 
         Args:
-            past: Whether earlier starts have to be read, too.
+            past: Whether to wait for earlier starts, too.
 
         Returns:
-            ``False`` if the reader is behind: what follows is not all of it.
+            ``False`` if the reader is behind, so that the snapshot is incomplete.
         """
         if (journal := get_ledger().journal) is not None:
             journal.flush(_FLUSH_S)
@@ -92,12 +92,12 @@ class Instance:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The state directory as it was read last."""
+        """The latest snapshot of the state directory."""
         return self._reader.snapshot if self._reader is not None else Snapshot()
 
     @property
     def others(self) -> Sequence[ProcessSnapshot]:
-        """The other processes, those that ended too; of other instances while one of them runs."""
+        """The other processes, ended ones too; if ``all_starts``, those of any running instance."""
         found = self.snapshot.processes
         living = {instance_id()}
         if self._all_starts():
@@ -106,7 +106,7 @@ class Instance:
 
     @property
     def is_complete(self) -> bool:
-        """``False`` if a journal that counts holds what cannot be read, or none can be found."""
+        """``False`` if a journal that counts is incomplete, or the directory cannot be listed."""
         snapshot = self.snapshot
         counts = snapshot.incomplete
         if not self._all_starts():
@@ -115,7 +115,7 @@ class Instance:
 
     @property
     def _servers(self) -> Sequence[ProcessSnapshot]:
-        """The other processes that serve, too, and live."""
+        """The other server processes that run."""
         own = instance_id()
         return [
             each
@@ -125,17 +125,17 @@ class Instance:
 
     @property
     def process_count(self) -> int:
-        """How many processes serve: those there are, or more where more are to come."""
+        """Number of server processes: those that run, or the expected ones if those are more."""
         return max(1 + len(self._servers), self._expected)
 
     def unready(self) -> str | None:
-        """Return which of the other workers are not ready, in words; ``None`` where all are."""
+        """Return a message if other workers are not ready yet; ``None`` if all are."""
         ready = 1 + sum(each.ready_after_s is not None for each in self._servers)
         count = self.process_count
         return None if ready >= count else f"{ready} of {count} processes are ready"
 
     def in_progress(self) -> Sequence[CompileBegun | Begun]:
-        """Return what compiles now, in any of the processes."""
+        """Return the running compiles of all processes."""
         return [
             *get_ledger().active.now(),
             *(begun for each in self.others if each.is_running for begun in each.in_progress),
@@ -143,7 +143,7 @@ class Instance:
 
     @property
     def ready_after_s(self) -> float | None:
-        """Seconds until the last of the workers was ready; ``None`` while one is not."""
+        """Seconds until the last worker was ready; ``None`` while one is not."""
         own = get_ledger().readiness.after_s
         others = [each.ready_after_s for each in self._servers]
         if own is None or len(others) + 1 < self._expected:
@@ -152,9 +152,9 @@ class Instance:
 
     @property
     def startup(self) -> Start:
-        """What the start was made of, over all processes: until the last worker was ready, or now.
+        """The start over all processes, until the last worker was ready, or until now.
 
-        It begins with the process of that worker.
+        It begins when the process of that worker was created.
         """
         after_s = self.ready_after_s
         since_ns = self.began_ns
@@ -173,7 +173,7 @@ class Instance:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What was lost in all processes, by signal."""
+        """How much was lost in all processes, by signal."""
         lost = dict(get_ledger().followers.dropped)
         for each in self.others:
             for signal, count in each.dropped.items():
@@ -182,6 +182,6 @@ class Instance:
 
 
 def expected_processes() -> int | None:
-    """Return how many workers ``WEB_CONCURRENCY`` asks uvicorn or gunicorn for, if it is set."""
+    """Return the number of workers in ``WEB_CONCURRENCY`` (uvicorn, gunicorn), if it is set."""
     count = os.environ.get("WEB_CONCURRENCY", "")
     return int(count) if count.isdecimal() and int(count) > 0 else None

@@ -1,4 +1,4 @@
-"""The journals of a directory that may be full of other people's files."""
+"""The journals in a directory that may contain many other files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _NS = 10**9
 _SURE_AFTER_S = 3.0
-"""Some file systems say only to the second or two when a directory was changed."""
+"""Some file systems store the time of a change with a resolution of 1 to 2 seconds."""
 _AT_LEAST_EVERY_S = 30.0
 
 
 class Listing:
-    """Lists a directory again only if something came or went."""
+    """Lists a directory; lists it again only after a change or 30 s."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class Listing:
         self._changed_ns = 0
         self._listed_s = float("-inf")
         self.is_complete = True
-        """``False`` while the directory is there no more, or cannot be listed."""
+        """``False`` while the directory is gone or cannot be listed."""
 
     def names(self) -> Mapping[Path, JournalName]:
         """Return the journals, oldest first; the last ones known if it cannot be listed."""
@@ -41,6 +41,6 @@ class Listing:
                 self._changed_ns, self._listed_s = changed_ns, time.monotonic()
             self.is_complete = True
         except OSError:
-            # One that is not there yet holds nothing.
+            # A directory that does not exist yet has no journals.
             self.is_complete = not self._names
         return self._names

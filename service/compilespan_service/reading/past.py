@@ -1,8 +1,8 @@
-"""The starts before this one, and those of other servers: each process as a summary.
+"""Earlier starts and those of other servers: one summary for each process.
 
-They are read for ``/history`` alone: newest first, some milliseconds at a time, and only the last
-`MAX_STARTS` of them. Whose journal ends with its summary costs one read; that of a process which
-was killed is read whole, once, and then gets its summary, so that the next start need not.
+They are read for ``/history`` and the findings: newest first, in short slices, and only the last
+`MAX_STARTS`. A journal that ends with its summary costs one read. The journal of a killed process
+is read whole once and then gets a summary, so that the next start reads only that.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 MAX_STARTS = 100
 _YOUNG_S = 10.0
-"""A file without a first line may be about to get it."""
+"""A younger file without a first line may still get one."""
 
 
 class PastStarts:
-    """Reads the journals of other starts, a piece at each call."""
+    """Reads the journals of other starts, a slice at each call."""
 
     def __init__(self) -> None:
         self._known: dict[Path, Summary | None] = {}
         self._unread: list[Path] = []
         self._journals: dict[Path, ProcessJournal] = {}
-        """Of processes that live, and the one that is being read."""
+        """Journals of running processes, and the one that is being read."""
         self._has_complained = False
         self.summaries: Sequence[Summary] = ()
-        """Those read up to now, newest first; a start of several processes once all are."""
+        """Summaries read so far, newest first; a start is added when all its processes are read."""
 
     def look(self, newest_first: Iterable[Path]) -> None:
-        """Take what files there are now; who lives, and who came, is read by the next steps."""
+        """Take the current files; the next steps read new ones and those of running processes."""
         instances: set[str] = set()
         paths = []
         for path in newest_first:
@@ -59,7 +59,7 @@ class PastStarts:
             self._tell()
 
     def step(self, until_s: float) -> bool:
-        """Read on until then, as ``time.monotonic`` says it; ``True`` if there is more to read."""
+        """Read until ``until_s`` of ``time.monotonic``; return ``True`` if more is left to read."""
         has_news = False
         while self._unread:
             path = self._unread.pop(0)
@@ -89,14 +89,14 @@ class PastStarts:
         return known is not None and known.is_running
 
     def _read(self, path: Path, until_s: float) -> bool:
-        """Read one journal on; ``True`` if it is not at its end."""
+        """Read more of one journal; return ``True`` if it is not at its end."""
         if path not in self._journals and (summary := Summary.at_end_of(path)) is not None:
             self._known[path] = summary
             return False
         journal = self._journals.get(path)
         if journal is None:
             journal = self._journals[path] = ProcessJournal(path, keep=0)
-        was_running = journal.is_running  # before: whatever it wrote, it has written
+        was_running = journal.is_running  # before the read: a dead process writes no more
         if journal.refresh(until_s).has_more:
             return True
         if not journal.is_complete and not self._has_complained:

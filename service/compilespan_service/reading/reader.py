@@ -1,7 +1,7 @@
-"""The one place that reads journals: a thread that hands out snapshots.
+"""The only reader of journals: a thread that publishes snapshots.
 
-Who answers a request takes the snapshot that there is. Who is asked for figures first asks for a
-new one, and waits a moment for it at most, so that what another worker has just written counts.
+Most requests use the latest snapshot. Requests for figures first request a new one and wait briefly
+for it, so that what another worker has just written counts.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 _EVERY_S = 0.25
 _MAX_FOLLOWED = 1024
 _SLICE_S, _REST_S = 0.0005, 0.008
-"""Of earlier starts, for which nobody waits: as long as a request takes, then a pause."""
+"""Seconds of reading earlier starts, which is not urgent, and of the pause after it."""
 
 
 class Reader:
-    """Reads a state directory; `reader_of` returns the one of a directory."""
+    """Reads a state directory; `reader_of` returns a directory's reader."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.snapshot = Snapshot()
-        """The last one; another takes its place."""
+        """The latest one; it is replaced, never changed."""
         self.reads_others = False
-        """Whether other instances that run count, and not only for the history."""
+        """Whether to follow other running instances, too, not only for the history."""
         self._followers: list[tuple[OnRecord, OnJob]] = []
         self._to_prepare: list[Callable[[], object]] = []
         self._listing = Listing(directory)
@@ -66,15 +66,15 @@ class Reader:
         on_record: OnRecord,
         on_job: OnJob,
     ) -> None:
-        """Call back, from the reader's thread, with each record and job of another process, once.
+        """Call back once with each record and job of another process, in the reader's thread.
 
-        All of them, if this is called before the reader is started; ``prepare`` before the first.
+        None is missed if this is called before `start`. ``prepare`` is called before the first.
         """
         self._to_prepare.append(prepare)
         self._followers.append((on_record, on_job))
 
     def start(self) -> None:
-        """Begin to read, in a thread that ends when nobody keeps this object any more."""
+        """Begin to read, in a thread that ends when this object is garbage-collected."""
         with _lock:
             if self._is_started:
                 return
@@ -87,11 +87,11 @@ class Reader:
         ).start()
 
     def refreshed(self, timeout_s: float, *, past: bool = False) -> bool:
-        """Ask for a new snapshot; ``False`` if it did not come within ``timeout_s``.
+        """Request a new snapshot; return ``False`` if it takes longer than ``timeout_s``.
 
         Args:
-            timeout_s: How long it is waited for.
-            past: Whether the other starts have to be in it, too.
+            timeout_s: Seconds to wait for it.
+            past: Whether to wait until the other starts are read, too.
         """
         with self._turn:
             wanted = self._begun + 1
@@ -101,18 +101,18 @@ class Reader:
             )
 
     def look(self) -> None:
-        """Read what came to the journals of this instance, and see what others there are."""
+        """Read new lines in the journals of this instance, and list the other journals."""
         with self._turn:
             self._begun += 1
         while self._to_prepare:
-            with contained("prepare for what is read"):
+            with contained("prepare for reading journals"):
                 self._to_prepare.pop(0)()
         with contained("read the journals"):
             self._look()
         self._turn_over(has_more=True)
 
     def read_past(self) -> bool:
-        """Read on in the journals of other starts; ``True`` if there is more to read."""
+        """Read a slice of the journals of other starts; return ``True`` if more is left to read."""
         has_more = False
         with contained("read the journals of other starts"):
             has_more = self._past.step(time.monotonic() + _SLICE_S)
@@ -135,7 +135,7 @@ class Reader:
         for path in wanted:
             if path not in self._journals and len(self._journals) < _MAX_FOLLOWED:
                 self._journals[path] = FollowedJournal(path, self._record, self._job)
-        # Whose records were counted is followed on, also if its file is away for a while.
+        # A journal whose records were counted is kept, even if its file disappears for a while.
         followed = sorted(self._journals.items())
         seen = [journal.look() for _, journal in followed]
         incomplete = [path for path, each in followed if not each.is_complete]
@@ -152,7 +152,7 @@ class Reader:
         )
 
     def _wanted(self, names: Mapping[Path, JournalName]) -> list[Path]:
-        """Return those that are read as they grow: of this instance, and of others if asked."""
+        """Return the journals to follow: of this instance, and of others if ``reads_others``."""
         instances = {in_file_name(instance_id())}
         if self.reads_others:
             instances |= {name.instance for path, name in names.items() if self._is_written(path)}
@@ -183,7 +183,7 @@ _lock = fork_safe_lock()
 
 
 def reader_of(directory: Path) -> Reader:
-    """Return this process's reader of a directory; whoever asks for it starts it."""
+    """Return this process's reader of a directory; the caller starts it."""
     with _lock:
         key = (os.getpid(), directory.absolute())
         if (reader := _readers.get(key)) is None:
@@ -192,7 +192,7 @@ def reader_of(directory: Path) -> Reader:
 
 
 def _read(reference: weakref.ref[Reader], wake: threading.Event) -> None:
-    """Read again and again, other starts between two looks at this one."""
+    """Read this start again and again, and the other starts in between."""
     while (reader := reference()) is not None:
         wake.clear()
         reader.look()

@@ -1,4 +1,4 @@
-"""Everything that is read, for whoever shows it: begun together, once the port is open."""
+"""Everything that is read, in one object that starts once the port is open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Readings:
     Attributes:
         instance: The processes of this start.
         accounts: What they compiled.
-        history: The starts before.
+        history: All starts in the state directory.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Readings:
         self._exposition: Exposition | None = None
 
     def open(self) -> None:
-        """Know where other processes write; `start` reads it."""
-        # The exposition first: it counts what it sees, and would miss what was read before.
+        """Find the journals of other processes; `start` reads them."""
+        # The exposition is made before reading begins, else it would miss records.
         self.instance.open(self.exposition, self._take, self._take_others_job)
 
     def start(self) -> None:
@@ -49,11 +49,11 @@ class Readings:
         self.instance.start()
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self.instance.stop()
 
     def exposition(self) -> Exposition:
-        """Return the metrics. The port does not wait for what renders them: it is made here."""
+        """Return the metrics, made on first use: the port does not wait for their imports."""
         with self._lock:
             if self._exposition is None:
                 from compilespan_service.reading.exposition import Exposition  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What the reader hands out: the processes of a state directory at one moment."""
+"""What the reader publishes: the processes of a state directory at one moment."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state directory as it was read last; nothing in it changes any more.
+    """An immutable snapshot of a state directory.
 
     Attributes:
-        processes: This instance's other processes, those that ended too; those of other running
-            instances where they are asked for. Oldest first.
+        processes: This instance's other processes, including ended ones, and those of other
+            running instances if requested. Oldest first.
         past: The processes of all other starts, newest first, as far as they were read.
-        journals: The files that there were.
-        incomplete: The instances, as file names have them, that wrote what cannot be read.
+        journals: The files that were found.
+        incomplete: Instances, as in file names, whose journals were not read completely.
         is_listed: ``False`` if the directory could not be listed this time.
     """
 

@@ -1,1 +1,1 @@
-"""What people and tools look at; a file for each output."""
+"""Outputs for people and tools; one file each."""

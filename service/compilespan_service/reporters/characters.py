@@ -1,4 +1,4 @@
-"""Consoles that print what their encoding has, and nothing of a program's that moves the cursor."""
+"""Consoles that print only characters of their encoding, and no control characters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = str.maketrans({"·": "-", "–": "-", "→": "->", "✕": "x", "●": "
 
 
 class _Plain(io.TextIOBase):
-    """A stream whose encoding lacks our characters: those that stand for them are written."""
+    """A stream that writes plain characters in place of those that its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -44,7 +44,7 @@ class _Plain(io.TextIOBase):
 
 
 def console_on(stream: TextIO) -> Console:
-    """Return a console: as wide as its terminal, in a file 120 columns."""
+    """Return a console as wide as its terminal; 120 columns in a file."""
     is_utf = str(stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
     return Console(
         file=stream if is_utf else cast("IO[str]", _Plain(stream)),
@@ -54,23 +54,23 @@ def console_on(stream: TextIO) -> Console:
 
 
 def printable(text: str, limit: int = _MAX_TEXT) -> str:
-    """Return a text of a program without what would move or colour the terminal, not too long."""
+    """Return a text of a program without control characters, cut to ``limit`` characters."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
 
 
 def text_width(console: Console) -> int:
-    """Return how wide texts may be: whoever reads a file finds each in one line."""
+    """Return the maximum width of texts; in a file each text is one line."""
     return console.width if console.is_terminal else _ANY_WIDTH
 
 
 def say(console: Console, text: Text) -> None:
-    """Print a text: a terminal gets it wrapped between words, a file in one line."""
+    """Print a text: wrapped between words on a terminal, as one line in a file."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 def flowing(texts: Sequence[str], separator: str, width: int) -> str:
-    """Return texts in lines that end between two of them; later lines are indented."""
+    """Join texts into lines that break only between texts; later lines are indented."""
     lines = [""]
     for text in texts:
         joined = f"{lines[-1]}{separator}{text}" if lines[-1].strip() else f"{lines[-1]}{text}"
@@ -83,7 +83,7 @@ def flowing(texts: Sequence[str], separator: str, width: int) -> str:
 
 
 def listed(texts: Iterable[str], most: int) -> str:
-    """Return some of these, and how many more there are."""
+    """Return the first ``most`` texts and the number of the others."""
     found = list(texts)
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return ", ".join(found[:most]) + more

@@ -1,4 +1,4 @@
-"""Findings for people: most expensive first, with what to do."""
+"""Findings in the terminal, each with its fix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_SHOWN = 10
 _MAX_DUMPS = 3
 _WIDTH = 14
-"""Of ``✕ 120 min 04 s``."""
+"""Width of ``✕ 120 min 04 s``."""
 
 
 def print_findings(
@@ -34,13 +34,13 @@ def print_findings(
     rest: str,
     dumps: Mapping[tuple[int, str], str] | None = None,
 ) -> None:
-    """Print what cost the most; nothing is cut without saying how much.
+    """Print what cost the most, and how many findings were left out.
 
     Args:
-        console: Where.
-        found: In their order.
-        rest: Where those are that are not printed.
-        dumps: Paths of what torch wrote, by process and compile id.
+        console: Where to print.
+        found: Findings in their order.
+        rest: How to get the findings that are not printed.
+        dumps: Paths of tlparse's pages or torch's logs, by process and compile id.
     """
     if not found:
         return
@@ -64,7 +64,7 @@ def print_findings(
             _below(console, printable(f"{each.compile_id}: {path}"), style="dim")
     if (more := len(found) - MAX_SHOWN) > 0:
         _below(console, f"and {more} more; {rest}")
-    _below(console, "compilespan explain CODE says more of one", style="dim")
+    _below(console, "compilespan explain CODE describes a finding", style="dim")
 
 
 def place(finding: Finding) -> str:
@@ -81,7 +81,7 @@ def _below(console: Console, text: str, style: str = "") -> None:
 
 
 def _beside(console: Console, lost: Text, text: Text) -> None:
-    """Print seconds and a text, which on a terminal stays in a column of its own."""
+    """Print seconds and a text; on a terminal the text has its own column."""
     if console.is_terminal:
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_column(width=_WIDTH, justify="right")

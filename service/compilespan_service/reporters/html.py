@@ -1,4 +1,4 @@
-"""A run as one page that needs no network: made from the parts of the live page."""
+"""A run as one page that needs no network, made from the parts of the live page."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def report(capture: Capture) -> str:
     """Return the page of a run."""
     page = files("compilespan_service").joinpath("page")
     modules = _modules()
-    # A module in a data: address knows no neighbours: they are imported by names of this map.
+    # A module at a data: address cannot use relative imports; this map names the modules.
     imports = {f"compilespan/{name}": _address(text) for name, text in modules.items()}
-    # In a script only "<" could end it, or begin a comment.
+    # Only "<" could end the script element, or begin a comment in it.
     data = json.dumps(document.to_json(capture), separators=(",", ":")).replace("<", "\\u003c")
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -41,7 +41,7 @@ def report(capture: Capture) -> str:
 
 
 def _modules() -> dict[str, str]:
-    """Return the module that begins, and all that it imports."""
+    """Return the entry module and all modules that it imports."""
     page = files("compilespan_service").joinpath("page")
     found: dict[str, str] = {}
     pending = [_ENTRY]

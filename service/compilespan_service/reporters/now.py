@@ -33,7 +33,7 @@ def now_line(active: Sequence[Begun]) -> str | None:
     if oldest.stage is not None:
         line += f" ({STAGE_WORDS.get(oldest.stage, oldest.stage)})"
     if oldest.graphs:
-        line += f", {oldest.graphs} graph{'s' * (oldest.graphs > 1)} through"
+        line += f", {oldest.graphs} graph{'s' * (oldest.graphs > 1)} done"
     if len(active) > 1:
         line += f", and {len(active) - 1} more"
     return line

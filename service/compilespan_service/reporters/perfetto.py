@@ -1,7 +1,7 @@
 """Compiles as a trace that ui.perfetto.dev opens (Chrome's JSON trace format).
 
-A track for each component of each process, and for each thread where one is not enough; compiles
-are slices, their stages are slices inside them, and what else happened are instants.
+Each component of a process has one track per thread. Compiles are slices, their stages are slices
+inside them, and other events are instants.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class InProgress(Protocol):
-    """A compile that has no end yet."""
+    """A compile without an end."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class InProgress(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TracedProcess:
-    """What one process compiled, and what it has not finished."""
+    """The compiles of one process, with and without an end."""
 
     pid: int
     records: Sequence[CompileRecord]
@@ -143,10 +143,10 @@ def _slice(record: CompileRecord, pid: int, tid: int) -> dict[str, Any]:
 
 
 def _stages(record: CompileRecord, pid: int, tid: int) -> list[dict[str, Any]]:
-    """Return a slice for each stage that is known to begin and to end."""
+    """Return a slice for each stage whose begin and end are known."""
     begun = [event for event in record.events if event.name == semconv.EVENT_STAGE]
     ends_ns = [event.time_ns for event in begun[1:]]
-    if len(begun) < MAX_STAGE_EVENTS:  # else it is not known when the last one ended
+    if len(begun) < MAX_STAGE_EVENTS:  # else the end of the last one is not known
         ends_ns.append(record.end_ns)
     return [
         {

@@ -1,4 +1,4 @@
-"""Tables: a row for each component or name, as many columns as there is room for."""
+"""Tables with a row for each component or name, and as many columns as fit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Column(NamedTuple):
     title: str
     cell: Callable[[TotalsRow], str]
     is_always: bool = True
-    """Whether it is there although all of it is 0."""
+    """Whether the column is shown even if its sum is 0."""
 
 
 def _count(title: str, column: str, *, is_always: bool = False) -> _Column:
@@ -54,7 +54,7 @@ _LEFT_OUT_FIRST = (
     *("graphs", "captures", "kernels", "skipped", "loads", "cache hits", "recompiles"),
     *("failed", "compiles", "component", "failed for"),
 )
-"""Where the terminal is narrow; seconds stay, and of names at least 16 letters."""
+"""Order in which narrow terminals lose columns; seconds and 16 letters of names stay."""
 _NAME_LETTERS = 16
 _GAP = 3
 _EDGES = 2
@@ -62,14 +62,14 @@ _EDGES = 2
 
 
 def cost_table(totals: CompileTotals, width: int) -> tuple[Table, list[str]]:
-    """Return what compiling cost, a row for each component that has one.
+    """Return the costs of compiling, with a row for each component that has any.
 
     Args:
         totals: The sums.
         width: Columns of the terminal.
 
     Returns:
-        The table, and the titles that found no room.
+        The table, and the titles of the columns that did not fit.
     """
     rows = [
         _Row(worded(component), getattr(totals, component), style)
@@ -80,7 +80,7 @@ def cost_table(totals: CompileTotals, width: int) -> tuple[Table, list[str]]:
 
 
 def print_table(console: Console, table: Table, left_out: Sequence[str]) -> None:
-    """Print a table, and which columns found no room in it."""
+    """Print a table, and the titles of the columns that did not fit."""
     console.print(table)
     if left_out:
         columns = ", ".join(left_out)
@@ -90,15 +90,15 @@ def print_table(console: Console, table: Table, left_out: Sequence[str]) -> None
 def name_table(
     totals: CompileTotals, components: Mapping[str, Component], width: int
 ) -> tuple[Table, list[str]]:
-    """Return what compiling cost, a row for each name, most expensive first.
+    """Return the costs of compiling, with a row for each name, most expensive first.
 
     Args:
         totals: The sums.
-        components: By name.
+        components: Component of each name.
         width: Columns of the terminal.
 
     Returns:
-        The table, and the titles that found no room.
+        The table, and the titles of the columns that did not fit.
     """
     by_cost = sorted(totals.by_name.items(), key=lambda item: -item[1].wall_s)
     rows = [
@@ -122,7 +122,7 @@ class _Row(NamedTuple):
 def _table(
     rows: Sequence[_Row], width: int, *, has_components: bool = False
 ) -> tuple[Table, list[str]]:
-    """Return a table that is as wide as there is room; the last row is the sum of the others."""
+    """Return a table that fits the width; the last row is the sum of the others."""
     nothing = TotalsRow()
     columns = {
         column.title: [column.cell(row.sums) for row in rows]

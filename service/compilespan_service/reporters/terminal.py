@@ -33,8 +33,8 @@ def report(capture: Capture, console: Console, rest: str) -> None:
 
     Args:
         capture: The run.
-        console: Where.
-        rest: Where those findings are that are not printed.
+        console: Where to print.
+        rest: How to get the findings that are not printed.
     """
     dumps = {(dump.pid, dump.compile_id): dump.path for dump in capture.dumps}
     if capture.is_empty:
@@ -44,7 +44,9 @@ def report(capture: Capture, console: Console, rest: str) -> None:
         _print_costs(capture, console)
     print_findings(console, capture.findings, rest, dumps)
     if capture.left_out > 0:
-        console.print(f"  {capture.left_out} earlier compiles are in the table, and in no finding")
+        console.print(
+            f"  {capture.left_out} earlier compiles are only in the table, not in findings"
+        )
     _print_dumps(capture, console)
     for each in capture.interrupted:
         is_now = capture.exit_code is None and each.is_running
@@ -76,12 +78,12 @@ def _print_costs(capture: Capture, console: Console) -> None:
 
 
 def _print_dumps(capture: Capture, console: Console) -> None:
-    """Print where the compiles of each name are described."""
+    """Print the pages or logs of the compiles of each name."""
     paths = {(dump.pid, dump.compile_id): dump.path for dump in capture.dumps}
     if not paths:
         return
     console.print()
-    console.print(Text("What torch wrote of each (--tlparse)", style="bold"))
+    console.print(Text("What torch wrote about each compile (--tlparse)", style="bold"))
     by_name: dict[str, dict[str, str]] = {}
     for record in capture.compiles:
         for compile_id in record.compile_ids:
@@ -99,8 +101,8 @@ def _nothing(capture: Capture) -> str:
     if capture.saw_torch:
         return "compilespan: torch compiled nothing"
     return (
-        "compilespan: saw no process import torch (Python's -I, -E and -S, and an environment that "
-        "was cleared, keep it from looking)"
+        "compilespan: saw no process import torch (Python's -I, -E and -S, and a cleared "
+        "environment, prevent recording)"
     )
 
 
@@ -114,7 +116,7 @@ def _doing(each: Interrupted) -> str:
 
 def _cut_off(each: Interrupted) -> str:
     doing = _doing(each)
-    through = f"{_count(each.graphs, 'graph', 'graphs')} through{_memory(each)}"
+    through = f"{_count(each.graphs, 'graph', 'graphs')} done{_memory(each)}"
     when = "when the program ended" if each.is_running else f"when process {each.pid} died"
     name = printable(each.name)
     return f"{name} was still compiling{doing} {when}: for {duration(each.elapsed_s)}, {through}"
@@ -124,7 +126,7 @@ def _memory(each: Interrupted) -> str:
     if each.peak_bytes is None:
         return ""
     of = f" of {each.limit_bytes / 1e9:.1f}" if each.limit_bytes is not None else ""
-    return f"; it and its children had {each.peak_bytes / 1e9:.1f}{of} GB of memory"
+    return f"; it and its children used {each.peak_bytes / 1e9:.1f}{of} GB of memory"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -23,7 +23,7 @@ _PART_WORDS: dict[Part, str] = {
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the reader's units: three significant digits, or minutes.
+    """Return a duration with three significant digits, or in minutes and seconds.
 
     >>> duration(0.0), duration(0.0123), duration(14.94), duration(125.2)
     ('0 s', '0.012 s', '14.9 s', '2 min 05 s')
@@ -56,7 +56,7 @@ STAGE_WORDS: dict[Stage, str] = {
 
 
 def stage_line(totals: CompileTotals, width: int) -> str:
-    """Return what compiles spent their time on, longest first; these seconds add up."""
+    """Return the seconds of each stage, longest first; with failed compiles, they add up."""
     longest_first = sorted(totals.by_stage.items(), key=lambda item: -item[1])
     words = [
         f"{STAGE_WORDS.get(stage, stage)} {duration(seconds)}"
@@ -91,11 +91,11 @@ class Parts(Protocol):
 
     @property
     def beside_s(self) -> Mapping[Part, float]:
-        """By part: what other processes did meanwhile."""
+        """By part: work in other processes at the same time."""
 
 
 def start_line(start: Parts, width: int) -> str:
-    """Return what a start was made of, in the order of the page; these seconds add up."""
+    """Return the parts of a start in the order of the page; their seconds add up."""
     parts_s = start.parts_s
     words = []
     for part in ("boot", "import", "load", "compile", "capture", "wait", "other"):
@@ -116,7 +116,7 @@ def start_line(start: Parts, width: int) -> str:
         for part, seconds in start.beside_s.items()
         if seconds >= _SHOWN_S
     )
-    return flowing([*words, *([f"beside it {beside}"] if beside else [])], " · ", width)
+    return flowing([*words, *([f"at the same time {beside}"] if beside else [])], " · ", width)
 
 
 def _longest(imports_s: Mapping[str, float]) -> str:

@@ -1,1 +1,1 @@
-"""The endpoints, a file for each noun."""
+"""The endpoints, one file per noun."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def routes(accounts: Accounts, history: History, guarded: Guarded) -> APIRouter:
-    """Return the endpoints over an instance's accounts and the directory's history."""
+    """Return the endpoints for an instance's accounts and the directory's history."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["compiles"])
 
     @router.get(
         "/compiles",
         response_model=list[schemas.Compile],
-        summary="What was compiled in this start, newest first",
+        summary="Records of this start, newest first",
         responses=responses("unauthorized", "invalid-request"),
     )
     def compiles(
@@ -64,7 +64,7 @@ def routes(accounts: Accounts, history: History, guarded: Guarded) -> APIRouter:
     @router.get(
         "/history",
         response_model=list[schemas.Start],
-        summary="The starts that the state directory knows, newest first",
+        summary="Starts in the state directory, newest first",
         responses=responses("unauthorized"),
     )
     def starts() -> list[schemas.Start]:

@@ -1,4 +1,4 @@
-"""``/warmup/jobs/{id}/events``: a job as Server-Sent Events, from its beginning or resumed."""
+"""``/warmup/jobs/{id}/events``: a job's Server-Sent Events, from the first or resumed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HEARTBEAT_S = 10.0
 _RETRY_MS = 2000
 
 _STREAM = {
-    "description": "Events `job` (a snapshot: first, and at each state), `item`, `begin`, `graph` "
-    "and `event` (inside a compile), `compile` (its record), `end`; ids count from 1.",
+    "description": "Events `job` (a snapshot: first, and at each new state), `item`, `begin`, "
+    "`graph` and `event` (inside a compile), `compile` (its record), `end`; ids count from 1.",
     "content": {
         "text/event-stream": {
             "itemSchema": {
@@ -44,7 +44,7 @@ _STREAM = {
 
 
 def routes(runner: Runner, guarded: Guarded) -> APIRouter:
-    """Return the stream over a runner's jobs."""
+    """Return the endpoint that streams the events of a runner's jobs."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
     streams = _Streams()
 
@@ -54,33 +54,33 @@ def routes(runner: Runner, guarded: Guarded) -> APIRouter:
         response_class=Response,
         responses={
             200: _STREAM,
-            204: {"description": "The job is over and its last event was received already"},
+            204: {"description": "The job is over, and its last event was already received"},
             **responses("unauthorized", "job-not-found", "invalid-request", "too-many-streams"),
         },
     )
     async def job_events(
         job_id: str,
         last_event_id: Annotated[
-            str | None, Header(description="Resume after this id; set by browsers by themselves.")
+            str | None, Header(description="Resume after this id; browsers set it themselves.")
         ] = None,
     ) -> Response:
         feed = runner.jobs.find(job_id).feed
         after = _after(last_event_id, feed)
         if feed.is_closed and after >= feed.last_id:
-            return Response(status_code=204)  # a browser's EventSource does not come again
+            return Response(status_code=204)  # so that a browser's EventSource does not reconnect
         return streams.opened(feed, after)
 
     return router
 
 
 class _Streams:
-    """The streams that are open; at most `MAX_STREAMS`."""
+    """Counts the open streams; at most `MAX_STREAMS`."""
 
     def __init__(self) -> None:
         self._open = 0
 
     def opened(self, feed: Feed, after: int) -> Response:
-        """Return a feed as it travels; it counts from now on, before its headers go out.
+        """Return a stream of a feed; it counts from now on, before its headers are sent.
 
         Raises:
             ProblemError: ``too-many-streams``.
@@ -88,8 +88,8 @@ class _Streams:
         if self._open >= MAX_STREAMS:
             raise ProblemError(
                 "too-many-streams",
-                f"{MAX_STREAMS} streams are open, which is the most; close one, or ask for the "
-                "job itself now and then.",
+                f"{MAX_STREAMS} streams are open, which is the limit; close one, or poll the job "
+                "instead.",
                 headers={"Retry-After": RETRY_AFTER_S},
             )
         self._open += 1
@@ -124,7 +124,7 @@ async def _travelling(feed: Feed, after: int) -> AsyncIterator[bytes]:
 
 
 def _after(last_event_id: str | None, feed: Feed) -> int:
-    """Return the id to resume after; 0 where it is none of this feed's."""
+    """Return the id to resume after; 0 if it is not an id of this feed."""
     if last_event_id is None or not last_event_id.isascii() or not last_event_id.isdigit():
         return 0
     after = int(last_event_id[:18])

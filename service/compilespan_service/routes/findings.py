@@ -1,4 +1,4 @@
-"""``/findings``: what cost the most, with the fix."""
+"""``/findings``: what cost the most, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def routes(runner: Runner, accounts: Accounts, guarded: Guarded) -> APIRouter:
-    """Return the endpoint over an instance's accounts and the items of its last job."""
+    """Return the endpoint for an instance's accounts and the items of the current job."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["findings"])
 
     @router.get(
         "/findings",
         response_model=list[schemas.Finding],
-        summary="What cost the most, most seconds first, with the fix",
+        summary="What cost the most, and how to fix it; failures first, then by seconds",
         responses=responses("unauthorized"),
     )
     def findings() -> list[schemas.Finding]:

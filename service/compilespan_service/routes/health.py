@@ -1,4 +1,4 @@
-"""The three probes: alive, started, ready; the table is in `lifecycle`."""
+"""The three probes: alive, started, ready; `lifecycle` decides their answers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from compilespan_service.warmups.runner import Runner
 
 _NOT_YET: dict[int | str, dict[str, Any]] = {
-    503: {"model": schemas.Health, "description": "Not yet, or not any more"}
+    503: {"model": schemas.Health, "description": "Not yet, or no longer"}
 }
 
 
 def routes(runner: Runner, instance: Instance) -> APIRouter:
-    """Return the probes of this process; ready it is when all workers of its instance are."""
+    """Return the probes of this process; it is ready when all workers of its instance are."""
     router = APIRouter(route_class=ProblemRoute, tags=["health"])
 
     def health(response: Response, *, verdict: bool, detail: str | None = None) -> schemas.Health:
@@ -37,23 +37,29 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
             detail=runner.lifecycle.detail or detail,
         )
 
-    @router.get("/livez", response_model=schemas.Health, summary="Is the process alive")
+    @router.get("/livez", response_model=schemas.Health, summary="Whether the process is alive")
     async def livez(response: Response) -> schemas.Health:
         return health(response, verdict=True)
 
     @router.get(
-        "/startupz", response_model=schemas.Health, summary="Has it started", responses=_NOT_YET
+        "/startupz",
+        response_model=schemas.Health,
+        summary="Whether it has started",
+        responses=_NOT_YET,
     )
     async def startupz(response: Response) -> schemas.Health:
         return health(response, verdict=runner.lifecycle.is_started)
 
     @router.get(
-        "/readyz", response_model=schemas.Health, summary="May it get traffic", responses=_NOT_YET
+        "/readyz",
+        response_model=schemas.Health,
+        summary="Whether it is ready for traffic",
+        responses=_NOT_YET,
     )
     async def readyz(response: Response) -> schemas.Health:
         if not runner.lifecycle.is_ready:
             return health(response, verdict=False)
-        if (unready := instance.unready()) is not None:  # another may have said so just now
+        if (unready := instance.unready()) is not None:  # it may be ready by now
             await asyncio.to_thread(instance.refresh)
             unready = instance.unready()
         return health(response, verdict=unready is None, detail=unready)

@@ -1,4 +1,4 @@
-"""``/warmup/jobs``: the jobs that are remembered, and cancelling one."""
+"""``/warmup/jobs``: the remembered jobs, and cancelling one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from compilespan_service.warmups.runner import Runner
 
 
 def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
-    """Return the endpoints over a runner's jobs."""
+    """Return the endpoints for a runner's jobs."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
 
     @router.get(
         "/warmup/jobs",
         response_model=list[schemas.Job],
-        summary="All jobs that are remembered, newest first",
+        summary="All remembered jobs, newest first",
         responses=responses("unauthorized"),
     )
     async def all_jobs() -> list[schemas.Job]:
@@ -29,9 +29,9 @@ def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
     @router.delete(
         "/warmup/jobs/{job_id}",
         response_model=schemas.Job,
-        summary="Cancel a job between two calls; what is warm stays warm",
+        summary="Cancel a job before its next call; warm items stay warm",
         responses={
-            202: {"model": schemas.Job, "description": "A call is in progress; it ends first"},
+            202: {"model": schemas.Job, "description": "Accepted; the current call ends first"},
             **responses(
                 "unauthorized", "cross-site", "not-configured", "job-not-found", "invalid-request"
             ),
@@ -58,6 +58,6 @@ def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
 
 
 def described(job: Job, instance: Instance, *, already_warm: bool = False) -> schemas.Job:
-    """Return what the service says of a job, which warms one worker of the instance."""
+    """Return a job as the service shows it; it warms one worker of the instance."""
     processes = f"1 of {instance.process_count}"
     return job.schema(already_warm=already_warm).model_copy(update={"processes": processes})

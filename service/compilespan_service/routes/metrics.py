@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def routes(exposition: Callable[[], Exposition], guarded: Guarded) -> APIRouter:
-    """Return the endpoint over an instance's metrics, which the first scrape makes."""
+    """Return the endpoint for an instance's metrics, which are made on first use."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["totals"])
 
     @router.get(
@@ -25,7 +25,7 @@ def routes(exposition: Callable[[], Exposition], guarded: Guarded) -> APIRouter:
         response_class=Response,
         responses={
             200: {
-                "description": "Prometheus' text exposition, or OpenMetrics where that is asked",
+                "description": "Prometheus text format, or OpenMetrics if `Accept` asks for it",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
             **responses("unauthorized", "invalid-request"),

@@ -1,4 +1,4 @@
-"""``/openapi.json``: this API in its own words."""
+"""``/openapi.json``: the OpenAPI document of this API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compilespan_service.door.route import Guarded, ProblemRoute
 
 
 def routes(guarded: Guarded) -> APIRouter:
-    """Return the description of the app that it is mounted in, behind the app's guard."""
+    """Return the endpoint that describes the app that it is mounted in, behind the guard."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, include_in_schema=False)
 
     @router.get("/openapi.json")

@@ -1,4 +1,4 @@
-"""``/``: the page. Its shell is static and holds no data, so it is there without a token."""
+"""``/``: the page. Its shell is static and holds no data, so it needs no token."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def routes() -> APIRouter:
 
     @router.get("/")
     async def page(request: Request) -> Response:
-        # Only here is it known where the app has it.
+        # Only a request has the path under which the app is mounted.
         root = str(request.scope.get("root_path", ""))
         openapi = f"{root}{getattr(request.app, 'openapi_url', None) or '/openapi.json'}"
         return _file("index.html", contents["index.html"].replace(b"{{openapi}}", openapi.encode()))

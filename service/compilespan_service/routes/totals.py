@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def routes(accounts: Accounts, guarded: Guarded) -> APIRouter:
-    """Return the endpoints over an instance's accounts."""
+    """Return the endpoint for an instance's accounts."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["totals"])
 
     @router.get(
         "/totals",
         response_model=schemas.Totals,
-        summary="Compile time, encoder and language model apart",
+        summary="Compile time, separate for encoder and language model",
         responses=responses("unauthorized", "invalid-request"),
     )
     def totals(
         scope: Annotated[
             Literal["instance", "process"],
-            Query(description="All processes of this start, or the one that answers."),
+            Query(description="All processes of this start, or only the one that answers."),
         ] = "instance",
     ) -> schemas.Totals:
         return accounts.totals(scope)

@@ -1,4 +1,4 @@
-"""``/warmup``: start or join a job, and look at jobs."""
+"""``/warmup``: start or join a job, and get the current one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_WAIT_S = 600
 
 
 def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
-    """Return the endpoints over a runner, to start a job or look at the current one."""
+    """Return the endpoints for a runner, to start a job or get the current one."""
     router = APIRouter(route_class=ProblemRoute, dependencies=guarded, tags=["warmup"])
 
     @router.post(
@@ -36,8 +36,8 @@ def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
         response_model=schemas.Job,
         summary="Start a warmup job, or join the running one",
         responses={
-            200: {"model": schemas.Job, "description": "It succeeded, or all was warm already"},
-            202: {"description": "It goes on; Location has it"},
+            200: {"model": schemas.Job, "description": "It succeeded, or all was already warm"},
+            202: {"description": "Accepted; poll the URL in `Location`"},
             **responses(
                 *("unauthorized", "cross-site", "target-not-found", "plan-conflict"),
                 *("compile-still-running", "not-configured"),
@@ -50,7 +50,7 @@ def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
         response: Response,
         asked: Annotated[schemas.WarmupRequest | None, Body()] = None,
         wait: Annotated[
-            float | None, Query(ge=0, description="Seconds to wait for the end; 600 at most.")
+            float | None, Query(ge=0, description="Seconds to wait for the job's end; 600 at most.")
         ] = None,
         prefer: Annotated[str | None, Header(description="wait=N (RFC 7240)")] = None,
     ) -> schemas.Job:
@@ -73,7 +73,7 @@ def routes(runner: Runner, instance: Instance, guarded: Guarded) -> APIRouter:
         job = runner.jobs.current
         if job is None:
             raise ProblemError(
-                "job-not-found", "No warmup was asked for yet; POST /warmup starts one."
+                "job-not-found", "No warmup was requested yet; POST /warmup starts one."
             )
         return described(job, instance)
 
@@ -84,7 +84,7 @@ def _submit(runner: Runner, request: Request, asked: schemas.WarmupRequest) -> t
     try:
         return runner.submit(asked)
     except (PlanConflictError, CompileStillRunningError) as conflict:
-        # Only here is it known where the routes are mounted.
+        # Only a request has the path under which the routes are mounted.
         conflict.members["job"] = _url(request, conflict.job)
         raise
 
@@ -102,7 +102,7 @@ def _answer(
         return shown
     raise ProblemError(
         "warmup-failed",
-        shown.error or f"The job ended as {shown.state}; its items say why.",
+        shown.error or f"The job ended as {shown.state}; see the errors of its items.",
         headers={"Location": location},
         job=shown.model_dump(mode="json"),
     )
@@ -113,6 +113,6 @@ def _url(request: Request, job: Job) -> str:
 
 
 def _preferred_wait_s(prefer: str | None) -> float:
-    """Return N of ``Prefer: wait=N``; a preference that cannot be read is ignored (RFC 7240)."""
+    """Return N of ``Prefer: wait=N``; an invalid preference is ignored (RFC 7240)."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer or "", re.IGNORECASE)
     return float(found[1]) if found else 0.0

@@ -1,4 +1,4 @@
-"""What travels over HTTP, a file for each noun."""
+"""What is sent over HTTP, one file per noun."""
 
 from compilespan_service.schemas.compiles import (
     Begin,

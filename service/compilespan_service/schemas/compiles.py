@@ -1,4 +1,4 @@
-"""Compiles: records, and what happens in a job while it compiles."""
+"""Compiles: their records, and their events in the stream of a job."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from compilespan_service.schemas.moments import moment
 
 
 class GraphBreak(BaseModel):
-    """Where Dynamo had to end a graph, or to give a frame back."""
+    """Where Dynamo ended a graph, or gave a frame back to eager, and why."""
 
     reason: str
-    file: Annotated[str, Field(description="Of the innermost line of the user's code.")]
+    file: Annotated[str, Field(description="File of the innermost line of user code.")]
     line: int
-    hint: Annotated[str, Field(description="What Dynamo suggests; empty if nothing.")]
-    link: Annotated[str, Field(description="torch's page about it; empty if there is none.")]
-    inner_file: Annotated[str, Field(description="Of the innermost line of all.")]
+    hint: Annotated[str, Field(description="What Dynamo suggests; may be empty.")]
+    link: Annotated[str, Field(description="torch's page about it; may be empty.")]
+    inner_file: Annotated[str, Field(description="File of the innermost line, maybe of a library.")]
     inner_line: int
 
 
 class CompileEvent(BaseModel):
-    """Something that happened inside a compile; it accounts for no time."""
+    """An event inside a compile; it accounts for no time."""
 
     name: Annotated[str, Field(examples=["torch.compile.graph"])]
     at: dt.datetime
@@ -34,7 +34,7 @@ class CompileEvent(BaseModel):
 
     @classmethod
     def of(cls, event: records.CompileEvent) -> CompileEvent:
-        """Take one of the library."""
+        """Convert an event of the library."""
         return cls(name=event.name, at=moment(event.time_ns), attributes=dict(event.attributes))
 
 
@@ -57,9 +57,9 @@ class Compile(BaseModel):
     stages: Annotated[
         dict[Stage, float], Field(description="Seconds by stage; they sum to the duration.")
     ]
-    cpu_s: Annotated[float | None, Field(description="Its thread ran on a CPU for so long.")]
+    cpu_s: Annotated[float | None, Field(description="Seconds its thread ran on a CPU.")]
     cpu_wait_s: Annotated[
-        float | None, Field(description="Its thread could have run for so long, and had no CPU.")
+        float | None, Field(description="Seconds its thread was ready to run but had no CPU.")
     ]
     graphs: int
     cache_hits: int
@@ -70,7 +70,8 @@ class Compile(BaseModel):
     recompile_reason: str | None
     recompile_limit_hit: bool
     request: Annotated[
-        str | None, Field(description="Method and route of the request that waited for it.")
+        str | None,
+        Field(description="Method and route of the request that waited for the compile."),
     ]
     skip_reason: Annotated[
         str | None, Field(description="Why Dynamo gave the frame back to eager.")
@@ -87,7 +88,7 @@ class Compile(BaseModel):
 
     @classmethod
     def of(cls, record: records.CompileRecord) -> Compile:
-        """Take one of the library."""
+        """Convert a record of the library."""
         return cls.model_validate(
             {
                 **record.to_json(),
@@ -99,7 +100,7 @@ class Compile(BaseModel):
 
 
 class Begin(BaseModel):
-    """A compile of a job began; its ``key`` tells its events from others'."""
+    """A compile of a job began; ``key`` identifies its later events."""
 
     key: int
     name: str
@@ -109,7 +110,7 @@ class Begin(BaseModel):
 
 
 class Happened(CompileEvent):
-    """Something happened inside the compile with this key."""
+    """An event inside the compile with this key."""
 
     key: int
 

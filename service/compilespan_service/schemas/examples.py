@@ -1,4 +1,4 @@
-"""One example for each answer: the demo's cold start, as the documentation shows it."""
+"""One example for each answer, shown in the documentation: the demo's cold start."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class CompileRef(BaseModel):
     """A compile that a finding is about."""
 
     pid: int
-    compile_id: Annotated[str, Field(description="Dynamo's; tlparse names it alike.")]
+    compile_id: Annotated[str, Field(description="Dynamo's id, as in tlparse.")]
 
 
 class Finding(BaseModel):
@@ -22,20 +22,20 @@ class Finding(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.FINDING]})
 
-    code: Annotated[str, Field(description="Stable; `compilespan explain CODE` tells more.")]
+    code: Annotated[str, Field(description="Stable; `compilespan explain CODE` explains it.")]
     what: str
-    seconds: Annotated[float, Field(description="Lost; 0 if that cannot be said in seconds.")]
+    seconds: Annotated[float, Field(description="Seconds lost; 0 if they cannot be measured.")]
     count: int
     name: str | None
-    file: Annotated[str | None, Field(description="Of the user's line.")]
+    file: Annotated[str | None, Field(description="File of the user's line.")]
     line: int
-    evidence: Annotated[str, Field(description="In torch's words, or in figures.")]
+    evidence: Annotated[str, Field(description="torch's message, or figures.")]
     fix: str
     link: str
-    is_serious: Annotated[bool, Field(description="Something failed or was given up.")]
-    compiles: Annotated[list[CompileRef], Field(description="At most 16 of them.")]
+    is_serious: Annotated[bool, Field(description="Something failed, or runs eager.")]
+    compiles: Annotated[list[CompileRef], Field(description="At most 16 of its compiles.")]
 
     @classmethod
     def of(cls, found: finding.Finding) -> Finding:
-        """Take one of the library."""
+        """Convert a finding of the library."""
         return cls.model_validate(found, from_attributes=True)

@@ -1,4 +1,4 @@
-"""What probes and errors say."""
+"""Answers of the probes, and errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from compilespan_service.schemas import examples
 
 
 class Health(BaseModel):
-    """What a probe says of the process."""
+    """A probe's answer about the process."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.HEALTH]})
 
     state: str
     phase: Literal["startup", "warmup", "serving"]
-    elapsed_s: Annotated[float, Field(description="Seconds since the process began.")]
+    elapsed_s: Annotated[float, Field(description="Seconds since the process was created.")]
     detail: str | None = None
 
 
 class Problem(BaseModel):
-    """RFC 9457."""
+    """A problem document (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 

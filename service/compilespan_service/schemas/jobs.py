@@ -1,4 +1,4 @@
-"""Warmup jobs: what is asked for, and what became of it."""
+"""Warmup jobs: requests and results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_SHAPES = 4096
 
 
 class WarmupRequest(BaseModel):
-    """What to warm; everything that is not warm yet where it is left out."""
+    """What to warm. Defaults to everything that is not warm yet."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -46,32 +46,32 @@ class WarmupRequest(BaseModel):
         Field(
             min_length=1,
             max_length=MAX_TARGETS,
-            description="Names of targets; all where left out.",
+            description="Names of targets. Defaults to all.",
         ),
     ] = None
     shapes: Annotated[
         dict[str, Annotated[list[Shape], Field(min_length=1, max_length=MAX_SHAPES)]] | None,
         Field(
             max_length=MAX_TARGETS,
-            description="Shapes by target; all shapes of a target that is not named here.",
+            description="Shapes by target. Defaults to all shapes of a target.",
         ),
     ] = None
     budget_s: Annotated[
         float | None,
-        Field(gt=0, le=86_400, description="The job is `timed_out` after so many seconds."),
+        Field(gt=0, le=86_400, description="Seconds after which the job is `timed_out`."),
     ] = None
     on_error: Annotated[
         Literal["stop", "continue"],
         Field(description="Whether the first failed item ends the job."),
     ] = "continue"
-    force: Annotated[bool, Field(description="Run what is warm already, too.")] = False
+    force: Annotated[bool, Field(description="Also run items that are already warm.")] = False
     verify: Annotated[
-        bool, Field(description="Run each item once more at the end to prove it warm.")
+        bool, Field(description="Run each item once more at the end to prove that it is warm.")
     ] = True
 
 
 class Item(BaseModel):
-    """A target × shape of a job."""
+    """One shape of a target in a job."""
 
     target: str
     shape: Shape
@@ -93,13 +93,13 @@ class Job(BaseModel):
     created_at: dt.datetime
     started_at: dt.datetime | None
     ended_at: dt.datetime | None
-    elapsed_s: Annotated[float, Field(description="Seconds since it started; final once ended.")]
+    elapsed_s: Annotated[float, Field(description="Seconds since the job started, until it ended.")]
     trace_id: str | None
     items: list[Item]
     totals: ComponentRows
     warnings: list[str]
-    error: Annotated[str | None, Field(description="Why it ended, where no item says it.")] = None
+    error: Annotated[str | None, Field(description="Why it ended, if no item says why.")] = None
     already_warm: Annotated[
-        bool, Field(description="Nothing was left to do; this is the job that did it.")
+        bool, Field(description="All was already warm; this job had warmed it.")
     ] = False
     processes: Annotated[str, Field(examples=["1 of 1"])] = "1 of 1"

@@ -1,4 +1,4 @@
-"""Times as they travel."""
+"""Times as they are sent."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import datetime as dt
 
 
 def moment(time_ns: int) -> dt.datetime:
-    """Return a time of the library, nanoseconds since the epoch, as it travels."""
+    """Return a time in nanoseconds since the epoch as it is sent, in UTC."""
     return dt.datetime.fromtimestamp(time_ns / 1e9, dt.timezone.utc)

@@ -14,7 +14,7 @@ from compilespan_service.schemas import examples
 
 
 class ComponentRows(BaseModel):
-    """Encoder, language model and everything else, and what they add up to."""
+    """Encoder, language model and everything else, and their total."""
 
     encoder: TotalsRow
     language_model: TotalsRow
@@ -23,7 +23,7 @@ class ComponentRows(BaseModel):
 
     @classmethod
     def of(cls, totals: CompileTotals) -> ComponentRows:
-        """Take the rows of a ledger or a warmup."""
+        """Convert the totals of a ledger or a warmup."""
         return cls(
             encoder=totals.encoder,
             language_model=totals.language_model,
@@ -33,7 +33,7 @@ class ComponentRows(BaseModel):
 
 
 class InProgress(BaseModel):
-    """A compile that is going on."""
+    """A running compile."""
 
     name: str
     is_encoder: bool
@@ -41,16 +41,16 @@ class InProgress(BaseModel):
     started_at: dt.datetime
     elapsed_s: float
     graphs: int
-    stage: Annotated[Stage | None, Field(description="What it is doing; null in its first stage.")]
+    stage: Annotated[Stage | None, Field(description="Its current stage; null in the first one.")]
 
 
 class Scope(BaseModel):
-    """Which processes were added up."""
+    """The processes that were added up."""
 
     kind: Literal["instance", "process"]
     instance: str
     processes: int
-    complete: Annotated[bool, Field(description="Whether every process's journal was readable.")]
+    complete: Annotated[bool, Field(description="Whether every journal was read completely.")]
 
 
 class Totals(ComponentRows):
@@ -68,13 +68,13 @@ class Totals(ComponentRows):
     by_name: dict[str, TotalsRow]
     by_process: dict[str, TotalsRow]
     by_stage: Annotated[
-        dict[Stage, float], Field(description="Seconds; they sum to compile_s + failed_s.")
+        dict[Stage, float], Field(description="Seconds by stage; they sum to compile_s + failed_s.")
     ]
     start: Annotated[
         dict[Part, float],
         Field(
-            description="What the start was made of, in seconds; they sum to ready_after_s, or to "
-            "the time until now."
+            description="Seconds by part of the start; they sum to ready_after_s, or to the time "
+            "until now."
         ),
     ]
     in_progress: list[InProgress]

@@ -1,8 +1,8 @@
-"""vLLM: what its plugin mechanism calls in each of its processes, and our endpoints on its server.
+"""vLLM: the plugin that it calls in each of its processes, and our endpoints on its server.
 
-`endpoints` is what its server attaches, `exposed` our metrics among its own, `plan` the requests
-that warm it, `transport` their way into it; `middleware` stands in where vLLM knows no endpoint
-plugins.
+`endpoints` is attached to vLLM's server and `exposed` adds our metrics to vLLM's. `plan` has the
+requests that warm the server, `transport` sends them. `middleware` replaces `endpoints` in versions
+of vLLM without endpoint plugins.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Our endpoints on vLLM's own server, as its endpoint plugins are.
+"""Our endpoints on vLLM's own server, as one of its endpoint plugins.
 
-vLLM hands over its app when it was built, and its parsed arguments. All processes of the server
-are covered by their journals.
+vLLM passes its finished app and its parsed arguments. The journals cover all processes of the
+server.
 """
 
 from __future__ import annotations
@@ -40,44 +40,44 @@ _logger = logging.getLogger("compilespan")
 
 
 class Endpoints:
-    """What vLLM calls an endpoint plugin; nothing that it calls here raises."""
+    """An endpoint plugin of vLLM; none of the methods that vLLM calls raises."""
 
     name = "compilespan"
     required_tasks = None
-    """Of any model."""
+    """``None`` for any model."""
 
     def __init__(self, tasks: Sequence[str] = ()) -> None:
-        """Take what the model can do, as far as vLLM says it."""
+        """Take the tasks of the model, if vLLM reports them."""
         self._tasks = tasks
         self._app: FastAPI | None = None
         self._targets: list[AppTarget] = []
 
     def attach_router(self, app: FastAPI) -> None:
-        """Add the routes that vLLM has not itself, and our metrics to its own.
+        """Add the routes that vLLM does not have, and our metrics to its own.
 
-        It takes ours in place of its own where they are of the same path and method.
+        vLLM replaces a route of its own by ours if path and method are the same.
         """
         with contained("attach endpoints to vLLM's server"):
             try:
                 router, exposition, guard = self.router(app.state.args, app)
             except TokenError as error:
-                _logger.warning("compilespan: vLLM's server goes without our endpoints: %s", error)
+                _logger.warning("compilespan: no endpoints were added to vLLM's server: %s", error)
                 return
             self._app = app
             app.include_router(router)
             add_metrics(app, exposition, guard)
 
     async def init_state(self, engine_client: Any, _: State, args: Namespace) -> None:
-        """Know what the server serves; its render server has no engine."""
-        with contained("get to know vLLM's server"):
+        """Read what the server serves; vLLM's render server has no engine."""
+        with contained("read the configuration of vLLM's server"):
             if self._app is not None:
                 config = getattr(engine_client, "vllm_config", None)
                 self.know(self._app, args, Served.of(args, config, self._tasks))
             if engine_client is None:
-                mark_ready()  # nothing compiles there
+                mark_ready()  # nothing compiles in a render server
 
     def know(self, app: ASGIApp, args: Namespace | None, served: Served) -> None:
-        """Take the way into the server, in the loop that serves it, and the requests to send."""
+        """Make the target that warms the server, called in the event loop that serves it."""
         key = next(iter(api_keys(args)), None)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         transport = AppTransport(app, asyncio.get_running_loop())
@@ -87,8 +87,8 @@ class Endpoints:
     def router(
         self, args: Namespace | None, app: FastAPI
     ) -> tuple[APIRouter, Callable[[], Exposition], Guard]:
-        """Return the endpoints that the app has not, behind our own token, else vLLM's keys."""
-        # What of the environment is about a server's own life is not this one's.
+        """Return the endpoints that the app lacks, behind our own token, else vLLM's keys."""
+        # The environment's settings for a standalone server do not apply here.
         settings = Settings(
             warmup="on-request",
             ready_when="loaded",
@@ -110,13 +110,13 @@ class Endpoints:
 
 
 def api_keys(args: Namespace | None) -> list[str]:
-    """Return the keys of which vLLM wants one: those of its arguments go before its variable's."""
+    """Return the keys that vLLM accepts: those of its arguments, else that of its variable."""
     given = getattr(args, "api_key", None) or os.environ.get("VLLM_API_KEY") or []
     return [key for key in ([given] if isinstance(given, str) else given) if key]
 
 
 def _answers(routes: Sequence[Any], ours: APIRoute) -> bool:
-    """Whether one of these routes answers what ours would."""
+    """Whether one of these routes has the path and method of ours."""
     scope = {"type": "http", "path": ours.path, "root_path": "", "headers": []}
     return any(
         route.matches({**scope, "method": method})[0] is Match.FULL

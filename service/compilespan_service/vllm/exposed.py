@@ -1,7 +1,7 @@
-"""Our metrics on vLLM's own ``/metrics``, for those who only scrape.
+"""Our metrics on vLLM's own ``/metrics``, so that one scrape gets both.
 
-vLLM lets an endpoint plugin replace a route of the same path and method. Ours asks the one that it
-replaces, and adds what we know to its answer.
+vLLM lets an endpoint plugin replace a route of the same path and method. Our route calls the one
+that it replaces, and appends our metrics to the answer.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TEXT = "text/plain"
 
 
 def add_metrics(app: FastAPI, exposition: Callable[[], Exposition], guard: Guard) -> None:
-    """Replace the app's route, if it has one; ours waits for nothing.
+    """Replace the app's route, if it has one; ours does not wait for new records.
 
-    Whom the guard does not admit gets what vLLM shows to everybody.
+    A request that the guard rejects gets only vLLM's metrics.
     """
     theirs = next((each for each in app.router.routes if _shows_metrics(each)), None)
     if not isinstance(theirs, APIRoute):
@@ -42,7 +42,7 @@ def add_metrics(app: FastAPI, exposition: Callable[[], Exposition], guard: Guard
             await guard.admit(request)
         except ProblemError:
             return response
-        with contained("show metrics on vLLM's server"):
+        with contained("add metrics to vLLM's"):
             return _with_ours(response, exposition().text())
         return response
 
@@ -54,7 +54,7 @@ def _shows_metrics(route: Any) -> bool:
 
 
 def _with_ours(response: Response, ours: bytes) -> Response:
-    """Return an answer of both, if theirs is one that can be added to."""
+    """Return vLLM's answer with ours appended, if it is uncompressed text."""
     headers = response.headers
     is_text = headers.get("content-type", "").startswith(_TEXT)
     if response.status_code != 200 or not is_text or "content-encoding" in headers:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""Requests that the operator names himself, checked one by one."""
+"""Requests from the operator's own list, checked one by one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _logger = logging.getLogger("compilespan")
 
 
 def free_requests(model: str) -> Iterator[dict[str, Any]]:
-    """Yield those of ``COMPILESPAN_VLLM_REQUESTS``; ``model`` is what they mean if they name none.
+    """Yield the requests of ``COMPILESPAN_VLLM_REQUESTS``; ``model`` is their default model.
 
-    Its value is a JSON list, or the path of a file with one. What cannot be read is logged, and
-    left out.
+    The variable is a JSON list, or the path of a file with one. Invalid requests are logged and
+    skipped.
     """
     text = os.environ.get(REQUESTS, "").strip()
     if not text:
@@ -30,7 +30,7 @@ def free_requests(model: str) -> Iterator[dict[str, Any]]:
     try:
         found = json.loads(text if text[0] in "[{" else Path(text).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        left_out(REQUESTS, f"it is neither JSON nor a file of it: {error}")
+        left_out(REQUESTS, f"it must be JSON, or the path of a JSON file: {error}")
         return
     for number, request in enumerate(found if isinstance(found, list) else [found], 1):
         if (why := next(_faults(request), None)) is not None:
@@ -46,25 +46,25 @@ def free_requests(model: str) -> Iterator[dict[str, Any]]:
 
 
 def left_out(name: str, why: str) -> None:
-    """Log what of a variable is not used."""
-    _logger.error("compilespan: %s: %s; a warmup goes without it", name, why)
+    """Log that a part of a variable is skipped, and why."""
+    _logger.error("compilespan: %s: %s; warmups skip it", name, why)
 
 
 def _faults(request: Any) -> Iterator[str]:
-    """Yield what is wrong with a request."""
+    """Yield the faults of a request."""
     if not isinstance(request, dict) or not isinstance(request.get("json"), dict):
-        yield "it is no object with path and json"
+        yield "it must be an object whose 'json' is an object"
         return
     path, headers = request.get("path", "/"), request.get("headers", {})
     if not isinstance(path, str) or not path.startswith("/"):
         yield "path must begin with /"
     if not isinstance(request.get("method", "POST"), str):
-        yield "method must be text"
+        yield "method must be a string"
     if not isinstance(headers, dict) or not all(isinstance(each, str) for each in headers.values()):
-        yield "headers must be an object of texts"
+        yield "headers must be an object of strings"
     shape = request.get("shape", {})
     if not isinstance(shape, dict) or not all(_is_scalar(value) for value in shape.values()):
-        yield "shape must be an object of texts, numbers, true, false or null"
+        yield "shape must be an object of strings, numbers, true, false or null"
     count = request.get("concurrent", 1)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_CONCURRENT:
         yield f"concurrent must be a whole number from 1 to {_MAX_CONCURRENT}"

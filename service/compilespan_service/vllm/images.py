@@ -1,4 +1,4 @@
-"""Requests about pictures, for models that take them."""
+"""Requests with images, for models that accept them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IMAGE_SIZES = "COMPILESPAN_VLLM_IMAGE_SIZES"
 
 
 def image_requests(model: str) -> Iterator[dict[str, Any]]:
-    """Yield a question about a picture of each of ``COMPILESPAN_VLLM_IMAGE_SIZES``."""
+    """Yield a question about an image for each of ``COMPILESPAN_VLLM_IMAGE_SIZES``."""
     for size in filter(None, map(str.strip, os.environ.get(IMAGE_SIZES, "").split(","))):
         width, _, height = size.partition("x")
         if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            left_out(IMAGE_SIZES, f"{size!r} is no size in pixels, e.g. 224x224")
+            left_out(IMAGE_SIZES, f"{size!r} is not a size in pixels, e.g. 224x224")
             continue
         yield {
             "path": "/v1/chat/completions",
@@ -32,7 +32,7 @@ def image_requests(model: str) -> Iterator[dict[str, Any]]:
 
 
 def _question(model: str, width: int, height: int) -> dict[str, Any]:
-    """Ask about a picture that no cache knows."""
+    """Return a question about a new image, which no cache has."""
     image = {"url": _picture(width, height)}
     content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": "What?"}]
     return {
@@ -44,8 +44,8 @@ def _question(model: str, width: int, height: int) -> dict[str, Any]:
 
 
 def _picture(width: int, height: int) -> str:
-    """Return a PNG of this size, of some colour, as a data URL."""
-    from PIL import Image  # noqa: PLC0415  # vLLM has it, and nobody else needs it
+    """Return a PNG of this size and a random color, as a data URL."""
+    from PIL import Image  # noqa: PLC0415  # vLLM installs it; only this needs it
 
     png = io.BytesIO()
     colour = tuple(secrets.token_bytes(3))

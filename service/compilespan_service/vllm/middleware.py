@@ -1,8 +1,8 @@
-"""Our endpoints on the server of a vLLM that knows no endpoint plugins.
+"""Our endpoints on the server of a vLLM version without endpoint plugins.
 
     vllm serve … --middleware compilespan_service.vllm.CompileRoutes
 
-Where it knows them, and the plugin is on, this hands all requests on.
+If vLLM has endpoint plugins and ours is on, the middleware passes all requests on.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _PROBE = "/livez"
 
 
 class CompileRoutes:
-    """ASGI middleware that answers our paths and hands all others on."""
+    """ASGI middleware that answers our paths and passes all others on."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Take vLLM's app; nothing is made before the first request."""
+        """Take vLLM's app; the first request makes our endpoints."""
         self._app = app
         self._lock = asyncio.Lock()
         self._is_made = False
@@ -37,7 +37,7 @@ class CompileRoutes:
         self._life: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Answer a request, or pass it on."""
         app = self._app
         if scope["type"] == "http" and "app" in scope:
             ours = await self._made(scope["app"])
@@ -61,7 +61,7 @@ class CompileRoutes:
 
 
 def _made(theirs: FastAPI) -> FastAPI | None:
-    """Return an app of our own beside theirs; nothing where the plugin attached its endpoints."""
+    """Return our own app beside theirs; ``None`` if the plugin attached its endpoints."""
     plugins = getattr(theirs.state, "endpoint_plugins", ())
     if any(isinstance(each, Endpoints) for each in plugins):
         return None
@@ -76,7 +76,7 @@ def _made(theirs: FastAPI) -> FastAPI | None:
 
 
 async def _live(ours: FastAPI, begun: asyncio.Event) -> None:
-    """Run what ours runs until the server's loop ends; the lifespan of theirs has begun before."""
+    """Run our app's lifespan until the server's loop ends; the lifespan of theirs has begun."""
     try:
         async with ours.router.lifespan_context(ours):
             begun.set()

@@ -1,7 +1,7 @@
-"""The requests that warm a server of vLLM: what its clients are known to send.
+"""The requests that warm a server of vLLM: those that clients usually send.
 
-Each kind of sampling has kernels and code of its own, which vLLM's own profiling does not reach:
-the first client that asks for ``logprobs`` would wait for them.
+Each kind of sampling has its own kernels and code, which vLLM's profiling does not run. So without
+a warmup, the first client that uses ``logprobs`` waits for them.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Served:
     """What a server of vLLM serves.
 
     Attributes:
-        model: The name that requests have to give.
-        task: What it is asked for: ``generate``, or the one pooling task that vLLM has chosen;
-            ``None`` where that is nothing for which there are requests.
-        max_tokens: Of a prompt and its completion together; ``None`` if it is not known.
-        max_requests: That it runs at once.
-        max_logprobs: That a request may ask for; -1 for any number.
-        ranks: Data-parallel engines among which it chooses for each request.
-        has_tokenizer: Whether it can read and write text.
+        model: Name that requests must use.
+        task: ``generate``, or the one pooling task that vLLM has chosen; ``None`` if we have no
+            requests for its tasks.
+        max_tokens: Limit of a prompt and its completion together; ``None`` if unknown.
+        max_requests: Limit of requests that run at once.
+        max_logprobs: Limit of logprobs for a request; -1 for no limit.
+        ranks: Number of data-parallel engines; each request runs on one of them.
+        has_tokenizer: Whether the server can read and write text.
     """
 
     model: str
@@ -71,7 +71,7 @@ class Served:
 
     @classmethod
     def of(cls, args: Namespace, config: Any, tasks: Sequence[str]) -> Served:
-        """Read vLLM's arguments, and its configuration where the engine is known."""
+        """Read vLLM's arguments, and its configuration if the engine is known."""
         names = getattr(args, "served_model_name", None) or [args.model]
         model = getattr(config, "model_config", None)
         scheduler = getattr(config, "scheduler_config", None)
@@ -90,15 +90,15 @@ def _task(model: Any, tasks: Sequence[str]) -> str | None:
     if "generate" in tasks or not tasks:
         return "generate"
     choose = getattr(model, "get_pooling_task", None)
-    if choose is not None:  # others of its tasks have no endpoint then
-        with contained("ask vLLM for its pooling task"):
+    if choose is not None:  # its other tasks have no endpoint then
+        with contained("get vLLM's pooling task"):
             chosen: str | None = choose(tuple(tasks))
             return chosen
     return next((task for task in _POOLING if task in tasks), None)
 
 
 def _ranks(parallel: Any) -> int:
-    """Return how many engines this server may name in a request."""
+    """Return the number of engines that a request to this server may name."""
     if getattr(parallel, "data_parallel_external_lb", False):
         return 1
     if getattr(parallel, "local_engines_only", False):  # a balancer chooses among the servers
@@ -107,12 +107,12 @@ def _ranks(parallel: Any) -> int:
 
 
 def requests(served: Served) -> list[dict[str, Any]]:
-    """Return the requests, as an `HttpTarget` takes them.
+    """Return the requests in the form that `HttpTarget` takes.
 
-    ``COMPILESPAN_VLLM_PROMPT_LENGTHS`` has tokens (``16,128``; empty for no such requests),
-    ``COMPILESPAN_VLLM_IMAGE_SIZES`` pixels (``224x224``) for models that take images, and
-    ``COMPILESPAN_VLLM_REQUESTS`` requests of any kind: a JSON list, or the path of a file with one.
-    What cannot be read there is logged, and left out.
+    ``COMPILESPAN_VLLM_PROMPT_LENGTHS`` lists numbers of tokens (``16,128``; empty for no such
+    requests), ``COMPILESPAN_VLLM_IMAGE_SIZES`` pixels (``224x224``) for models that take images,
+    and ``COMPILESPAN_VLLM_REQUESTS`` any requests: a JSON list, or the path of a file with one.
+    Invalid values are logged and skipped.
     """
     named = [*_default(served), *image_requests(served.model), *free_requests(served.model)]
     return [
@@ -124,7 +124,7 @@ def requests(served: Served) -> list[dict[str, Any]]:
 
 
 def _at(rank: int, request: dict[str, Any], ranks: int) -> dict[str, Any] | None:
-    """Return a request for one engine; only what generates may name it."""
+    """Return a request for one engine; only completions may name the engine."""
     if ranks == 1 or not request["path"].startswith(_RANKED):
         return request if rank == 0 else None
     return {
@@ -157,7 +157,7 @@ def _default(served: Served) -> Iterator[dict[str, Any]]:
 
 
 def _samplings(served: Served) -> dict[str, Mapping[str, Any]]:
-    """Return what vLLM takes of the ways to sample."""
+    """Return the kinds of sampling that the server supports."""
     logprobs = _LOGPROBS if served.max_logprobs < 0 else min(_LOGPROBS, served.max_logprobs)
     if logprobs and served.has_tokenizer:
         return {**_SAMPLINGS, "logprobs": {"logprobs": logprobs}}
@@ -165,7 +165,7 @@ def _samplings(served: Served) -> dict[str, Mapping[str, Any]]:
 
 
 def _lengths(served: Served) -> Iterator[int]:
-    """Yield the lengths of prompts, none longer than fits, each once."""
+    """Yield the distinct lengths of prompts, cut to what fits."""
     longest = None
     if served.max_tokens is not None:
         longest = max(1, served.max_tokens - _NEW_TOKENS)
@@ -182,11 +182,11 @@ def _numbers(name: str, text: str) -> Iterator[int]:
         if word.isdecimal():
             yield int(word)
         else:
-            left_out(name, f"{word!r} is no number of tokens, e.g. 16,128")
+            left_out(name, f"{word!r} is not a number of tokens, e.g. 16,128")
 
 
 def _concurrent(served: Served) -> int:
-    pooled = served.ranks if served.task in _POOLING else 1  # vLLM balances these itself
+    pooled = served.ranks if served.task in _POOLING else 1  # vLLM chooses the engine for these
     return max(1, min(_CONCURRENT, served.max_requests)) * pooled
 
 
@@ -207,7 +207,7 @@ def _completion(
             "prompt": prompt,
             "max_tokens": new_tokens,
             **options,
-            "cache_salt": secrets.token_hex(8),  # the prefix cache would answer the second call
+            "cache_salt": secrets.token_hex(8),  # else the prefix cache answers the second call
         }
 
     return {"path": "/v1/completions", "json": body, "shape": {"prompt_tokens": length, **more}}

@@ -1,7 +1,7 @@
-"""The way into the server of this process: through its app, in the loop that serves it.
+"""Sends requests to the server of this process: through its app, in the loop that serves it.
 
-So it matters not where the server listens, whether it speaks TLS, and which of several servers on
-one port would have answered.
+So it does not matter where the server listens, whether it uses TLS, or which of several servers on
+one port would answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _URL = "http://localhost"
 
 
 class AppTransport(httpx.BaseTransport):
-    """Sends requests of any thread to an app in its own event loop."""
+    """Sends requests from any thread to an app, in the event loop of the app."""
 
     def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._way = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -31,7 +31,7 @@ class AppTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the app's answer."""
         if not self._loop.is_running():
-            msg = "the server's event loop does not run"
+            msg = "the server's event loop is not running"
             raise httpx.ConnectError(msg, request=request)
         return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
 
@@ -61,4 +61,4 @@ class AppTarget(HttpTarget):
         self._transport = transport
 
     def load(self) -> None:
-        """Wait for nothing: it serves."""
+        """Return at once, because the server already runs."""

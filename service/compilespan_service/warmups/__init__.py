@@ -1,1 +1,1 @@
-"""Warmup jobs: what may run, what runs, and what it comes to."""
+"""Warmup jobs: admission, execution and results."""

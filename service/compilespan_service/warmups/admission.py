@@ -1,4 +1,4 @@
-"""Whether a request joins the job that runs, and the problem that it gets if it may not."""
+"""Whether a request joins the running job, and the problems if it may not."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ RETRY_AFTER_S = "2"
 
 
 class PlanConflictError(ProblemError):
-    """Another plan was asked for than that of the job that runs."""
+    """The running job does not cover the request."""
 
     def __init__(self, job: Job) -> None:
         """Name the running job."""
         super().__init__(
             "plan-conflict",
-            "A job is running that does not do all of what was asked for, or is being cancelled; "
-            "wait for its end, or ask for a part of what it does, with the same budget_s.",
+            "The running job does not cover this request, or is being cancelled; wait until it "
+            "ends, or request a part of its items with the same budget_s.",
             headers={"Retry-After": RETRY_AFTER_S},
         )
         self.job = job
 
 
 class CompileStillRunningError(ProblemError):
-    """A job ended without its call: the thread that would run another one is not free."""
+    """A job ended but its call still runs, so the thread cannot run another job."""
 
     def __init__(self, job: Job) -> None:
-        """Name the job whose call goes on."""
+        """Name the job whose call still runs."""
         super().__init__(
             "compile-still-running",
             f"Job {job.id} is over ({job.state}), but its compile cannot be interrupted and still "
-            "holds the thread. Try again when it is through; --on-hang=exit ends such a process.",
+            "holds the thread. Try again when it has ended; --on-hang=exit ends such a process.",
             headers={"Retry-After": RETRY_AFTER_S},
         )
         self.job = job
@@ -46,13 +46,14 @@ class CompileStillRunningError(ProblemError):
 def joins(
     asked: WarmupRequest, todo: Plan | None, running: Job, default_budget_s: float | None
 ) -> bool:
-    """Whether the running job does all of what is asked for.
+    """Whether the running job covers a request.
 
     Args:
         asked: The request.
-        todo: Its items; ``None`` while the targets are not known.
-        running: The job that runs or waits.
-        default_budget_s: Seconds that a job may take if its request does not say.
+        todo: The items of the request; ``None`` while the targets are unknown.
+        running: The running or queued job.
+        default_budget_s: Seconds that a job may take if its request sets no limit; ``None`` for
+            no limit.
     """
     if running.state == "cancelling":
         return False
@@ -64,5 +65,5 @@ def joins(
         return False
     if todo is not None and running.planned is not None:
         return keys(todo) <= keys(running.planned)
-    # Names that are not known yet may be wrong: only the very same ones are.
+    # While the targets are unknown, names may be wrong: only an identical request joins.
     return (asked.targets, asked.shapes) == (does.targets, does.shapes)

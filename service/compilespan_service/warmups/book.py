@@ -24,20 +24,20 @@ class JobBook:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.RLock()  # a signal handler drains
+        self._lock = threading.RLock()  # reentrant: a signal handler drains
         self._duration = WarmupDuration()
         self.on_end: Callable[[float, str], object] = lambda *_: None
         """Called with the seconds and the state of each job that ended."""
 
     def add(self, job: Job) -> None:
-        """Remember a job, and forget the oldest beyond the bound."""
+        """Remember a job, and forget the oldest ones beyond `MAX_JOBS`."""
         with self._lock:
             self._jobs[job.id] = job
             while len(self._jobs) > MAX_JOBS:
                 del self._jobs[next(iter(self._jobs))]
 
     def end(self, job: Job, state: JobState, error: str | None = None) -> None:
-        """End a job, measure it, and write it to the journal."""
+        """End a job, record its duration, and write it to the journal."""
         job.go(state, error)
         self._duration.record(job.elapsed_s, job.state)
         with contained("count a warmup job"):
@@ -47,18 +47,18 @@ class JobBook:
 
     @property
     def all(self) -> list[Job]:
-        """All of them, oldest first."""
+        """All remembered jobs, oldest first."""
         with self._lock:
             return list(self._jobs.values())
 
     @property
     def running(self) -> Job | None:
-        """The job that runs or waits."""
+        """The running or queued job."""
         return next((job for job in self.all if not job.is_over), None)
 
     @property
     def current(self) -> Job | None:
-        """The job that runs or waits, else the latest."""
+        """The running or queued job, else the latest."""
         jobs = self.all
         return self.running or (jobs[-1] if jobs else None)
 
@@ -73,7 +73,7 @@ class JobBook:
         if found is None:
             raise ProblemError(
                 "job-not-found",
-                f"There is no job {job_id[:64]!r}; GET /warmup/jobs lists those there are: "
-                f"the last {MAX_JOBS}, in the process that ran them.",
+                f"This process has no job {job_id[:64]!r}; GET /warmup/jobs lists the last "
+                f"{MAX_JOBS} of the process that answers.",
             )
         return found

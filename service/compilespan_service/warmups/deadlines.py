@@ -1,4 +1,4 @@
-"""Time limits of a job: its budget, and what its targets allow each item."""
+"""Time limits of a job: its budget, and its targets' limits for each item."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Deadlines:
-    """Timers of one job. A compile cannot be interrupted, so its time runs out elsewhere."""
+    """Timers of one job, in their own threads: a compile cannot be interrupted."""
 
     def __init__(self, items: Plan, expire: Callable[[str], None]) -> None:
         """Take the job's items.
 
         Args:
-            items: With their targets, which have the limits.
-            expire: Called in a thread of its own with what ran out, at most once for each limit.
+            items: The items, with their targets, which set the limits.
+            expire: Called in a timer's thread with the reason, at most once for each limit.
         """
         self._limits = {id(item): target.timeout_s for target, item in items}
         self._expire = expire
@@ -28,7 +28,7 @@ class Deadlines:
 
     @contextmanager
     def budget(self, budget_s: float | None) -> Iterator[None]:
-        """Limit the whole job, and stop all clocks at its end."""
+        """Limit the whole job to ``budget_s`` seconds if given; stop all timers at its end."""
         timer = self._start(budget_s, f"its budget of {budget_s} s is used up")
         try:
             yield
@@ -38,7 +38,7 @@ class Deadlines:
                     each.cancel()
 
     def item_changed(self, item: WarmupItem) -> None:
-        """Start an item's clock when it begins to run, stop it when it is through."""
+        """Start an item's timer when the item begins to run, stop it when the item has ended."""
         if self._item_timer is not None:
             self._item_timer.cancel()
             self._item_timer = None

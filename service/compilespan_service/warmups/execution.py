@@ -1,4 +1,4 @@
-"""One job while it runs: its warmup, the limits on its time, and each way in which it ends."""
+"""The execution of one job: its warmup, its time limits, and all ways in which it can end."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 class Ended(Protocol):
-    """Is called once when a job is over, under the lock."""
+    """Is called once, under the lock, when a job is over."""
 
     def __call__(self, job: Job, state: JobState, error: str | None = None) -> None:
-        """The job ends in ``state``, because of ``error`` if it did not come through."""
+        """The job ends in ``state``; ``error`` is the reason if it did not succeed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Owner:
-    """Who runs a job.
+    """What an execution needs of the runner.
 
     Attributes:
         lock: Held whenever the job ends.
-        go_on: Asked before each call; ``False`` cancels what is left.
+        go_on: Called before each call; ``False`` cancels the remaining items.
         ended: Called when the job is over.
-        hung: Called without the lock if it is over although its call goes on.
+        hung: Called without the lock if the job timed out while its call still runs.
     """
 
     lock: AbstractContextManager[bool]
@@ -48,22 +48,22 @@ class Owner:
 
 
 class Execution:
-    """Warms what a job plans. Only the first of its ends counts."""
+    """Warms the items of a job. If the job ends several times, only the first counts."""
 
     def __init__(self, job: Job, items: Plan, owner: Owner, budget_s: float | None) -> None:
-        """Prepare it.
+        """Prepare the warmup.
 
         Args:
             job: Publishes what happens.
-            items: What it warms.
-            owner: Decides, and is called at the end.
-            budget_s: Seconds it may take; ``None`` for no limit.
+            items: The items to warm.
+            owner: Decides whether to go on, and is called at the end.
+            budget_s: Seconds that the job may take; ``None`` for no limit.
         """
         self._job = job
         self._owner = owner
         self._budget_s = budget_s
         self.is_abandoned = False
-        """Whether it was ended while its call goes on, and holds the thread."""
+        """Whether the job was ended while its call still runs and holds the thread."""
         self._deadlines = Deadlines(items, self._expire)
         self._warmup = Warmup(
             items,
@@ -77,7 +77,7 @@ class Execution:
         )
 
     def run(self) -> None:
-        """Run it in this thread, in the context of the request that asked for it."""
+        """Run the job in this thread, in the context of its request."""
         token = otel_context.attach(self._job.context)
         try:
             with self._deadlines.budget(self._budget_s):
@@ -85,12 +85,12 @@ class Execution:
         finally:
             otel_context.detach(token)
         with self._owner.lock:
-            if not self._job.is_over:  # else its time was up meanwhile
+            if not self._job.is_over:  # else it was ended meanwhile
                 self._job.warnings = list(result.warnings)
                 self._owner.ended(self._job, result.state)
 
     def cut_off(self, state: JobState, why: str) -> None:
-        """End it although its call goes on: the process ends, or the job broke."""
+        """End the job while its call still runs: the process ends, or we failed internally."""
         with self._owner.lock:
             if not self._job.is_over:
                 self.is_abandoned = True
@@ -98,10 +98,10 @@ class Execution:
                 self._owner.ended(self._job, state, why)
 
     def _expire(self, why: str) -> None:
-        """Its time is up while one of its calls holds the thread."""
+        """End the job as timed out while one of its calls holds the thread."""
         with self._owner.lock:
             if self._job.is_over or not self._warmup.abandon("timed_out", why):
-                return  # it came through at the last moment
+                return  # it ended at the last moment
             self.is_abandoned = True
             self._owner.ended(self._job, "timed_out", why)
         self._owner.hung(self._job, why)

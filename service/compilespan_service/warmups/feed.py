@@ -1,4 +1,4 @@
-"""What happens to a job, in order and with ids: the source of its Server-Sent Events."""
+"""The events of a job, in order and with ids: the source of its Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 EventName = Literal["job", "item", "begin", "graph", "event", "compile", "end"]
 
 MAX_EVENTS = 4096
-"""So many events a job's feed keeps; who resumes before them gets a snapshot instead."""
+"""Events kept per job; a client that resumes before them gets a snapshot instead."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """One event, its id counting from 1 within the job."""
+    """One event; ids count from 1 within the job."""
 
     id: int
     name: EventName
@@ -33,7 +33,7 @@ class Feed:
     """The events of one job. Written from the job's thread, followed from event loops."""
 
     def __init__(self, snapshot: Callable[[], BaseModel]) -> None:
-        """Begin without events.
+        """Start without events.
 
         Args:
             snapshot: Returns the job as it is now.
@@ -47,7 +47,7 @@ class Feed:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no event will come any more."""
+        """Whether no more events will come."""
         return self._closed
 
     @property
@@ -56,7 +56,7 @@ class Feed:
         return self._last_id
 
     def put(self, name: EventName, data: BaseModel) -> None:
-        """Publish something; nothing is published after `close`."""
+        """Publish an event, unless the feed is closed."""
         text = data.model_dump_json()
         with self._lock:
             if self._closed:
@@ -66,15 +66,15 @@ class Feed:
             self._wake()
 
     def close(self) -> None:
-        """End it: followers get what is there, and then nothing more."""
+        """End the feed: followers get the remaining events, then stop."""
         with self._lock:
             self._closed = True
             self._wake()
 
     async def follow(self, after: int, heartbeat_s: float) -> AsyncIterator[FeedEvent | None]:
-        """Yield the events after id ``after``, and ``None`` whenever nothing came for a while.
+        """Yield the events after id ``after``, and ``None`` after each ``heartbeat_s`` without one.
 
-        Where events after that id are not kept any more, a snapshot comes in their place.
+        If events after that id are no longer kept, a snapshot replaces them.
         """
         woken = asyncio.Event()
         follower = (asyncio.get_running_loop(), woken)
@@ -103,12 +103,12 @@ class Feed:
             events = [event for event in self._events if event.id > after]
             closed = self._closed
         if events and events[0].id > after + 1:
-            # Outside the lock: who makes the snapshot has a lock of its own.
+            # Outside the lock, because the snapshot takes the lock of the job.
             snapshot = self._snapshot().model_dump_json()
             events.insert(0, FeedEvent(events[0].id - 1, "job", snapshot))
         return events, closed
 
     def _wake(self) -> None:
         for loop, woken in self._followers:
-            with contextlib.suppress(RuntimeError):  # its loop was closed
+            with contextlib.suppress(RuntimeError):  # the follower's loop was closed
                 loop.call_soon_threadsafe(woken.set)

@@ -1,4 +1,4 @@
-"""A target in another process: warmed through its own inference API, seen by its journal.
+"""A target in another process, warmed through its inference API and read from its journal.
 
     HttpTarget(
         "llama",
@@ -7,7 +7,7 @@
     )
 
 The other server (vLLM, SGLang, anything that compilespan instruments) keeps its journal in the
-same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both see.
+same state directory: ``COMPILESPAN_STATE_DIR``, on a volume that both share.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _KEYS = frozenset({"path", "method", "json", "headers", "shape", "concurrent"})
 
 
 class HttpTargetError(Exception):
-    """The other server did not do what was asked; the message says what it said."""
+    """A request to the other server failed; the message says how."""
 
 
 class HttpTarget:
     """A server in another process, with the requests that warm it."""
 
     is_of_this_instance = False
-    """Whether its processes are of this one's start."""
+    """Whether its processes belong to the start of this process."""
     _transport: httpx.BaseTransport | None = None
-    """What its requests go through; over the network if it is none."""
+    """The transport of its requests; ``None`` for the network."""
 
     def __init__(
         self,
@@ -62,23 +62,22 @@ class HttpTarget:
         wait_s: float = 1800.0,
         state_dir: Path | None = None,
     ) -> None:
-        """Describe it; nothing is asked yet.
+        """Describe the server; nothing is sent yet.
 
         Args:
-            name: What people call it, unique among the targets.
-            url: Of the server.
+            name: Name of the target, unique among the targets.
+            url: URL of the server.
             requests: Each with ``path``, ``json`` (the body, or a function that returns it),
                 ``method`` (``POST``), ``headers``, ``concurrent`` (how many are sent at once) and
-                ``shape`` (what the item is called: a mapping of JSON scalars), all optional. A
-                mapping with none of these is the body itself, posted to ``url``.
-            headers: Of each request, e.g. the server's API key.
-            timeout_s: Seconds that one item may take.
-            wait_s: How long loading waits for the server to answer at all.
-            state_dir: Where the server keeps its journal; this process's own directory where it
-                is left out.
+                ``shape`` (a mapping of JSON scalars that labels the item), all optional. A mapping
+                with none of these is the body itself, posted to ``url``.
+            headers: Headers of each request, e.g. the server's API key.
+            timeout_s: Seconds that one item may take; ``None`` for no limit.
+            wait_s: Seconds that loading waits for the server's first answer.
+            state_dir: Directory of the server's journal. Defaults to that of this process.
 
         Raises:
-            ValueError: The URL is none, or there are no requests.
+            ValueError: The URL is not valid, or ``requests`` is empty.
         """
         if not url.startswith(("http://", "https://")):
             msg = f"HttpTarget {name!r}: the url {url!r} must begin with http:// or https://"
@@ -99,13 +98,13 @@ class HttpTarget:
 
     @functools.cached_property
     def _client(self) -> httpx.Client:
-        import httpx  # noqa: PLC0415  # brings a command line of its own, which takes a while
+        import httpx  # noqa: PLC0415  # slow: it also imports its command line
 
         timeout = httpx.Timeout(None, connect=_CONNECT_S)
         return httpx.Client(headers=self._headers, timeout=timeout, transport=self._transport)
 
     def as_target(self) -> WarmupTarget:
-        """Return it as the warmup knows targets."""
+        """Return this server as a `WarmupTarget`."""
         return WarmupTarget(
             self.name,
             self.run,
@@ -115,10 +114,10 @@ class HttpTarget:
         )
 
     def load(self) -> None:
-        """Wait until the server answers anything.
+        """Wait until the server answers, with any status.
 
         Raises:
-            HttpTargetError: It does not within ``wait_s``.
+            HttpTargetError: It does not answer within ``wait_s``.
         """
         deadline = time.monotonic() + self._wait_s
         while True:
@@ -133,11 +132,11 @@ class HttpTarget:
                 return
 
     def run(self, shape: Shape) -> None:
-        """Send the request of this shape, and listen to what the server compiles for it.
+        """Send the request of this shape, and report what the server compiles for it.
 
         Raises:
-            HttpTargetError: It answered with an error or not at all, or still compiles long after
-                its answer.
+            HttpTargetError: The server answered with an error or not at all, or still compiles
+                long after its answer.
         """
         request = self._requests[json.dumps(dict(shape))]
         directory = self._state_dir
@@ -152,12 +151,12 @@ class HttpTarget:
         if heard.compiling:
             msg = (
                 f"the server still compiles {heard.compiling[0]} "
-                f"{listening.LONGEST_S:.0f} s after it answered; see what holds it up"
+                f"{listening.LONGEST_S:.0f} s after it answered; see the server's log"
             )
             raise HttpTargetError(msg)
 
     def has_compiled(self) -> bool:
-        """Whether a process that lives was seen to compile or load a model."""
+        """Whether a running process of the server was seen to compile or load a model."""
         return self._has_compiled
 
     def _send(self, request: Mapping[str, Any]) -> None:
@@ -198,7 +197,7 @@ def _transport_error() -> type[Exception]:
 def _with_shapes(
     requests: list[Mapping[str, Any]],
 ) -> list[tuple[dict[str, JsonScalar], Mapping[str, Any]]]:
-    """Give each request a shape: its own, else the scalars of its body, numbered where alike."""
+    """Give each request a shape: its own, else the scalars of its body, numbered if not unique."""
     found: list[tuple[dict[str, JsonScalar], Mapping[str, Any]]] = []
     for number, request in enumerate(requests, 1):
         described = bool(_KEYS & request.keys())

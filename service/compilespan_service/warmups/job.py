@@ -33,24 +33,24 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     "timed_out": frozenset(),
     "cancelled": frozenset(),
 }
-"""From each state to which: the whole of what may happen to a job."""
+"""The allowed next states of each state of a job."""
 
 ENDED = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 
 class IllegalTransitionError(Exception):
-    """A job was to go where `TRANSITIONS` has no way."""
+    """A job would change its state in a way that `TRANSITIONS` does not allow."""
 
 
 class Job:
-    """One warmup run. Its thread changes it, requests read it."""
+    """One warmup run. The worker's thread changes it, requests read it."""
 
     def __init__(self, request: WarmupRequest) -> None:
         self.id = secrets.token_hex(8)
         self.request = request
         self.state: JobState = "queued"
         self.planned: Plan | None = None
-        """What it does; ``None`` while the targets are not known."""
+        """The items to warm; ``None`` while the targets are unknown."""
         self.warnings: list[str] = []
         self.error: str | None = None
         self.context = otel_context.get_current()
@@ -59,8 +59,8 @@ class Job:
             trace.format_trace_id(span_context.trace_id) if span_context.is_valid else None
         )
         self.over: Future[None] = Future()
-        """Done when the job is; `asyncio.wrap_future` makes it awaitable."""
-        self.over.set_running_or_notify_cancel()  # a request that goes away cancels nothing
+        """Done when the job is over; `asyncio.wrap_future` makes it awaitable."""
+        self.over.set_running_or_notify_cancel()  # so that a closed request does not cancel it
         self._lock = threading.RLock()
         self._created_at = dt.datetime.now(dt.timezone.utc)
         self._started_at: dt.datetime | None = None
@@ -69,11 +69,11 @@ class Job:
         self._elapsed_s: float | None = None
         self._builder = TotalsBuilder()
         self.feed = Feed(self.schema)
-        """What happens to it, for those who watch."""
+        """The events of the job, for clients that follow it."""
         self.feed.put("job", self.schema())
 
     def plan(self, items: Plan | None) -> None:
-        """Know what it does, as soon as the targets are known."""
+        """Set the items, once the targets are known."""
         if items is not None:
             self.planned = items
 
@@ -81,7 +81,7 @@ class Job:
         """Change the state.
 
         Raises:
-            IllegalTransitionError: `TRANSITIONS` does not have it.
+            IllegalTransitionError: `TRANSITIONS` does not allow it.
         """
         with self._lock:
             if state not in TRANSITIONS[self.state]:
@@ -119,7 +119,7 @@ class Job:
         )
 
     def happened(self, key: int, event: CompileEvent) -> None:
-        """Publish something inside a compile."""
+        """Publish an event inside a compile."""
         happened = schemas.Happened(
             key=key,
             name=event.name,
@@ -129,27 +129,27 @@ class Job:
         self.feed.put("graph" if event.name == semconv.EVENT_GRAPH else "event", happened)
 
     def adopted(self) -> None:
-        """A block around the job has the compile: there is nothing to show of it."""
+        """Do nothing: the compile became an event of a monitor around the job, without a record."""
 
     def ended(self, key: int, record: CompileRecord) -> None:
-        """Account for a compile of this job, one that outlived it too."""
+        """Account for a compile of this job, even if it ended after the job."""
         with self._lock:
             self._builder.add(record)
         self.feed.put("compile", schemas.Ended(key=key, compile=schemas.Compile.of(record)))
 
     @property
     def ended_at(self) -> dt.datetime:
-        """When it ended; now if it has not."""
+        """When the job ended; now if it has not."""
         return self._ended_at or dt.datetime.now(dt.timezone.utc)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will change it any more."""
+        """Whether the job has ended."""
         return self.state in ENDED
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it started; 0 before."""
+        """Seconds since the job started, until it ended; 0 before."""
         if self._elapsed_s is not None:
             return self._elapsed_s
         return 0.0 if self._started_s is None else time.monotonic() - self._started_s
@@ -161,7 +161,7 @@ class Job:
             return self._builder.build()
 
     def schema(self, *, already_warm: bool = False) -> schemas.Job:
-        """Return it as the service shows it."""
+        """Return the job as the service shows it."""
         with self._lock:
             return schemas.Job(
                 id=self.id,

@@ -1,4 +1,4 @@
-"""What state the process is in, and what its probes say then: SPEC's table."""
+"""The state of the process, and what its probes answer in each state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ProcessState(enum.Enum):
-    """A row of the table of states and probes."""
+    """A state of the process; the probes show it."""
 
     LOADING = "loading"
     COLD = "cold"
@@ -39,29 +39,29 @@ _NEXT: dict[ProcessState, frozenset[ProcessState]] = {
 
 
 class Lifecycle:
-    """The state of this process; it declares it ready when ``/readyz`` first says so."""
+    """The state of this process; marks the process ready when ``/readyz`` first succeeds."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._lock = threading.RLock()  # a signal handler drains
         self.state = ProcessState.LOADING
         self.detail: str | None = None
-        """Why, in words for an operator."""
+        """The reason for the state, for operators."""
 
     def advance(self, state: ProcessState, detail: str | None = None) -> None:
-        """Go to ``state`` if the table allows it from here; otherwise stay."""
+        """Change to ``state`` if `_NEXT` allows it, or to draining; otherwise stay."""
         with self._lock:
             if state is not ProcessState.DRAINING and state not in _NEXT[self.state]:
                 return
             self.state, self.detail = state, detail
             ready = self.is_ready
-        if ready and not self._policy.is_guest:  # a guest's server says itself when it is ready
+        if ready and not self._policy.is_guest:  # a guest's server reports that itself
             get_ledger().mark_ready()
 
     @property
     def is_started(self) -> bool:
-        """Whether ``/startupz`` says yes."""
-        if self._policy.is_guest:  # who answers has started
+        """Whether ``/startupz`` answers 200."""
+        if self._policy.is_guest:  # a server that answers has started
             return True
         if self.state is ProcessState.LOADING:
             return False
@@ -69,7 +69,7 @@ class Lifecycle:
 
     @property
     def is_ready(self) -> bool:
-        """Whether ``/readyz`` says yes."""
+        """Whether ``/readyz`` answers 200, if the other workers are ready, too."""
         if self._policy.is_guest:
             return self.state is not ProcessState.DRAINING
         if self.state is ProcessState.COLD:

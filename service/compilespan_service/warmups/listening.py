@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _FIRST_LOOK_S = 30.0
 _SETTLE_S = 0.3
-"""How long after an answer the other process may still write what it compiled for it."""
+"""Seconds after an answer in which the other process may still write its records."""
 LONGEST_S = 600.0
-"""How long a compile that goes on behind the answer is waited for."""
+"""Longest wait in seconds for a compile that continues after the answer."""
 
 
 class Listening:
-    """Reports to the warmup what other processes of a state directory compile meanwhile."""
+    """Reports to the warmup what other processes of a state directory compile during a block."""
 
     def __init__(self, directory: Path, *, of_this_instance: bool = False) -> None:
         self._reader = reader_of(directory)
@@ -39,9 +39,9 @@ class Listening:
         self._reader.start()
         self._listener = resolve().listener
         self.has_compiled = False
-        """Whether any that lives compiled or loaded something, ever."""
+        """Whether a running process has compiled or loaded something, now or before."""
         self.compiling: list[str] = []
-        """Names of what compiles now."""
+        """Names of the running compiles."""
         self._taken = {each.path: each.record_count for each in self._others(_FIRST_LOOK_S)}
         self._begun: set[tuple[str, int]] = set()
         self._over = threading.Event()
@@ -99,5 +99,5 @@ class Listening:
 
 
 def _key(pid: int, start_ns: int) -> int:
-    """Return what distinguishes a compile of another process from all others of a job."""
+    """Return a number that identifies a compile of another process within a job."""
     return hash((pid, start_ns)) & 0x7FFF_FFFF

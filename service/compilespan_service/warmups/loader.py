@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def find_factory(spec: str) -> Factory:
-    """Import ``MODULE:FACTORY``; the current directory counts, as it does for uvicorn.
+    """Import ``MODULE:FACTORY``, also from the current directory, as uvicorn does.
 
     Raises:
         SpecError: There is no such module, or no such function in it.
@@ -34,7 +34,7 @@ def find_factory(spec: str) -> Factory:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module_name)
-    except BaseException as error:  # SystemExit of a module ends no server
+    except BaseException as error:  # a module's SystemExit must not end the server
         _raise_of_import(spec, module_name, error)
     for attribute in name.split("."):
         found = getattr(found, attribute, None)  # type: ignore[assignment]
@@ -48,7 +48,7 @@ def load_models(
     find: Callable[[], Factory],
     known: Callable[[list[WarmupTarget]], object],
 ) -> None:
-    """Call the factory, then load what it returns; all of it but imports is the part ``load``.
+    """Call the factory, then load its targets; all but imports counts as the part ``load``.
 
     Args:
         find: Returns the factory.
@@ -108,6 +108,6 @@ def _names(module_name: str, missing: str) -> bool:
 def _is_file_of(module_name: str, file: str) -> bool:
     try:
         found = importlib.util.find_spec(module_name)
-    except Exception:  # a parent package that fails
+    except Exception:  # the import of a parent package fails
         return False
     return found is not None and found.origin == file

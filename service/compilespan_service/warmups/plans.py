@@ -1,4 +1,4 @@
-"""Which items a request asks for, and which of all items are warm."""
+"""Which items a request selects, and which of all items are warm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Plans:
-    """The items of loaded targets. Not locked: the runner that owns it is."""
+    """The items of loaded targets. Not thread-safe; the runner calls it under its lock."""
 
     def __init__(self, targets: Sequence[WarmupTarget]) -> None:
         self._targets = targets
@@ -32,15 +32,15 @@ class Plans:
 
     @property
     def warms_others(self) -> bool:
-        """Whether a target is a server that was started by itself."""
+        """Whether a target is a server that was started separately."""
         found = map(elsewhere_of, self._targets)
         return any(each is not None and not each.is_of_this_instance for each in found)
 
     def todo(self, request: WarmupRequest) -> Plan:
-        """Return fresh items for what a request asks for that is not warm yet, or for all of it.
+        """Return new items for a request: those that are not warm yet, or all with ``force``.
 
         Raises:
-            ProblemError: As `_asked`.
+            ProblemError: See `_asked`.
         """
         asked = self._asked(request)
         if request.force:
@@ -48,14 +48,14 @@ class Plans:
         return [each for each in asked if _key(each[1]) not in self._made_warm_by]
 
     def made_warm_by(self, request: WarmupRequest) -> Job:
-        """Return the last of the jobs that made everything warm that a request asks for."""
+        """Return the last of the jobs that warmed the items of a request."""
         jobs = [self._made_warm_by[_key(item)] for _, item in self._asked(request)]
         return max(jobs, key=lambda job: job.ended_at)
 
     def remember(self, job: Job, *, cancelled: bool) -> None:
-        """Take what a job made of its items; what was warm stays it (a forced run included).
+        """Take the results of a job; items that were warm stay warm, even after a forced run.
 
-        A job that was cancelled is no answer to who asks what made an item warm.
+        A cancelled job is never reported as the one that warmed an item.
         """
         for _, item in job.planned or ():
             if not self._is_warm(item):
@@ -69,7 +69,7 @@ class Plans:
         return not self._cold(plan(self._targets))
 
     def _asked(self, request: WarmupRequest) -> Plan:
-        """Return fresh items for what a request names, in the targets' order.
+        """Return new items for all that a request names, in the targets' order.
 
         Raises:
             ProblemError: ``target-not-found``, or ``invalid-request`` for an unknown shape.
@@ -112,7 +112,7 @@ class Plans:
 
 
 def keys(items: Plan) -> set[tuple[str, str]]:
-    """Return what distinguishes these items from others."""
+    """Return the keys that identify these items."""
     return {_key(item) for _, item in items}
 
 

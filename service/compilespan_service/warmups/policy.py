@@ -1,4 +1,4 @@
-"""What the operator decides about warmups."""
+"""The operator's settings for warmups."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Policy:
     """When a warmup begins, and what follows from its end.
 
     Attributes:
-        warmup: Whether a job starts by itself when the models are loaded.
-        ready_when: What ``/readyz`` asks for: every item warm, or only the models loaded.
-        on_warmup_failure: What a first warmup that leaves an item cold does.
-        on_hang: What happens if a job's time is up and its compile goes on.
-        budget_s: Seconds that a job may take, if its request does not say.
-        is_guest: Whether the server is another program's, which says itself when it serves and
-            how it started.
+        warmup: Whether a job starts automatically when the models are loaded.
+        ready_when: What ``/readyz`` waits for: every item warm, or only the models loaded.
+        on_warmup_failure: What happens if the first warmup leaves an item cold.
+        on_hang: What happens if a job times out while its compile still runs.
+        budget_s: Seconds that a job may take if its request sets no limit; ``None`` for no limit.
+        is_guest: Whether the server belongs to another program, which reports its own start and
+            readiness.
     """
 
     warmup: WarmupWhen = "on-start"

@@ -14,9 +14,9 @@ _SWITCH_INTERVAL_S = 0.0005
 
 @contextmanager
 def responsive() -> Iterator[None]:
-    """Let threads take turns often: Dynamo holds the GIL for whole intervals.
+    """Make threads switch more often, because Dynamo holds the GIL for whole intervals.
 
-    The interval is the process's; it is put back afterwards, so serving keeps its own.
+    The interval applies to the whole process, so it is restored afterwards for serving.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _SWITCH_INTERVAL_S))

@@ -1,4 +1,4 @@
-"""The warmup of this process: what may be started, joined, cancelled, and what follows from it."""
+"""The warmup of this process: starts, joins and cancels jobs, and acts on their results."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from compilespan_service.warmups.targets import Factory
 
 HANG_GRACE_S = 1.0
-"""How long a call may go on after its job timed out before ``--on-hang=exit`` ends the process."""
+"""Seconds from the timeout of a job until ``--on-hang=exit`` ends the process."""
 
 _logger = logging.getLogger("compilespan_service")
 
 
 class Runner:
-    """The models of this process and their warmup. It decides; its worker's thread does."""
+    """The models of this process and their warmup, which runs in the worker's thread."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Runner:
         *,
         end_process: Callable[[], None] = terminate,
     ) -> None:
-        """Know where the targets come from; nothing is imported before `start`.
+        """Import nothing yet; `start` does.
 
         Args:
-            find_factory: Returns what returns the targets; called in the worker's thread.
-            policy: What the operator decided.
-            end_process: Called if the operator wants the process to end.
+            find_factory: Returns the factory of the targets; called in the worker's thread.
+            policy: The operator's settings.
+            end_process: Called if the process must end according to ``policy``.
         """
         self._find_factory = find_factory
         self._policy = policy
@@ -66,34 +66,34 @@ class Runner:
         self._plans: Plans | None = None
         self._execution: Execution | None = None
         self._waiting = Waiting()
-        """For the first ``POST /warmup``, if the operator wants that."""
+        """The wait for a ``POST /warmup``: the first one, or another one while items are cold."""
         self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
         self.warms_others = False
         """Whether a target is a server in another process."""
 
     def open(self) -> None:
-        """Begin the span of the start; `start` loads."""
+        """Begin the span of the start; `start` loads the models."""
         if not self._policy.is_guest:
             self._startup.begin()
 
     def start(self) -> None:
-        """Begin to load, and to warm up if the operator wants that at the start."""
+        """Begin to load the models, and to warm them if ``policy`` says so."""
         if self._policy.warmup == "on-start":
             with self._startup.as_parent():
                 self._enqueue(Job(WarmupRequest()))
         self._worker.start()
 
     def drain(self) -> None:
-        """Take no more jobs, and end the streams of those that are watched."""
+        """Accept no more jobs, and end all event streams."""
         self.lifecycle.advance(ProcessState.DRAINING)
         for job in self.jobs.all:
             job.feed.close()
 
     def stop(self, timeout_s: float = 0.5) -> bool:
-        """Drain and end; ``True`` if nothing goes on. A compile cannot be interrupted.
+        """Drain and end; return ``True`` if no call still runs.
 
-        What the thread still holds is closed as it is: the job, its spans.
+        A compile cannot be interrupted; if one runs on, its job and spans are closed as they are.
         """
         self.lifecycle.advance(ProcessState.DRAINING)
         with self._lock:
@@ -110,7 +110,7 @@ class Runner:
         return stopped
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job: at once while it waits, else before its next call. An ended one stays.
+        """Cancel a job: at once if it is queued, else before its next call. Ignore ended jobs.
 
         Raises:
             ProblemError: ``job-not-found``.
@@ -124,20 +124,21 @@ class Runner:
         return job
 
     def submit(self, request: WarmupRequest) -> tuple[Job, bool]:
-        """Start a job or join the one that does the same or more.
+        """Start a job, or join the running one if it covers the request.
 
         Returns:
             The job, and whether everything asked for is warm already.
 
         Raises:
-            ProblemError: ``draining``, ``target-not-found``, ``plan-conflict``.
+            ProblemError: ``draining``, ``target-not-found``, ``invalid-request``,
+                ``plan-conflict`` or ``compile-still-running``.
         """
         with self._lock:
             if self.lifecycle.state is ProcessState.DRAINING:
-                raise ProblemError("draining", "The process is shutting down; ask another one.")
+                raise ProblemError("draining", "The process is shutting down; use another one.")
             if self.lifecycle.state in (ProcessState.LOAD_FAILED, ProcessState.NO_TARGETS):
                 raise ProblemError(
-                    "target-not-found", f"There are no targets: {self.lifecycle.detail}"
+                    "target-not-found", f"The server has no targets: {self.lifecycle.detail}"
                 )
             todo = self._plans.todo(request) if self._plans is not None else None
             if self._plans is not None and not todo:
@@ -146,7 +147,7 @@ class Runner:
                 if admission.joins(request, todo, running, self._policy.budget_s):
                     return running, False
                 raise admission.PlanConflictError(running)
-            # Else the thread of the job that ended is about to be free.
+            # Without an abandoned call, the thread of an ended job is about to be free.
             if self._execution is not None and self._execution.is_abandoned and self._worker.job:
                 raise admission.CompileStillRunningError(self._worker.job)
             job = Job(request)
@@ -160,9 +161,9 @@ class Runner:
 
     def _load(self) -> None:
         try:
-            with self._startup.as_parent():  # what compiles while it loads
+            with self._startup.as_parent():  # parent of compiles during the load
                 load_models(self._find_factory, self._know)
-        except BaseException as error:  # whatever it is, the thread lives on
+        except BaseException as error:  # nothing may end the thread
             why = f"the models cannot be loaded: {described(error)}"
             self._fail_load(error if isinstance(error, LoadError) else LoadError(why, error))
             return
@@ -175,13 +176,13 @@ class Runner:
 
     def _fail_load(self, error: LoadError) -> None:
         why = str(error)
-        # Not with our own frames, hence no traceback of the logger's.
+        # No exc_info, because it would print our own frames.
         _logger.error("compilespan: %s", f"{why}\n{error.traceback}".rstrip())
         self.lifecycle.advance(ProcessState.LOAD_FAILED, why)
         self._fail_start(why)
 
     def _know(self, targets: list[WarmupTarget]) -> None:
-        """Plan what was asked for before the targets were known."""
+        """Plan the jobs that were requested before the targets were known."""
         plans = Plans(targets)
         self.warms_others = plans.warms_others
         with self._lock:
@@ -196,7 +197,7 @@ class Runner:
     def _run(self, job: Job) -> None:
         with self._lock:
             self._execution = None
-            if job.is_over:  # before it ran
+            if job.is_over:  # it ended before it ran
                 if job.state == "cancelled" and self.lifecycle.state is ProcessState.COLD:
                     self.lifecycle.advance(ProcessState.NOT_WARM, f"job {job.id} was cancelled")
                     self._fail_start("the warmup was cancelled")
@@ -215,8 +216,8 @@ class Runner:
         return job.state == "running" and self.lifecycle.state is not ProcessState.DRAINING
 
     def _broke(self, job: Job, error: BaseException) -> None:
-        with suppress(BaseException):  # what cannot be printed
-            _logger.error("warmup job %s broke", job.id, exc_info=error)
+        with suppress(BaseException):  # the exception may fail to print
+            _logger.error("warmup job %s failed with an internal error", job.id, exc_info=error)
         why = f"an internal error: {described(error)}"
         with self._lock:
             if self._execution is not None:
@@ -225,32 +226,32 @@ class Runner:
                 self.jobs.end(job, "failed", why)
 
     def _hung(self, job: Job, why: str) -> None:
-        """A job's time is up, and its call holds the worker's thread."""
+        """End the process if ``policy`` says so and a timed-out job still holds the thread."""
         if self._policy.on_hang == "exit":
             time.sleep(HANG_GRACE_S)
             if self._worker.job is job:
-                _logger.error("job %s hangs (%s): ending the process", job.id, why)
+                _logger.error("warmup job %s hangs (%s); ending the process", job.id, why)
                 self._end_process()
 
     def _end(self, job: Job, state: JobState, error: str | None = None) -> None:
-        """The items are done: remember them, and say what that makes of the process."""
+        """Take the results of a job, change the state of the process, and end the job."""
         plans = self._plans
-        assert plans is not None  # a job runs on known targets only
+        assert plans is not None  # a job runs only on known targets
         plans.remember(job, cancelled=state == "cancelled")
         was_cold = self.lifecycle.state is ProcessState.COLD
-        # Who waits for the job finds the probes as it left them.
+        # Before the job ends, so that clients that wait for it see the new state in the probes.
         if plans.all_warm:
             self.lifecycle.advance(ProcessState.WARM)
         else:
             why = f"job {job.id}: {error or 'an item is not warm'}"
             self.lifecycle.advance(ProcessState.NOT_WARM, why)
-        if state == "cancelled" and job.state == "running":  # by the end of the process
+        if state == "cancelled" and job.state == "running":  # the process ends
             job.go("cancelling")
         self.jobs.end(job, state, error)
         if not plans.all_warm:
             self._waiting.begin()
             if was_cold:
-                self._fail_start(f"the warmup {state}")
+                self._fail_start(f"the warmup ended as {state}")
 
     def _fail_start(self, why: str) -> None:
         self._startup.end("failed", why)

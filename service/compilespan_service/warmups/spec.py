@@ -1,4 +1,4 @@
-"""``MODULE:FACTORY``, and the errors that say what is wrong with it or with what it names."""
+"""``MODULE:FACTORY``, and the errors about it and about what it names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 DEMO = "compilespan_service.demo:targets"
 
-# Not the operator's: what calls his code.
+# Frames that call the operator's code: ours and the import system's.
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib", importlib.__file__)
 
 
@@ -21,7 +21,7 @@ class LoadError(Exception):
     """The models cannot be loaded; the message is one sentence.
 
     Attributes:
-        traceback: Of the operator's code, without our frames; empty if it says nothing more.
+        traceback: Traceback without our frames; empty if no frame is the operator's.
     """
 
     def __init__(self, message: str, cause: BaseException | None = None) -> None:
@@ -30,14 +30,14 @@ class LoadError(Exception):
 
 
 class SpecError(LoadError):
-    """``MODULE:FACTORY`` cannot be resolved: a typo, hence no reason to try again."""
+    """``MODULE:FACTORY`` cannot be resolved: a typo, so a retry cannot help."""
 
 
 def check_spec(spec: str) -> tuple[str, str]:
     """Return the module and the name of ``MODULE:FACTORY``; imports nothing.
 
     Raises:
-        SpecError: It is not of that form.
+        SpecError: ``spec`` does not have that form.
     """
     module_name, _, name = spec.partition(":")
     is_path = all(part.isidentifier() for part in (*module_name.split("."), *name.split(".")))
@@ -48,9 +48,9 @@ def check_spec(spec: str) -> tuple[str, str]:
 
 
 def _of_the_operator(error: BaseException) -> str:
-    """Return an exception as Python prints it, without the frames of ours and of the import.
+    """Return an exception as Python prints it, without our frames and the import system's.
 
-    Empty if it has no others, or if it cannot be printed: its class is the program's.
+    Empty if it has no other frames, or if the program's exception class fails to print it.
     """
     try:
         whole = traceback.TracebackException.from_exception(error)

@@ -1,4 +1,4 @@
-"""The targets: what the operator's factory returns, checked, with errors that help."""
+"""Checks the targets that the operator's factory returns."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class TargetsError(Exception):
 
 
 def checked(returned: Any) -> list[WarmupTarget]:
-    """Return the targets that a factory returned: several, or one by itself.
+    """Check and return the targets that a factory returned: a list, or a single one.
 
     Raises:
-        TargetsError: It returned something else, or a target cannot be what it says.
+        TargetsError: The factory returned something else, or a target is not valid.
     """
     if isinstance(returned, (WarmupTarget, HttpTarget)):
         returned = [returned]
@@ -54,8 +54,8 @@ def _check(target: WarmupTarget) -> None:
     name = target.name
     if not isinstance(name, str) or semconv.name(name) != name or not name:
         msg = (
-            f"a target is called {_shown(name)}; a name is text of one line, valid UTF-8, "
-            f"of 1 to {semconv.MAX_NAME_LENGTH} characters"
+            f"a target is called {_shown(name)}; a name must be one line of valid UTF-8 text "
+            f"with 1 to {semconv.MAX_NAME_LENGTH} characters"
         )
         raise TargetsError(msg)
     for problem in (*_of_functions(target), *_of_timeout(target.timeout_s), *_of_shapes(target)):
@@ -99,21 +99,21 @@ def _of_shapes(target: WarmupTarget) -> Iterable[str]:
         yield f"shapes is {_shown(shapes)}; give a list of shapes, e.g. [{{'batch': 1}}]"
         return
     if len(shapes) > MAX_SHAPES:
-        yield f"there are {len(shapes)} shapes; {MAX_SHAPES} is the most"
+        yield f"it has {len(shapes)} shapes; at most {MAX_SHAPES} are allowed"
         return
     labels = set()
     for shape in shapes:
         if not isinstance(shape, Mapping):
-            yield f"the shape {_shown(shape)} is no mapping; write e.g. {{'batch': 1}}"
+            yield f"the shape {_shown(shape)} is not a mapping; write e.g. {{'batch': 1}}"
             return
         for key, value in shape.items():
             if not isinstance(key, str) or semconv.name(key) != key:
-                yield f"the shape {_shown(shape)} has the key {_shown(key)}; keys are text"
+                yield f"the shape {_shown(shape)} has the key {_shown(key)}; keys must be text"
                 return
             if not _is_scalar(value):
                 yield (
                     f"the shape {_shown(shape)} has {_shown(value)} under {key!r}; "
-                    "values are text, finite numbers of 64 bits, True, False or None"
+                    "values must be text, finite numbers of 64 bits, True, False or None"
                 )
                 return
         label = tuple(sorted((key, type(value).__name__, value) for key, value in shape.items()))
@@ -133,5 +133,5 @@ def _is_scalar(value: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         return foreign(repr(value))[:80]
-    except Exception:  # its __repr__ is the program's
+    except Exception:  # the program's __repr__ may raise
         return f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""The part of a start in which nobody works: the server waits for a ``POST /warmup``."""
+"""The part ``wait`` of a start: the server waits for a ``POST /warmup``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Begins and ends again and again, until the process is ready."""
+    """Marks the time of waiting, which may begin and end several times."""
 
     def __init__(self) -> None:
         self._mark: Mark | None = None
 
     def begin(self) -> None:
-        """What comes now is nobody's work."""
+        """Begin to wait."""
         self.end()
         self._mark = get_ledger().readiness.begin("wait", "POST /warmup")
 
     def end(self) -> None:
-        """A job runs."""
+        """Stop waiting, because a job runs."""
         if self._mark is not None:
             get_ledger().readiness.end(self._mark)
             self._mark = None

@@ -1,4 +1,4 @@
-"""A thread that does what it is handed, one call after another."""
+"""A thread that loads the models, then runs queued jobs one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """The thread that loads and warms models. A call that hangs holds it; nothing can end that."""
+    """The thread that loads and warms models. A call that hangs blocks it and cannot be ended."""
 
     def __init__(
         self,
@@ -23,13 +23,13 @@ class Worker:
         run: Callable[[Job], None],
         broke: Callable[[Job, BaseException], None],
     ) -> None:
-        """Take what is to be called, all of it in the thread; it begins with `start`.
+        """Take the functions that the thread calls; `start` starts it.
 
         Args:
             load: Called first.
             run: Called with each job.
-            broke: Called with what left ``run``: neither ``KeyboardInterrupt`` nor ``SystemExit``
-                of a model ends the thread.
+            broke: Called with an exception that ``run`` raised. Not even ``KeyboardInterrupt`` or
+                ``SystemExit`` of a model ends the thread.
         """
         self._load = load
         self._run = run
@@ -40,7 +40,7 @@ class Worker:
 
     @property
     def job(self) -> Job | None:
-        """The job whose call holds the thread."""
+        """The job whose call holds the thread; ``None`` if it is free."""
         return self._held_by
 
     def start(self) -> None:

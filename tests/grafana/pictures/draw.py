@@ -2,7 +2,7 @@
 
 A real Prometheus holds a start that is made up (../starts.py) and answers the dashboards' queries;
 Grafana's own code turns the answers into what is shown, and Chromium draws it (panels.jsx says what
-is Grafana's). The pictures of docs/observability.md come from here; without a state, those two.
+is Grafana's). The pictures of docs/dashboards.md come from here; without a state, those two.
 """
 
 from __future__ import annotations
