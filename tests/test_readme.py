@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = {
     f"{page.name}-{number}": code
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if page.name != "upstream.md"  # tests/test_upstream.py
     for number, code in enumerate(
         re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     )
