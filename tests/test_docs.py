@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["generate_telemetry", "generate_http", "generate_settings"])
+@pytest.mark.parametrize(
+    "name", ["generate_telemetry", "generate_http", "generate_settings", "generate_runbook"]
+)
 def test_a_generated_page_is_up_to_date(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
     generate = importlib.util.module_from_spec(spec)
