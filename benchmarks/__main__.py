@@ -12,14 +12,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, bounded, cost, liveness, nesting, old_starts, startup
+from benchmarks import accuracy, beside, bounded, cost, liveness, nesting, old_starts, startup
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = {
     "accuracy": accuracy.main,
     "nesting": nesting.main,
     "cost": cost.main,
-    "beside": cost.beside_torchs_own,
+    "beside": beside.main,
     "growth": cost.growth,
     "liveness": liveness.main,
     "startup": startup.main,

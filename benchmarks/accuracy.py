@@ -1,8 +1,8 @@
-"""Accuracy: our seconds against what a stopwatch outside sees, cold and warm.
+"""Accuracy: our seconds compared with a stopwatch outside, cold and warm.
 
-The reference is, summed over the calls, (first call - the same call again): what compiling added.
-Beside it stand the timers that torch reports for each compile (Dynamo, AOTAutograd, inductor, code
-generation) added up, as if they did not nest.
+The reference is the time that compiling added: (first call - the same call again), summed over the
+calls. For comparison, the timers that torch reports for each compile (Dynamo, AOTAutograd,
+inductor, code generation) are added up as if they did not nest.
 """
 
 from __future__ import annotations

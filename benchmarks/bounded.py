@@ -1,7 +1,7 @@
-"""Memory of a server over 5,000 warmup jobs and 100,000 records, and of a worker beside it.
+"""Memory of a server over 5,000 warmup jobs and 100,000 records, and of a second worker.
 
 One process runs the jobs, each of which records 21 compiles (explicit blocks: no torch). The other
-worker of the same instance only reads what the first writes. Both are scraped meanwhile.
+worker of the same instance only reads what the first writes. Both are scraped every 100 jobs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 JOBS = 5000
 SHOWN = (500, 1000, 2000, 3000, 4000, JOBS)
-_BLOCKS = 7  # of each call; a job calls three times
+_BLOCKS = 7  # per call; a job calls three times
 
 
 def targets() -> list[WarmupTarget]:

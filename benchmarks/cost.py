@@ -1,6 +1,6 @@
 """What instrumenting costs: per compile (paired), per call, and as the number of compiles grows.
 
-Every compile goes to the journal of a state directory, as on a server.
+Every compile is written to the journal of a state directory, as on a server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -39,25 +39,26 @@ def instrumented(on: bool):
             TorchCompileInstrumentor().uninstrument()
 
 
-def compile_once(backend: str) -> float:
-    """Return the seconds of a first call; with inductor from a warm cache."""
+def compile_once(backend: str, around=nullcontext) -> float:
+    """Return the seconds of a first call inside ``around()``; with inductor from a warm cache."""
     torch._dynamo.reset()
     layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
     model = torch.compile(layer, backend=backend)
     x = torch.randn(2, 8, 32)
-    gc.collect()  # garbage of what came before is not this compile's
+    gc.collect()  # the garbage of earlier compiles must not count for this one
     with torch.inference_mode():
         began = time.perf_counter()
-        model(x)
+        with around():
+            model(x)
         return time.perf_counter() - began
 
 
 def per_compile(backend: str) -> dict[str, object]:
-    """Pair a compile with us and one without, in random order; the median difference.
+    """Return the median difference of pairs of compiles, with and without us, in random order.
 
-    The wrappers stay in place and what they do is switched: patching and restoring a class makes
-    the interpreter specialise its callers anew, which costs more than we do. The garbage
-    collector runs between compiles, never in one.
+    The wrappers stay in place and only their work is switched on and off: patching and restoring a
+    class makes the interpreter specialize its callers again, which costs more than our hooks. The
+    garbage collector runs between compiles only.
     """
     hooks = Hooks(lambda function: lambda *a, **k: function(*a, **k) if hooks.on else None)
     TorchCompileInstrumentor().instrument()
@@ -98,7 +99,7 @@ def _confidence(values: list[float]) -> tuple[float, float]:
 
 
 def per_call() -> dict[str, object]:
-    """Call a compiled module; instrumented or not it must be the same code."""
+    """Time calls of a compiled module, whose code must be the same with and without us."""
     model = torch.compile(torch.nn.Linear(8, 8), backend="eager")
     x = torch.randn(2, 8)
 
@@ -130,37 +131,8 @@ def per_call() -> dict[str, object]:
     }
 
 
-def beside_torchs_own() -> list[dict[str, object]]:
-    """The same compile with torch's own ways of looking, each in five processes of its own."""
-    with tempfile.TemporaryDirectory() as scratch:
-        cases = {
-            "nothing": {},
-            "compilespan": {"BENCHMARK_INSTRUMENTED": "1", "COMPILESPAN_STATE_DIR": scratch},
-            "TORCH_TRACE": {"TORCH_TRACE": scratch},
-            "TORCH_LOGS=+dynamo,+aot,+inductor": {"TORCH_LOGS": "+dynamo,+aot,+inductor"},
-        }
-        runs: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(5):
-            for name, env in cases.items():
-                done = subprocess.run(
-                    [sys.executable, "-m", "benchmarks.cost"],
-                    env={**os.environ, **env},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    check=True,
-                )
-                runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-        times = {name: statistics.median(each) for name, each in runs.items()}
-    base_s = times["nothing"]
-    return [
-        {"what": f"compile with {name}", "median_ms": s * 1e3, "ratio": s / base_s}
-        for name, s in times.items()
-    ]
-
-
 class Hooks:
-    """Our hooks, each inside a function of the benchmark, while it lasts."""
+    """Wraps each of our hooks in a function of the benchmark, until `restore`."""
 
     _WHERE = (
         (windows.Windows, ("are_entered", "discard_stale", "enter", "leave", "announced")),
@@ -183,7 +155,7 @@ class Hooks:
 
 
 class HookClock(Hooks):
-    """Adds up the time that is spent in our hooks, from inside: free of the machine's noise."""
+    """Adds up the time inside our hooks, so that noise outside of them does not count."""
 
     def __init__(self) -> None:
         self.spent_s = 0.0
@@ -201,7 +173,7 @@ class HookClock(Hooks):
 
 
 def inside() -> dict[str, object]:
-    """The time in our hooks during a warm inductor compile."""
+    """Return the time in our hooks during a warm inductor compile."""
     clock = HookClock()
     TorchCompileInstrumentor().instrument()
     compile_once("inductor")
@@ -219,15 +191,15 @@ def inside() -> dict[str, object]:
 
 
 def growth() -> list[dict[str, object]]:
-    """Time in our hooks, and memory with and without us, as the number of compiles grows.
+    """Return time in our hooks, and memory with and without us, as the number of compiles grows.
 
-    torch's own time and memory for each compile are in both processes, which run side by side.
+    Two processes run side by side; the memory that torch itself keeps is in both.
     """
     with tempfile.TemporaryDirectory() as scratch:
         additional = {"BENCHMARK_INSTRUMENTED": "1", "COMPILESPAN_STATE_DIR": scratch}
         processes = {
             on: subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.cost", "growth"],
+                [sys.executable, "-m", "benchmarks.cost"],
                 env={**os.environ, **(additional if on else {})},
                 stdout=subprocess.PIPE,
                 text=True,
@@ -250,8 +222,8 @@ def growth() -> list[dict[str, object]]:
 
 
 def grow(clock: HookClock) -> list[dict[str, object]]:
-    """Compile new code again and again."""
-    # torch's profile-guided file is written anew at each compile, all of it: its cost would grow.
+    """Compile new code again and again; return time in our hooks and memory per compile."""
+    # torch rewrites the whole file of its profiles at each compile, so that cost would grow.
     torch._dynamo.config.automatic_dynamic_local_pgo = False
     rows = []
     done = 0
@@ -288,14 +260,7 @@ def main() -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    hook_clock = HookClock() if sys.argv[1:] == ["growth"] else None
+    hook_clock = HookClock()
     if os.environ.get("BENCHMARK_INSTRUMENTED"):
         TorchCompileInstrumentor().instrument()
-    if hook_clock is not None:
-        print(json.dumps(grow(hook_clock)))
-    else:
-        for _ in range(6):
-            compile_once("inductor")
-        gc.collect()
-        gc.freeze()
-        print(json.dumps(statistics.median(compile_once("inductor") for _ in range(30))))
+    print(json.dumps(grow(hook_clock)))

@@ -1,7 +1,7 @@
 """How fast a server answers ``/livez`` while a transformer compiles in one of its threads.
 
-Ours, mounted into an app with 50 blocked sync routes, beside a bare FastAPI app that compiles in
-a thread. The client is a process of its own.
+Our router in an app with 50 blocked sync routes is compared with a bare FastAPI app that compiles
+in a thread and has the same routes. The client is a separate process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A monitor that keeps its start time in a global, beside ours, under nesting and threads.
+"""A monitor that keeps its start time in a global, compared with ours, under nesting and threads.
 
-A start in a module's global is how servers measure compile time. The "compiles" here sleep, so
-that the truth is known.
+Servers measure compile time with a start time in a global variable. The "compiles" here sleep, so
+that the true time is known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _counted_s = 0.0
 
 @contextmanager
 def global_monitor(_name: str):
-    """The start in a global, the sum in another."""
+    """Keep the start time in one global variable and the sum in another."""
     global _start_s, _counted_s
     _start_s = time.perf_counter()
     yield
@@ -40,7 +40,7 @@ def nested(monitor) -> None:
 
 
 def threads(monitor) -> None:
-    """1.0 s of wall: two blocks of 0.6 s, the second 0.4 s later."""
+    """1.0 s of wall time: two blocks of 0.6 s, the second 0.4 s later."""
 
     def block(delay_s: float) -> None:
         time.sleep(delay_s)
@@ -55,7 +55,7 @@ def threads(monitor) -> None:
 
 
 def failing(monitor) -> None:
-    """0.5 s that end in an exception."""
+    """0.5 s that end with an exception."""
     try:
         with monitor("block"):
             time.sleep(0.5)

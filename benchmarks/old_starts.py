@@ -1,8 +1,8 @@
-"""What 240 MB of earlier starts cost a server that begins beside them.
+"""What 240 MB of earlier starts cost a server that starts in the same state directory.
 
-``compilespan serve`` with an empty state directory and with one that holds the journals of 250
-starts which were killed, so that none ends with its summary. Beside it the same directory once
-more, after all of them were read.
+``compilespan serve`` is measured with an empty state directory, with the journals of 250 starts
+that were killed (so none ends with a summary), and with these journals again after all of them were
+read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the port waits for: CPU from the start of a process to its first ``/livez``.
+"""CPU time before the port opens: from the start of a process to its first ``/livez``.
 
-``compilespan serve`` beside an empty FastAPI app with the SDK's providers and the same server;
-neither exports. And how fast it answers from then on, while it imports itself and torch.
+``compilespan serve`` is compared with an empty FastAPI app with the SDK's providers on the same
+server; neither exports. Also how fast it answers after that, while it imports itself and torch.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 
 
 def no_targets() -> list[object]:
-    """The factory: what a server imports is its own business."""
+    """Return nothing and import nothing: the imports of a real server are not measured."""
     return []
 
 
 def torch_targets() -> list[object]:
-    """A factory that imports torch, as factories do."""
+    """Import torch, as the factory of a real server does."""
     import torch
 
     return [] if torch.__version__ else [None]
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 def cpu_to_first_livez(arguments: list[str]) -> float:
-    """Return user and system seconds of a process when it first answers."""
+    """Return the user and system CPU seconds of a process when it first answers."""
     port = free_port()
     with started([*arguments, str(port)], port) as process:
         with open(f"/proc/{process.pid}/stat") as file:
@@ -91,7 +91,7 @@ def started(arguments: list[str], port: int) -> Iterator[subprocess.Popen[bytes]
 
 
 def latencies_ms() -> list[float]:
-    """Ask ``/livez`` 50 times a second until torch is imported."""
+    """Request ``/livez`` 50 times a second until torch is imported; return the latencies."""
     port = free_port()
     ours = [*_SERVE, "benchmarks.startup:torch_targets", "--port", str(port)]
     found = []

@@ -24,7 +24,7 @@ def encoder() -> Calls:
 
 
 def language_model() -> Calls:
-    """Three shapes, compiled for each: static."""
+    """A Llama with three static shapes, each compiled separately."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -50,7 +50,7 @@ def llava() -> Calls:
 
 
 def graph_breaks() -> Calls:
-    """Three frames, with real execution between."""
+    """Three frames, with real execution between them."""
 
     def broken(x):
         y = (x @ x).relu()
