@@ -114,7 +114,9 @@ def test_json_has_all_figures(two_models):
     assert figures["wall_s"] >= figures["totals"]["total"]["wall_s"] > 0
     assert figures["interrupted"] == []
     assert figures["cache"] == "no cache"
-    assert {finding["code"] for finding in figures["findings"]} == {"CS010", "CS020"}
+    of_the_machine = {"CS060", "CS070"}  # a loaded one imports slowly, and has no CPU left
+    codes = {finding["code"] for finding in figures["findings"]}
+    assert codes - of_the_machine == {"CS010", "CS020"}
 
 
 def test_the_trace_has_a_slice_for_each_compile(two_models):
@@ -481,11 +483,16 @@ def test_a_journal_that_could_not_be_written_is_named(tmp_path):
 
 def test_a_worker_that_outlives_its_launcher_is_named(tmp_path):
     code = """
+    read, write = os.pipe()
+    def begun(gm, example_inputs):
+        os.write(write, b"begun")
+        return slow(gm, example_inputs)
     if os.fork() == 0:
         sys.stdout = sys.stderr = open(os.devnull, "w")
         os.close(1), os.close(2)
-        torch.compile(Llama(), backend=slow)(torch.zeros(3))
-    time.sleep(4)  # its journal says each second what it is at
+        torch.compile(Llama(), backend=begun)(torch.zeros(3))
+    os.read(read, 5)
+    time.sleep(3)  # its journal has each second what compiles
     os._exit(0)
     """
     command = program(tmp_path, code)
