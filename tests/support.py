@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -177,3 +179,18 @@ def client_of(app: Any) -> Any:
 def interrupted(directory: StateDirectory) -> list[tuple[Any, Any]]:
     """Return what was compiling when its process died, oldest first."""
     return [(each, begun) for each in directory.processes() for begun in each.interrupted]
+
+
+def in_child(call):
+    """Fork, run ``call`` in the child, and return what it returns, as JSON."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        return json.loads(file.read() or b"null")

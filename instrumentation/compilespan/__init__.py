@@ -63,7 +63,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-# Only a process that compiles needs a journal, and a flush at its end.
+# Only a process that compiles needs a journal, and flushes.
 
 
 def _open_journal() -> None:
@@ -78,5 +78,12 @@ def _flush_at_end_of_child() -> None:
     flush_at_end_of_child()
 
 
+def _flush_after_compiles() -> None:
+    from compilespan.telemetry.prompt_export import flush_after_compiles  # noqa: PLC0415  # above
+
+    flush_after_compiles()
+
+
 get_ledger().before_first_compile(_open_journal)
 get_ledger().before_first_compile(_flush_at_end_of_child)
+get_ledger().before_first_compile(_flush_after_compiles)

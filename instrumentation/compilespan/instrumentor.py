@@ -96,7 +96,6 @@ class TorchCompileInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # untyp
                 kwargs["events"],
             )
         )
-        telemetry.prepare()
         use_telemetry(telemetry)
         instance_id()
         from compilespan.dynamo.hooks import DynamoHooks  # noqa: PLC0415  # needed only here

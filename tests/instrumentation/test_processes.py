@@ -27,22 +27,7 @@ from compilespan.ledger.subscription import Subscription
 from compilespan.process import epoch_ns, fork_safe_lock, identity, is_alive, is_child, now_ns
 from compilespan.telemetry import prompt_export
 from compilespan.telemetry.telemetry import active_telemetry
-from support import record
-
-
-def in_child(call):
-    """Fork, run ``call`` in the child, and return what it returns, as JSON."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write, json.dumps(call()).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    os.close(write)
-    with os.fdopen(read, "rb") as file:
-        return json.loads(file.read() or b"null")
+from support import in_child, record
 
 
 class TestForks:
@@ -192,7 +177,7 @@ class TestPromptExport:
         monkeypatch.setattr(prompt_export, "LONGEST_WAIT_S", 0.05)
 
         def child():
-            prompt_export.flush_each_compile()
+            prompt_export.flush_after_compiles()
             began = time.monotonic()
             for name in ("first", "second", "third"):
                 with monitor_torch_compile(name, kind="compile"):
@@ -207,7 +192,7 @@ class TestPromptExport:
         monkeypatch.setattr(active_telemetry(), "flush", lambda _: flushed.append(1))
 
         def child():
-            prompt_export.flush_each_compile()
+            prompt_export.flush_after_compiles()
             for name in ("first", "second"):
                 with monitor_torch_compile(name, kind="compile"):
                     pass
@@ -220,7 +205,7 @@ class TestPromptExport:
         monkeypatch.setattr(prompt_export, "LONGEST_WAIT_S", 0.3)
 
         def child():
-            prompt_export.flush_each_compile()
+            prompt_export.flush_after_compiles()
             began = time.monotonic()
             for _ in range(10):
                 with monitor_torch_compile("m", kind="compile"):
@@ -244,7 +229,7 @@ class TestPromptExport:
                     barrier.wait()
 
             barrier = threading.Barrier(4)
-            prompt_export.flush_each_compile()
+            prompt_export.flush_after_compiles()
             threads = [threading.Thread(target=block) for _ in range(4)]
             for thread in threads:
                 thread.start()
@@ -264,7 +249,7 @@ class TestPromptExport:
             raise Timeout
 
         def child():
-            prompt_export.flush_each_compile()
+            prompt_export.flush_after_compiles()
             signal.signal(signal.SIGALRM, on_alarm)
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             try:
@@ -278,11 +263,55 @@ class TestPromptExport:
 
     def test_a_process_that_nobody_ends_does_not_wait(self, exported, monkeypatch):
         monkeypatch.setattr(active_telemetry(), "flush", lambda _: time.sleep(5))
-        prompt_export.flush_each_compile()
+        prompt_export.flush_after_compiles()
         began = time.monotonic()
         with monitor_torch_compile("m", kind="compile"):
             pass
         assert time.monotonic() - began < 0.4
+
+    def test_a_burst_of_compiles_is_flushed_once_when_nothing_compiles(self, exported, monkeypatch):
+        def child():
+            flushed = []
+            monkeypatch.setattr(prompt_export, "is_child", lambda: False)
+            monkeypatch.setattr(
+                active_telemetry(), "flush", lambda _: flushed.append(len(get_ledger().records()))
+            )
+            prompt_export.flush_after_compiles()
+            with monitor_torch_compile("long", kind="compile"):
+                for _ in range(20):
+                    threading.Thread(target=block).start()
+                time.sleep(3 * prompt_export.QUIET_S)
+                meanwhile = list(flushed)
+            deadline = time.monotonic() + 10
+            while not flushed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return meanwhile, flushed
+
+        def block():
+            with monitor_torch_compile("m", kind="compile"):
+                pass
+
+        assert in_child(child) == [[], [21]]
+
+    def test_a_long_compile_does_not_hold_up_earlier_ones_for_ever(self, exported, monkeypatch):
+        def child():
+            flushed = threading.Event()
+            monkeypatch.setattr(prompt_export, "is_child", lambda: False)
+            monkeypatch.setattr(prompt_export, "LONGEST_DELAY_S", 0.3)
+            monkeypatch.setattr(active_telemetry(), "flush", lambda _: flushed.set())
+            prompt_export.flush_after_compiles()
+            thread = threading.Thread(target=lambda: block(flushed))
+            thread.start()
+            with monitor_torch_compile("m", kind="compile"):
+                pass
+            thread.join(20)
+            return flushed.is_set()
+
+        def block(flushed):
+            with monitor_torch_compile("long", kind="compile"):
+                flushed.wait(10)
+
+        assert in_child(child)
 
     def test_who_is_a_child(self):
         assert not is_child()

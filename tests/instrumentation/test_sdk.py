@@ -28,9 +28,9 @@ from compilespan import WarmupTarget, monitor_torch_compile, warm
 from compilespan.process import device
 from compilespan.sdk import CompileSampler, configure
 from compilespan.sdk.resource import service_resource
-from compilespan.sdk.sampler import create_sampler
 from compilespan.semconv import __version__
 from compilespan.telemetry.ids import SystemRandomIdGenerator
+from compilespan.telemetry.sampler import create_sampler
 from compilespan.telemetry.startup import Startup, startup_trace_id
 from compilespan.telemetry.telemetry import Telemetry, use_telemetry
 

@@ -71,6 +71,15 @@ class Received:
     def points(self, name):
         return list(self.metrics.get(name, {}).values())
 
+    def resources_of(self, name):
+        """Return the resource of each request that has this metric."""
+        return [
+            _plain(resource.resource.attributes)
+            for request in self.metric_requests
+            for resource in request.resource_metrics
+            if any(metric.name == name for s in resource.scope_metrics for metric in s.metrics)
+        ]
+
     def ancestors(self, span):
         """Return the names from a span's parent to the root, as far as they arrived."""
         by_id = {each.span_id: each for each in self.spans}

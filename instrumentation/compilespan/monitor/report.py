@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compilespan.monitor.surroundings import Place
     from compilespan.monitor.unit import Unit
     from compilespan.semconv import Component, Stage
+    from compilespan.telemetry.prompt_export import Ticket
 
 
 class Report:
@@ -38,7 +39,7 @@ class Report:
         self._telemetry: Telemetry = active_telemetry()
         self._telemetry.prepare()
         self._place: Place | None = None
-        self._ticket = 0
+        self._ticket: Ticket | None = None
         self._ledger = get_ledger()
         self._key = self._ledger.prepare()
 
@@ -120,12 +121,12 @@ class Report:
         try:
             with contained("end the span of a compile"):
                 self._telemetry.end_span(self.span, record, graph_breaks, error)
-                self._ticket = prompt_export.ended()
             with contained("measure a compile"):
                 context = trace.set_span_in_context(self.span)
                 self._telemetry.metrics.measure(record, context)
         finally:
             self._ledger.end(self._key, record)
+        self._ticket = prompt_export.ended()
         if self._place is not None and self._place.listener is not None:
             with contained("call a listener at the end of a compile"):
                 self._place.listener.ended(self._key, record)

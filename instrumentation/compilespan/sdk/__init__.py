@@ -16,7 +16,7 @@ try:
     import_sdk_without_detectors()
     from compilespan.sdk.providers import Providers, configure
     from compilespan.sdk.resource import service_resource
-    from compilespan.sdk.sampler import CompileSampler
+    from compilespan.telemetry.sampler import CompileSampler
 except ImportError as error:
     msg = (
         f"compilespan.sdk needs the OpenTelemetry SDK and its OTLP exporters ({error}); "

@@ -18,12 +18,10 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from compilespan.ledger.ledger import get_ledger
 from compilespan.sdk.resource import service_resource
-from compilespan.sdk.sampler import CompileSampler, create_sampler
 from compilespan.telemetry.flushing import at_once
 from compilespan.telemetry.ids import SystemRandomIdGenerator
-from compilespan.telemetry.prompt_export import flush_each_compile
+from compilespan.telemetry.sampler import CompileSampler, create_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +99,6 @@ def configure(
     logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in _exporters("logs"):
         logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
-    get_ledger().before_first_compile(flush_each_compile)
     if set_global:
         trace.set_tracer_provider(tracer_provider)
         metrics.set_meter_provider(meter_provider)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
 import logging
 import os
 import platform
-import sys
 import threading
 
 from opentelemetry import trace
@@ -28,7 +25,8 @@ from opentelemetry.sdk.resources import (
 )
 
 from compilespan import semconv
-from compilespan.process import device, instance_id, is_child
+from compilespan.process import device
+from compilespan.telemetry.identity import process_attributes
 
 _DETECTORS_S = 2.0
 _READ = (OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME)
@@ -41,28 +39,16 @@ def service_resource(
 ) -> Resource:
     """Return the resource of this process: service, instance, torch, rank, machine.
 
-    ``service.instance.id`` is unique per process, because metric streams of two processes must not
-    mix. A value in the environment is used as it is; in a child process or one of several ranks the
-    pid is appended. ``compilespan.instance.id`` is shared by all processes of a start.
+    `compilespan.telemetry.identity` describes how the ids are chosen.
 
     Args:
         service_name: Default if the environment sets none.
         startup_trace_id: Trace id of the start of this process, if it emits one.
     """
-    instance = instance_id()
     named = OTELResourceDetector().detect().attributes.get(SERVICE_INSTANCE_ID)
-    ranks = _distributed()
-    is_one_of_many = is_child() or ranks.get(semconv.WORLD_SIZE, 1) > 1
-    one_of_many = f"{named or instance}-{os.getpid()}"
-    attributes: dict[str, str | int] = {
-        SERVICE_INSTANCE_ID: str(named) if named and not is_one_of_many else one_of_many,
-        semconv.INSTANCE: instance,
-    }
+    attributes = process_attributes(str(named) if named else None)
     if startup_trace_id:
         attributes[semconv.STARTUP_TRACE] = trace.format_trace_id(startup_trace_id)
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        attributes[semconv.TORCH_VERSION] = importlib.metadata.version("torch")
-    attributes |= ranks
     machine: dict[str, str | int] = {
         HOST_NAME: platform.node(),
         PROCESS_PID: os.getpid(),
@@ -74,22 +60,6 @@ def service_resource(
         own = {SERVICE_VERSION: semconv.__version__} if service_name == semconv.SCOPE else {}
         resource = Resource(own).merge(resource).merge(Resource({SERVICE_NAME: service_name}))
     return resource
-
-
-def _distributed() -> dict[str, int]:
-    """Return rank and world size, from torch.distributed if initialised, else from the launcher."""
-    distributed = sys.modules.get("torch.distributed")
-    with contextlib.suppress(Exception):  # telemetry must not prevent the start
-        if distributed is not None and distributed.is_initialized():
-            return {
-                semconv.RANK: distributed.get_rank(),
-                semconv.WORLD_SIZE: distributed.get_world_size(),
-            }
-    return {
-        attribute: int(value)
-        for variable, attribute in (("RANK", semconv.RANK), ("WORLD_SIZE", semconv.WORLD_SIZE))
-        if (value := os.environ.get(variable, "")).isdecimal()
-    }
 
 
 @functools.lru_cache(maxsize=1)

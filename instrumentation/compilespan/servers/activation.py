@@ -82,7 +82,6 @@ def take_part(server: str) -> tuple[GraphWatch, Starting]:
     from compilespan.instrumentor import TorchCompileInstrumentor  # noqa: PLC0415
     from compilespan.ledger.ledger import get_ledger  # noqa: PLC0415
     from compilespan.servers.starting import Starting  # noqa: PLC0415
-    from compilespan.telemetry.prompt_export import flush_each_compile  # noqa: PLC0415
     from compilespan.telemetry.startup import Startup  # noqa: PLC0415
     from compilespan.telemetry.telemetry import use_telemetry  # noqa: PLC0415
 
@@ -97,7 +96,6 @@ def take_part(server: str) -> tuple[GraphWatch, Starting]:
     # Compiles before the engine is ready belong to the server's profiling and warmup runs.
     ledger.readiness.before = "warmup"
     ledger.readiness.time_imports(server)
-    ledger.before_first_compile(flush_each_compile)
     startup: Startup | None = None
     _open_journal()  # what this process does is part of the start, even if it compiles nothing
     if is_first:

@@ -1,4 +1,7 @@
-"""Exports each compile as soon as it ends: a process may end without a chance to flush.
+"""Exports compiles soon after they end: a process may end without a chance to flush.
+
+Batches of the SDK wait for seconds, its metrics for a minute. A process may be killed before, or
+end by ``os._exit``. So a thread flushes as soon as nothing compiles any more.
 
 A child process may end as soon as it has its result, by its own ``os._exit`` or by its parent. So
 in a child the thread that compiled waits until its span is exported. All such waits of a process
@@ -9,77 +12,105 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
 
+from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import is_child, renewed_after_fork
 from compilespan.telemetry.flushing import CHILD_FLUSH_S
 from compilespan.telemetry.telemetry import active_telemetry
 
-if TYPE_CHECKING:
-    from compilespan.ledger.records import CompileRecord
-
 LONGEST_WAIT_S = 0.5
 """Seconds that all threads of a child may wait in total."""
+QUIET_S = 0.2
+"""Seconds without a compile after which a flush begins, so that many short ones share it."""
+LONGEST_DELAY_S = 5.0
+"""Seconds after which a flush begins even if something compiles."""
+
+
+Ticket: TypeAlias = "SimpleQueue[None]"
+"""Gets an item when a compile is exported."""
 
 
 class PromptExport:
-    """Flushes after each compile, in a separate thread."""
+    """Flushes in a separate thread after compiles ended.
+
+    Compiling threads use queues written in C only: an interrupt in a Python function could leave a
+    lock taken.
+    """
 
     def __init__(self) -> None:
         self.renew()
         renewed_after_fork(self)
 
     def renew(self) -> None:
-        """Wait for nothing until `begin` is called in this process."""
+        """Export and wait for nothing until `begin` is called in this process."""
+        self._is_begun = False
         self._left_s = 0.0
-        self._ended = self._exported = 0
-        self._changed = threading.Condition()
+        self._ended: SimpleQueue[Ticket | None] = SimpleQueue()
 
     def begin(self) -> None:
-        """Flush after each compile from now on."""
+        """Flush after compiles from now on."""
+        if self._is_begun:
+            return
+        self._is_begun = True
         self._left_s = LONGEST_WAIT_S if is_child() else 0.0
-        get_ledger().subscribe(self._flush)
+        threading.Thread(target=self._run, name="compilespan-export", daemon=True).start()
 
-    def ended(self) -> int:
-        """Record that the span of a compile ended, and return its number for `wait`."""
-        if self._left_s <= 0:
-            return 0
-        with self._changed:
-            self._ended += 1
-            return self._ended
+    def ended(self) -> Ticket | None:
+        """Record that a compile was measured and its span ended; return a ticket for `wait`."""
+        if not self._is_begun:
+            return None
+        ticket: Ticket | None = SimpleQueue() if self._left_s > 0 else None
+        self._ended.put(ticket)
+        return ticket
 
-    def wait(self, number: int) -> None:
+    def wait(self, ticket: Ticket | None) -> None:
         """Wait until the span is exported, if this process may be ended at any moment.
 
         Args:
-            number: From `ended`; 0 waits for nothing.
+            ticket: From `ended`; ``None`` waits for nothing.
 
         Raises:
             Exception: Raised by a signal handler of the program: the wait is not contained.
         """
-        if number == 0 or self._left_s <= 0:
+        if ticket is None or self._left_s <= 0:
             return
         began = time.perf_counter()
-        with self._changed:
-            try:
-                self._changed.wait_for(lambda: self._exported >= number, max(self._left_s, 0.0))
-            finally:
-                self._left_s -= time.perf_counter() - began
+        try:
+            ticket.get(timeout=self._left_s)
+        except Empty:
+            pass
+        finally:
+            self._left_s -= time.perf_counter() - began
 
-    def _flush(self, _: CompileRecord) -> None:
-        with self._changed:
-            number = self._ended
-        if self._exported < number or number == 0 or self._left_s <= 0:
-            active_telemetry().flush(CHILD_FLUSH_S)  # exports all spans that ended before
-        with self._changed:
-            self._exported = max(self._exported, number)
-            self._changed.notify_all()
+    def _run(self) -> None:
+        while True:
+            tickets = [self._ended.get()]
+            if self._left_s <= 0:
+                self._wait_for_quiet()
+            while not self._ended.empty():
+                tickets.append(self._ended.get())
+            with contained("flush after a compile"):
+                active_telemetry().flush(CHILD_FLUSH_S)
+            for ticket in tickets:
+                if ticket is not None:
+                    ticket.put(None)
+
+    def _wait_for_quiet(self) -> None:
+        """Return when nothing has compiled for a moment, after `LONGEST_DELAY_S` at the latest."""
+        deadline_s = time.monotonic() + LONGEST_DELAY_S
+        while time.monotonic() < deadline_s:
+            seen = self._ended.qsize()
+            time.sleep(QUIET_S)
+            if self._ended.qsize() == seen and not get_ledger().active:
+                return
 
 
 prompt_export = PromptExport()
 
 
-def flush_each_compile() -> None:
-    """Export each compile of this process as soon as it ends."""
+def flush_after_compiles() -> None:
+    """Export the compiles of this process soon after they end."""
     prompt_export.begin()

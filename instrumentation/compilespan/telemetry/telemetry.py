@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from compilespan.ledger.records import CompileRecord
     from compilespan.telemetry.events import EventChannel
     from compilespan.telemetry.propagation import Parent
+
+_SCOPE = (semconv.SCOPE, semconv.__version__)
 
 _logger = logging.getLogger("compilespan")
 
@@ -54,22 +56,24 @@ class Telemetry:
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self._logger_provider = logger_provider
-        scope, schema = (semconv.SCOPE, semconv.__version__), semconv.SCHEMA_URL
-        self.tracer = trace.get_tracer(*scope, tracer_provider, schema)
-        self._events = Events(get_logger(*scope, logger_provider, schema), events)
-        self._repaired: object = None
-        self.metrics = CompileMetrics(metrics.get_meter(*scope, meter_provider, schema))
+        self.tracer = self._tracer()
+        self._events = Events(get_logger(*_SCOPE, logger_provider, semconv.SCHEMA_URL), events)
+        self._adapted: object = None
+        self._is_warned = False
+        meter = metrics.get_meter(*_SCOPE, meter_provider, semconv.SCHEMA_URL)
+        self.metrics = CompileMetrics(meter)
+        self.prepare()
 
     def prepare(self) -> None:
-        """Do what a span needs before a compile, so that it is not measured as part of it."""
-        with contained("repair the ids of a tracer provider"):
-            self._repair_ids()
+        """Adapt existing providers before a compile, so that it is not measured as part of it."""
+        with contained("adapt existing providers"):
+            self._adapt()
 
     def start_span(
         self, name: str, start_ns: int, attributes: Mapping[str, AttributeValue], parent: Parent
     ) -> Span:
         """Start the span of a compile at ``start_ns``, named after it."""
-        return self.tracer.start_span(
+        span = self.tracer.start_span(
             self._span_name(name),
             context=parent.context,
             kind=SpanKind.INTERNAL,
@@ -79,9 +83,12 @@ class Telemetry:
             record_exception=False,
             set_status_on_exception=False,
         )
+        if not span.is_recording():
+            self._warn_of_sampler()
+        return span
 
     def rename_span(self, span: Span, name: str) -> None:
-        """Give the span of a compile another name."""
+        """Change the name of a compile's span."""
         span.update_name(self._span_name(name))
 
     def _span_name(self, name: str) -> str:
@@ -145,15 +152,27 @@ class Telemetry:
             get_ledger().followers.note_dropped("events", dropped)
         span.end(end_time=record.end_ns)
 
-    def _repair_ids(self) -> None:
-        """Prevent duplicate span ids: Dynamo restores the state of ``random``."""
+    def _tracer(self) -> Tracer:
+        return trace.get_tracer(*_SCOPE, self._tracer_provider, semconv.SCHEMA_URL)
+
+    def _adapt(self) -> None:
         provider = self._tracer_provider or trace.get_tracer_provider()
         # An SDK provider exists only after the SDK was imported; the base install has none.
-        if provider is not self._repaired and "opentelemetry.sdk.trace" in sys.modules:
-            from compilespan.telemetry.ids import repair  # noqa: PLC0415  # needs the SDK
+        if (provider, os.getpid()) != self._adapted and "opentelemetry.sdk.trace" in sys.modules:
+            from compilespan.telemetry.existing import adapt  # noqa: PLC0415  # needs the SDK
 
-            repair(provider)
-            self._repaired = provider
+            self._adapted = provider, os.getpid()
+            self.tracer = self._tracer()  # the first one is a proxy if the provider was set later
+            adapt(provider, self._meter_provider or metrics.get_meter_provider(), self.tracer)
+
+    def _warn_of_sampler(self) -> None:
+        if not self._is_warned and hasattr(self.tracer, "sampler"):  # an SDK's
+            self._is_warned = True
+            _logger.warning(
+                "compilespan: the span of a compile was dropped by the sampler (%s); totals and "
+                "metrics are complete. OTEL_TRACES_SAMPLER=compilespan keeps all compiles.",
+                os.environ.get("OTEL_TRACES_SAMPLER") or "set by the program",
+            )
 
 
 def _end_attributes(record: CompileRecord, graph_breaks: int) -> dict[str, AttributeValue]:
