@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
@@ -30,7 +31,7 @@ from compilespan_service.routes import (
 )
 from compilespan_service.settings import Settings
 from compilespan_service.signals import drained_by_signals
-from compilespan_service.state import open_state
+from compilespan_service.state import open_state, share_state
 from compilespan_service.warmups.loader import find_factory
 from compilespan_service.warmups.runner import Runner
 from compilespan_service.warmups.spec import DEMO
@@ -127,7 +128,7 @@ def make_runner(settings: Settings) -> Runner:
 
 
 def warmup_router(
-    targets: Iterable[WarmupTarget] | Callable[[], Iterable[WarmupTarget]],
+    targets: Iterable[WarmupTarget] | Callable[[], Iterable[WarmupTarget]] | None,
     *,
     settings: Settings | None = None,
     dependencies: Sequence[params.Depends] = (),
@@ -137,7 +138,11 @@ def warmup_router(
     Its lifespan loads the targets; the app's own lifespan and providers are left alone.
 
     Args:
-        targets: The targets, or a function that returns them (called in a thread).
+        targets: The targets, or a function that returns them (called in a thread). ``None`` if
+            other processes hold the models (LitServe, Ray Serve): they call `compilespan.warm` and
+            `compilespan.mark_ready`. This process is ready when as many workers as
+            ``COMPILESPAN_PROCESSES`` are, or else when all that compile are; totals are theirs.
+            Call it before the workers start: they inherit the state directory.
         settings: Default to those of the environment.
         dependencies: Of every endpoint except the probes and the page, e.g. the app's
             authentication. Without them and without a token, changes are refused.
@@ -147,11 +152,16 @@ def warmup_router(
     """
     get_ledger().readiness.time_imports()
     settings = settings or Settings()
-    factory = targets if callable(targets) else lambda: targets
+    policy = dataclasses.replace(settings.policy, follows=targets is None)
+    if targets is None:
+        share_state(settings.state_dir)
+    factory: Factory = targets if callable(targets) else lambda: targets or ()
     tokens = configured_tokens(settings.token, settings.token_file)
     guard = guard_of_a_guest(tokens, settings.allowed_hosts, has_authentication=bool(dependencies))
-    runner = Runner(lambda: factory, settings.policy)
-    return service_router(runner, settings, guard, dependencies, instruments=True)[0]
+    runner = Runner(lambda: factory, policy)
+    router, readings = service_router(runner, settings, guard, dependencies, instruments=True)
+    runner.workers.unready = readings.instance.unready_now
+    return router
 
 
 def guard_of_a_guest(
@@ -209,7 +219,10 @@ def service_router(
 
     router = APIRouter(lifespan=lifespan)
     readings = Readings(
-        settings.processes, lambda: runner.warms_others, trace_url=settings.trace_url
+        settings.processes,
+        lambda: runner.warms_others,
+        follows=runner.workers.follows,
+        trace_url=settings.trace_url,
     )
     runner.jobs.on_end = readings.take_job
     for each in _nouns(runner, readings, [guard.as_dependency(), *dependencies]):

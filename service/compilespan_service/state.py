@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from compilespan.journal.directory import temporary_directory
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _logger = logging.getLogger("compilespan")
+
+
+def share_state(directory: Path | None) -> None:
+    """Make child processes write their journals where this process reads them.
+
+    They inherit the instance id and the directory: the given one, or a temporary one.
+    """
+    try:
+        directory = directory or temporary_directory()
+    except OSError as error:
+        _logger.warning("compilespan: failed to create a temporary directory: %s", error)
+    else:
+        os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
 
 
 def open_state(directory: Path | None) -> Path | None:

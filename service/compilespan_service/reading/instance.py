@@ -34,16 +34,21 @@ class Instance:
         self,
         expected: int | None = None,
         *,
+        follows: bool = False,
         all_starts: Callable[[], bool] = lambda: False,
     ) -> None:
         """Read nothing yet.
 
         Args:
-            expected: Number of server processes; ``None`` for ``WEB_CONCURRENCY``, else 1.
+            expected: Number of workers; ``None`` for ``WEB_CONCURRENCY``, else 1, and for a
+                follower for all that it sees.
+            follows: Whether this process holds no model: its workers are other processes.
             all_starts: Returns whether other running servers of the state directory count, too,
                 because this one warms them over HTTP.
         """
-        self._expected = expected or expected_processes() or 1
+        self._follows = follows
+        self._sees_all = follows and expected is None
+        self._expected = expected or (None if follows else expected_processes()) or 1
         self._all_starts = all_starts
         self._reader: Reader | None = None
 
@@ -114,25 +119,31 @@ class Instance:
         return snapshot.is_listed and not counts
 
     @property
-    def _servers(self) -> Sequence[ProcessSnapshot]:
-        """The other server processes that run."""
+    def _workers(self) -> Sequence[ProcessSnapshot]:
+        """The other workers that run: servers, or for a follower all processes that are none."""
         own = instance_id()
         return [
             each
             for each in self.others
-            if each.is_server and each.instance == own and each.is_running
+            if each.is_server != self._follows and each.instance == own and each.is_running
         ]
 
     @property
     def process_count(self) -> int:
-        """Number of server processes: those that run, or the expected ones if those are more."""
-        return max(1 + len(self._servers), self._expected)
+        """Number of workers: those that run, or the expected ones if those are more."""
+        return max((not self._follows) + len(self._workers), self._expected)
 
     def unready(self) -> str | None:
         """Return a message if other workers are not ready yet; ``None`` if all are."""
-        ready = 1 + sum(each.ready_after_s is not None for each in self._servers)
-        count = self.process_count
+        others = sum(each.ready_after_s is not None for each in self._workers)
+        ready = (not self._follows) + others
+        count = self._expected if self._follows and not self._sees_all else self.process_count
         return None if ready >= count else f"{ready} of {count} processes are ready"
+
+    def unready_now(self) -> str | None:
+        """Return the same after a look at the journals; waits briefly."""
+        self.refresh()
+        return self.unready()
 
     def in_progress(self) -> Sequence[CompileBegun | Begun]:
         """Return the running compiles of all processes."""
@@ -145,10 +156,10 @@ class Instance:
     def ready_after_s(self) -> float | None:
         """Seconds until the last worker was ready; ``None`` while one is not."""
         own = get_ledger().readiness.after_s
-        others = [each.ready_after_s for each in self._servers]
-        if own is None or len(others) + 1 < self._expected:
+        others = [each.ready_after_s for each in self._workers]
+        if own is None or self.unready() is not None:
             return None
-        return None if None in others else max([own, *filter(None, others)])
+        return max([*([] if self._follows else [own]), *filter(None, others)], default=own)
 
     @property
     def startup(self) -> Start:
@@ -166,7 +177,7 @@ class Instance:
     def began_ns(self) -> int:
         """Creation of the worker that was ready last, in nanoseconds since the epoch."""
         after_s = self.ready_after_s
-        for each in self._servers:
+        for each in self._workers:
             if after_s is not None and each.ready_after_s == after_s:
                 return int(each.process["started_ns"])
         return get_ledger().readiness.since_ns

@@ -30,10 +30,11 @@ class Readings:
         expected: int | None,
         all_starts: Callable[[], bool],
         *,
+        follows: bool = False,
         trace_url: str | None = None,
     ) -> None:
         """Read nothing yet; see `Instance` and `History` for the arguments."""
-        self.instance = Instance(expected, all_starts=all_starts)
+        self.instance = Instance(expected, follows=follows, all_starts=all_starts)
         self.accounts = Accounts(self.instance)
         self.history = History(self.instance, trace_url)
         self._lock = threading.Lock()

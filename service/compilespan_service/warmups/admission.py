@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compilespan_service.door.problems import ProblemError
+from compilespan_service.warmups.lifecycle import ProcessState
 from compilespan_service.warmups.plans import keys
 
 if TYPE_CHECKING:
     from compilespan.warmup.plan import Plan
     from compilespan_service.schemas import WarmupRequest
     from compilespan_service.warmups.job import Job
+    from compilespan_service.warmups.lifecycle import Lifecycle
 
 RETRY_AFTER_S = "2"
 
@@ -41,6 +43,25 @@ class CompileStillRunningError(ProblemError):
             headers={"Retry-After": RETRY_AFTER_S},
         )
         self.job = job
+
+
+def check(lifecycle: Lifecycle, *, follows: bool) -> None:
+    """Check that this process can run jobs at all.
+
+    Args:
+        lifecycle: The state of the process.
+        follows: Whether other processes hold the models.
+
+    Raises:
+        ProblemError: ``draining`` or ``target-not-found``.
+    """
+    if lifecycle.state is ProcessState.DRAINING:
+        raise ProblemError("draining", "The process is shutting down; use another one.")
+    if follows:
+        why = "This process holds no models: its workers warm them up when they start."
+        raise ProblemError("target-not-found", why)
+    if lifecycle.state in (ProcessState.LOAD_FAILED, ProcessState.NO_TARGETS):
+        raise ProblemError("target-not-found", f"The server has no targets: {lifecycle.detail}")
 
 
 def joins(

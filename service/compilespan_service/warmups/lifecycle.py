@@ -26,7 +26,12 @@ class ProcessState(enum.Enum):
 
 _NEXT: dict[ProcessState, frozenset[ProcessState]] = {
     ProcessState.LOADING: frozenset(
-        {ProcessState.COLD, ProcessState.NO_TARGETS, ProcessState.LOAD_FAILED}
+        {
+            ProcessState.COLD,
+            ProcessState.WARM,  # a follower, when its workers are ready
+            ProcessState.NO_TARGETS,
+            ProcessState.LOAD_FAILED,
+        }
     ),
     ProcessState.COLD: frozenset({ProcessState.WARM, ProcessState.NOT_WARM}),
     ProcessState.NOT_WARM: frozenset({ProcessState.WARM}),
@@ -57,6 +62,12 @@ class Lifecycle:
             ready = self.is_ready
         if ready and not self._policy.is_guest:  # a guest's server reports that itself
             get_ledger().mark_ready()
+
+    def wait_for(self, what: str) -> None:
+        """Describe what the process waits for, while it loads."""
+        with self._lock:
+            if self.state is ProcessState.LOADING:
+                self.detail = what
 
     @property
     def is_started(self) -> bool:

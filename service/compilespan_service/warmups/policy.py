@@ -23,6 +23,7 @@ class Policy:
         budget_s: Seconds that a job may take if its request sets no limit; ``None`` for no limit.
         is_guest: Whether the server belongs to another program, which reports its own start and
             readiness.
+        follows: Whether this process holds no model: it is ready when its workers are.
     """
 
     warmup: WarmupWhen = "on-start"
@@ -31,3 +32,4 @@ class Policy:
     on_hang: OnHang = "keep"
     budget_s: float | None = None
     is_guest: bool = False
+    follows: bool = False

@@ -24,6 +24,7 @@ from compilespan_service.warmups.plans import Plans
 from compilespan_service.warmups.spec import LoadError
 from compilespan_service.warmups.waiting import Waiting
 from compilespan_service.warmups.worker import Worker
+from compilespan_service.warmups.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ class Runner:
         """The wait for a ``POST /warmup``: the first one, or another one while items are cold."""
         self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
+        self.workers = Workers(follows=policy.follows)
         self.warms_others = False
         """Whether a target is a server in another process."""
 
@@ -79,7 +81,7 @@ class Runner:
 
     def start(self) -> None:
         """Begin to load the models, and to warm them if ``policy`` says so."""
-        if self._policy.warmup == "on-start":
+        if self._policy.warmup == "on-start" and not self.workers.follows:
             with self._startup.as_parent():
                 self._enqueue(Job(WarmupRequest()))
         self._worker.start()
@@ -134,12 +136,7 @@ class Runner:
                 ``plan-conflict`` or ``compile-still-running``.
         """
         with self._lock:
-            if self.lifecycle.state is ProcessState.DRAINING:
-                raise ProblemError("draining", "The process is shutting down; use another one.")
-            if self.lifecycle.state in (ProcessState.LOAD_FAILED, ProcessState.NO_TARGETS):
-                raise ProblemError(
-                    "target-not-found", f"The server has no targets: {self.lifecycle.detail}"
-                )
+            admission.check(self.lifecycle, follows=self.workers.follows)
             todo = self._plans.todo(request) if self._plans is not None else None
             if self._plans is not None and not todo:
                 return self._plans.made_warm_by(request), True
@@ -160,6 +157,9 @@ class Runner:
         self._worker.put(job)
 
     def _load(self) -> None:
+        if self.workers.follows:
+            self.workers.wait(self.lifecycle)
+            return
         try:
             with self._startup.as_parent():  # parent of compiles during the load
                 load_models(self._find_factory, self._know)

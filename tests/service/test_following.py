@@ -1,0 +1,161 @@
+"""A router in a process that holds no model follows the workers of its instance."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from compilespan import get_ledger, mark_ready, monitor_torch_compile
+from compilespan.journal.writer import open_journal
+from compilespan_service import Settings, warmup_router
+from serving import wait_until
+
+
+class Worker:
+    """A forked process that compiles; it is ready when it is told, and lives until it is killed."""
+
+    def __init__(self, state):
+        read, self._write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                open_journal(state)
+                with monitor_torch_compile("model", is_encoder=True, kind="compile"):
+                    time.sleep(0.01)
+                os.read(read, 1)
+                mark_ready()
+                time.sleep(600)
+            finally:
+                os._exit(0)
+        os.close(read)
+
+    def become_ready(self):
+        os.write(self._write, b".")
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def follow(exported, tmp_path):
+    """Return a function that serves the endpoints of a follower."""
+    open_clients = []
+
+    def start(**settings):
+        settings = Settings(state_dir=tmp_path / "state", **settings)
+        app = FastAPI()
+        router = warmup_router(None, settings=settings, dependencies=[Depends(lambda: None)])
+        app.include_router(router)
+        client = TestClient(app)
+        client.__enter__()
+        open_clients.append(client)
+        return client
+
+    yield start
+    for client in open_clients:
+        client.__exit__(None, None, None)
+    os.environ.pop("COMPILESPAN_STATE_DIR", None)
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """Return a function that starts a worker."""
+    started = []
+
+    def start():
+        (tmp_path / "state").mkdir(exist_ok=True)
+        started.append(Worker(tmp_path / "state"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+def health(client, probe="readyz"):
+    answer = client.get(f"/{probe}")
+    return answer.status_code, answer.json()["detail"]
+
+
+def test_it_is_ready_when_as_many_workers_as_expected_are(follow, worker):
+    client = follow(processes=2)
+    assert client.get("/livez").status_code == 200
+    wait_until(lambda: health(client) == (503, "0 of 2 processes are ready"))
+    first = worker()
+    first.become_ready()
+    wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
+    assert client.get("/startupz").status_code == 503
+    assert get_ledger().readiness.after_s is None
+    second = worker()
+    second.become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+    assert client.get("/startupz").status_code == 200
+    assert get_ledger().readiness.after_s is not None
+
+
+def test_without_a_number_it_waits_for_all_that_compile(follow, worker):
+    client = follow()
+    wait_until(lambda: health(client) == (503, "0 of 1 processes are ready"))
+    first, second = worker(), worker()
+    first.become_ready()
+    wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
+    second.become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+
+
+def test_totals_and_metrics_are_the_workers(follow, worker):
+    client = follow(processes=2)
+    for _ in range(2):
+        worker().become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+    totals = client.get("/totals").json()
+    assert totals["encoder"]["compiles"] == totals["total"]["compiles"] == 2
+    assert totals["scope"]["processes"] == 3  # this one, too
+    assert totals["ready_after_s"] > 0
+    counted = sum(
+        sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "torch_compile_duration_seconds_count"
+    )
+    assert counted == 2
+
+
+def test_a_worker_that_dies_takes_readiness_away_until_another_one_is_ready(follow, worker):
+    client = follow(processes=2)
+    first, second = worker(), worker()
+    first.become_ready()
+    second.become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: health(client)[0] == 503)
+    worker().become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+
+
+def test_it_refuses_warmups(follow):
+    answer = follow().post("/warmup")
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "urn:compilespan:problem:target-not-found"
+    assert "holds no models" in answer.json()["detail"]
+
+
+def test_workers_inherit_its_directory(follow, tmp_path):
+    follow()
+    assert os.environ["COMPILESPAN_STATE_DIR"] == str(tmp_path / "state")
+
+
+def test_a_follower_ends_while_it_waits(follow):
+    client = follow(processes=2)
+    wait_until(lambda: health(client)[0] == 503)
+    began = time.monotonic()
+    client.__exit__(None, None, None)
+    assert time.monotonic() - began < 10
+    client.__enter__()  # for the fixture
