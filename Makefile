@@ -4,19 +4,33 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
 SGLANG := .sglang
+SERVERS := .venv-servers
 LOWEST := .venv-lowest
 PORT ?= 8000
+# Processes that run tests; most tests wait for processes of their own.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 # The demo's own compile cache and journals, so that the second start is warm and shows the first.
 DEMO := .demo
 
-.PHONY: demo test test-vllm test-lowest lint wheel generate benchmark clean
+.PHONY: demo test quick test-servers test-vllm test-lowest lint wheel generate benchmark clean
 
 demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
 	$(BIN)/compilespan serve --port $(PORT) --state-dir $(DEMO)/state
 
-test: $(VENV)/ready lint
-	$(BIN)/python -m pytest
+test: quick
+	$(PYTEST) -m "not quick"
+
+# Unit tests that start no process and do not need inductor; two minutes.
+quick: lint
+	$(PYTEST) -m quick tests/instrumentation tests/service
+
+# A server that is not among the test requirements, in an environment of its own.
+test-servers: $(VENV)/ready
+	PYTHON=$(PYTHON) tests/servers/install.sh $(SERVERS)/$(NAME) $(NAME)
+	COMPILESPAN_SERVER_PYTHON=$(CURDIR)/$(SERVERS)/$(NAME)/bin/python \
+	$(BIN)/python -m pytest tests/servers -k $(NAME)
 
 # Real vLLM (CPU build) in an environment of its own: 4 GB, some minutes. SGLang has no CPU build, so
 # only its compile files are tested.
@@ -60,7 +74,7 @@ wheel: $(VENV)/ready
 	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(SGLANG) $(LOWEST) $(DEMO) dist
+	rm -rf $(VENV) $(VLLM) $(SGLANG) $(SERVERS) $(LOWEST) $(DEMO) dist
 
 # One environment: first what the demo needs, then what tests and checks need.
 $(VENV)/demo: pyproject.toml constraints.txt

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark unit tests that start no process and do not need inductor: `make quick` runs them."""
+    for item in items:
+        is_unit = item.path.parent.name in ("instrumentation", "service")
+        starts_processes = hasattr(getattr(item, "module", None), "subprocess")
+        needs_inductor = "inductor_cache" in getattr(item, "fixturenames", ())
+        if is_unit and not starts_processes and not needs_inductor:
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture(autouse=True)
 def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test no configuration, an empty ledger and torch without instrumentation."""

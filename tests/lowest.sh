@@ -1,24 +1,12 @@
 #!/usr/bin/env bash
 # The quick tests on the lowest versions that pyproject.toml declares: lowest.sh DIRECTORY
-# On the lowest Python, too, where it is installed. First the library, then the service, whose
-# exporter for Prometheus needs a newer SDK. Torch and what only tests need are not the lowest.
+# On the lowest Python, too, if it is installed. Torch and what only tests need are not the lowest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 env=$1
 python=$(PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys.executable)" 2>/dev/null) ||
   python=$(command -v "${PYTHON:-python3}")
-tools=(hypothesis jsonschema numpy pillow pytest pytest-timeout pyyaml setuptools "transformers<6")
-
-# lowest EXTRAS: what these extras ask for, as old as they allow.
-lowest() {
-  uv pip install --quiet --python "$env/bin/python" \
-    --resolution lowest-direct --upgrade --editable ".[$1]"
-  uv pip list --quiet --python "$env/bin/python" |
-    grep -iE '^(fastapi|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
-}
-
-# quick FOLDER: old versions use what newer ones of their own dependencies have deprecated.
-quick() { "$env/bin/python" -m pytest -W ignore::DeprecationWarning "$1"; }
+tools=(hypothesis jsonschema numpy pillow pytest pytest-timeout pytest-xdist pyyaml setuptools "transformers<6")
 
 if [ ! -x "$env/bin/pytest" ]; then
   "$python" -m venv "$env"
@@ -28,7 +16,11 @@ if [ ! -x "$env/bin/pytest" ]; then
   "${pip[@]}" install "${tools[@]}"
 fi
 PATH="$env/bin:$PATH"
-lowest otlp
-quick tests/instrumentation
-lowest cli,service
-quick tests/service
+uv pip install --quiet --python "$env/bin/python" \
+  --resolution lowest-direct --upgrade --editable ".[cli,service]"
+uv pip list --quiet --python "$env/bin/python" |
+  grep -iE '^(fastapi|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
+# Old versions use what newer ones of their own dependencies have deprecated.
+python -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning \
+  tests/instrumentation tests/service
+tests/servers/resolve.sh "$env/bin/python"
