@@ -32,7 +32,7 @@ VARIABLES = {
         "COMPILESPAN_TOKEN": "Token that requests must send as `Authorization: Bearer`.",
         "COMPILESPAN_TOKEN_FILE": "File with the token.",
         "COMPILESPAN_PROCESSES": "Number of workers that must be ready; defaults to "
-        "`WEB_CONCURRENCY`.",
+        "`WEB_CONCURRENCY`, and with `warmup_router(None)` to all workers that compile.",
         "COMPILESPAN_TRACE_URL": "Address of a trace, with `{trace_id}` in it; the page links to "
         "it.",
     },

@@ -6,10 +6,11 @@ import importlib.util
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,48 @@ def test_every_variable_is_on_the_page_of_settings():
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
-        assert (page.parent / link).exists(), link
+    for link in re.findall(r"\]\(([^):]+)\)", page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, left = set(), [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        seen.add(page)
+        links = re.findall(r"\]\(([^):#]+\.md)", page.read_text("utf-8"))
+        left += {(page.parent / link).resolve() for link in links} - seen
+    assert {page for page in PAGES if page.parent != ROOT} <= seen
+
+
+EXTERNAL = sorted(
+    {
+        link.rstrip(".,")
+        for page in PAGES
+        for link in re.findall(r"https://[^\s)>`'\"]+", page.read_text("utf-8"))
+        if "github.com/compilespan/" not in link  # our own address is not public yet
+        and ".example" not in link
+    }
+)
+
+
+@pytest.mark.parametrize("link", EXTERNAL)
+def test_external_links_lead_somewhere(link):
+    try:
+        answer = httpx.head(link, follow_redirects=True, timeout=10)
+    except httpx.TransportError as error:
+        pytest.skip(f"{link} cannot be reached from here: {error}")
+    assert answer.status_code not in (404, 410), link

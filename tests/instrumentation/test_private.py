@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import logging
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ import torch
 import wrapt
 
 from compilespan import TorchCompileInstrumentor, get_ledger
-from compilespan.dynamo import private
+from compilespan.dynamo import opening, private
 
 TORCHS = [each for each in private.REGISTER if each.module.startswith("torch")]
 # Not patched but looked up: by the verify pass of a warmup, or while a compile begins.
@@ -56,7 +58,7 @@ def test_a_missing_name_costs_what_it_provided_and_one_line(monkeypatch, caplog,
         return original(module, path)
 
     monkeypatch.setattr("compilespan.dynamo.patches.wrapt.resolve_path", resolve_path)
-    with caplog.at_level(logging.DEBUG, logger="compilespan"):
+    with caplog.at_level(logging.WARNING, logger="compilespan"):
         TorchCompileInstrumentor().instrument()
         module = torch.compile(Double(), backend="eager")
         for size in (3, 4):
@@ -69,6 +71,34 @@ def test_a_missing_name_costs_what_it_provided_and_one_line(monkeypatch, caplog,
     assert name.lost in line
     if name not in (private.METRICS_ENTER, private.METRICS_EXIT):
         assert [record.outcome for record in get_ledger().records()] == ["ok", "ok"]
+
+
+def test_all_that_enter_the_metrics_context_are_known():
+    """A function that is not known would be recorded as a frame of its own name."""
+    entering = set()
+    for path in Path(torch.__file__).parent.rglob("*.py"):
+        text = path.read_text("utf-8", errors="replace")
+        if "get_metrics_context()" in text:
+            for function in ast.walk(ast.parse(text)):
+                if isinstance(function, ast.FunctionDef) and enters(function):
+                    entering.add(function.name)
+    known = {opening._FRAME, *opening._BY_CALLER}
+    assert entering
+    assert entering <= known
+
+
+def enters(function):
+    """Whether a function itself, and not one inside, has the context in a `with`."""
+    inside = [each for each in ast.walk(function) if each is not function]
+    nested = {
+        node for each in inside if isinstance(each, ast.FunctionDef) for node in ast.walk(each)
+    }
+    return any(
+        "get_metrics_context()" in ast.unparse(item.context_expr)
+        for each in inside
+        if isinstance(each, ast.With) and each not in nested
+        for item in each.items
+    )
 
 
 class Lacking:

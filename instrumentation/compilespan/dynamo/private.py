@@ -51,7 +51,7 @@ class Private:
         ledger = get_ledger()
         if self.name not in ledger.missing():
             ledger.note_missing(self.name, self.lost)
-            _logger.debug(
+            _logger.warning(
                 "compilespan: %s cannot be used in this version (%s); unavailable: %s",
                 self.name,
                 why,

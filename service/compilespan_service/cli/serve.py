@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
 from compilespan import get_ledger
 from compilespan_service.cli import require
 from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
+
+
+def choice(literal: Any) -> dict[str, Any]:
+    """Return the arguments of an option whose values are those of a ``Literal`` type.
+
+    typer itself knows these types since 0.19; servers pin older ones.
+    """
+    values = get_args(literal)
+
+    def parse(value: str) -> str:
+        if value not in values:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, values))}.")
+        return value
+
+    return {"parser": parse, "metavar": f"[{'|'.join(values)}]"}
 
 
 def serve(
@@ -26,15 +41,22 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 selects a free one.")] = 8000,
     warmup: Annotated[
         WarmupWhen,
-        typer.Option(envvar="COMPILESPAN_WARMUP", help="When to start the first warmup."),
+        typer.Option(
+            **choice(WarmupWhen),
+            envvar="COMPILESPAN_WARMUP",
+            help="When to start the first warmup.",
+        ),
     ] = "on-start",
     ready_when: Annotated[
         ReadyWhen,
-        typer.Option(envvar="COMPILESPAN_READY_WHEN", help="What /readyz waits for."),
+        typer.Option(
+            **choice(ReadyWhen), envvar="COMPILESPAN_READY_WHEN", help="What /readyz waits for."
+        ),
     ] = "warm",
     on_warmup_failure: Annotated[
         OnWarmupFailure,
         typer.Option(
+            **choice(OnWarmupFailure),
             envvar="COMPILESPAN_ON_WARMUP_FAILURE",
             help="What to do if the first warmup does not make everything warm.",
         ),
@@ -42,6 +64,7 @@ def serve(
     on_hang: Annotated[
         OnHang,
         typer.Option(
+            **choice(OnHang),
             envvar="COMPILESPAN_ON_HANG",
             help="What to do if a job runs out of time while it compiles.",
         ),
