@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 # The demo's own compile cache and journals, so that the second start is warm and shows the first.
 DEMO := .demo
 
-.PHONY: demo test quick test-servers test-vllm test-lowest lint wheel generate benchmark clean
+.PHONY: demo test quick test-servers test-torch test-vllm test-lowest lint wheel generate benchmark clean
 
 demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
@@ -41,6 +41,10 @@ test-vllm: $(VENV)/ready $(VLLM)/ready $(SGLANG)/ready
 # The lowest declared versions, in an environment of its own: 5 GB if torch is the CUDA build.
 test-lowest:
 	PYTHON=$(PYTHON) tests/lowest.sh $(LOWEST)
+
+# Another version of torch, in an environment of its own: make test-torch VERSION=2.14.1
+test-torch:
+	PYTHON=$(PYTHON) tests/torch.sh .venv-torch/$(VERSION) $(VERSION)
 
 $(VLLM)/ready: tests/vllm/install.sh tests/vllm/versions pyproject.toml
 	PYTHON=$(PYTHON) tests/vllm/install.sh $(VLLM)
@@ -74,7 +78,7 @@ wheel: $(VENV)/ready
 	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(VLLM) $(SGLANG) $(SERVERS) $(LOWEST) $(DEMO) dist
+	rm -rf $(VENV) $(VLLM) $(SGLANG) $(SERVERS) .venv-torch $(LOWEST) $(DEMO) dist
 
 # One environment: first what the demo needs, then what tests and checks need.
 $(VENV)/demo: pyproject.toml constraints.txt

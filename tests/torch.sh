@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests of hooks, warmup and service on another version of torch: torch.sh DIRECTORY VERSION
+set -euo pipefail
+cd "$(dirname "$0")/.."
+env=$1
+pip=("$env/bin/python" -m pip --disable-pip-version-check --quiet)
+if [ ! -x "$env/bin/pytest" ]; then
+  "${PYTHON:-python3}" -m venv "$env"
+  "${pip[@]}" install "torch==$2"
+  "${pip[@]}" install --constraint <(grep -v '^torch' constraints.txt) --editable ".[cli,service]" \
+    hypothesis jsonschema numpy opentelemetry-distro pillow pytest pytest-timeout pytest-xdist pyyaml \
+    setuptools "transformers<6"
+fi
+"$env/bin/python" -c "import torch; print('torch', torch.__version__)"
+"$env/bin/python" -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning \
+  tests/instrumentation tests/service
