@@ -14,6 +14,7 @@ from celery.signals import worker_process_init
 from compilespan import TorchCompileInstrumentor, WarmupTarget, mark_ready, warm
 
 app = Celery(broker=os.environ.get("BROKER", "redis://127.0.0.1:6379/0"))
+app.conf.worker_proc_alive_timeout = 600  # a process that warms up longer is killed; default 4 s
 model = torch.compile(
     torch.nn.Linear(4, 4).eval(), backend=os.environ.get("BACKEND", "inductor"), dynamic=False
 )

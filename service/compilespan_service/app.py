@@ -139,7 +139,7 @@ def warmup_router(
 
     Args:
         targets: The targets, or a function that returns them (called in a thread). ``None`` if
-            other processes hold the models (LitServe, Ray Serve): they call `compilespan.warm` and
+            child processes hold the models (LitServe): they call `compilespan.warm` and
             `compilespan.mark_ready`. This process is ready when as many workers as
             ``COMPILESPAN_PROCESSES`` are, or else when all that compile are; totals are theirs.
             Call it before the workers start: they inherit the state directory.
@@ -154,7 +154,7 @@ def warmup_router(
     settings = settings or Settings()
     policy = dataclasses.replace(settings.policy, follows=targets is None)
     if targets is None:
-        share_state(settings.state_dir)
+        settings = settings.model_copy(update={"state_dir": share_state(settings.state_dir)})
     factory: Factory = targets if callable(targets) else lambda: targets or ()
     tokens = configured_tokens(settings.token, settings.token_file)
     guard = guard_of_a_guest(tokens, settings.allowed_hosts, has_authentication=bool(dependencies))

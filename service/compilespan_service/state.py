@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.journal.directory import temporary_directory
 from compilespan.journal.writer import open_journal
+from compilespan.process import instance_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("compilespan")
 
 
-def share_state(directory: Path | None) -> None:
+def share_state(directory: Path | None) -> Path | None:
     """Make child processes write their journals where this process reads them.
 
-    They inherit the instance id and the directory: the given one, or a temporary one.
+    They inherit the instance id and the directory: the given one, or a temporary one. Returns it;
+    ``None`` if none could be created.
     """
+    instance_id()
     try:
-        directory = directory or temporary_directory()
+        directory = (directory or temporary_directory()).absolute()
     except OSError as error:
         _logger.warning("compilespan: failed to create a temporary directory: %s", error)
-    else:
-        os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
+        return None
+    os.environ["COMPILESPAN_STATE_DIR"] = str(directory)
+    return directory
 
 
 def open_state(directory: Path | None) -> Path | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,12 @@ def redis(tmp_path):
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path],
         stdout=subprocess.DEVNULL,
     )
+    deadline = time.monotonic() + 20
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        assert time.monotonic() < deadline, "Redis did not start"
+        time.sleep(0.05)
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
     process.wait(20)
@@ -69,12 +77,16 @@ def rq(redis):
     return [str(BIN / "rq"), "worker-pool", "--burst", "--num-workers", "2", "--url", redis]
 
 
-def finish(launcher, command, **env):
-    kept = {
+def own_environment():
+    return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("COMPILESPAN_", "OTEL_"))
     }
+
+
+def finish(launcher, command, **env):
+    kept = own_environment()
     done = subprocess.run(
         [*map(str, launcher), *command],
         cwd=HERE,
@@ -112,6 +124,14 @@ class TestRq:
         assert processes <= {resource["service.instance.id"] for resource in measured}
 
 
+def until(process, text):
+    """Yield lines of output up to one with this text; the test's own timeout is the bound."""
+    for line in process.stdout:
+        yield line
+        if text in line:
+            return
+
+
 class TestCelery:
     """Two processes of a prefork pool, each with two shapes."""
 
@@ -139,18 +159,15 @@ class TestCelery:
                 text=True,
                 start_new_session=True,
             )
-            lines = []
-            for line in process.stdout:
-                lines.append(line)
-                if " ready." in line:
-                    break
-            script("import celery_worker; celery_worker.embed.delay(8)", BROKER=redis)
-            for line in process.stdout:
-                lines.append(line)
-                if "succeeded" in line:
-                    break
-            process.send_signal(signal.SIGTERM)
-            lines.append(process.communicate(timeout=60)[0])
+            try:
+                lines = list(until(process, " ready."))
+                script("import celery_worker; celery_worker.embed.delay(8)", BROKER=redis)
+                lines += until(process, "succeeded")
+                process.send_signal(signal.SIGTERM)
+                lines.append(process.communicate(timeout=60)[0])
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             assert process.returncode == 0, "".join(lines)
             return "".join(lines)
 

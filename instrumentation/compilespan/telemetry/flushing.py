@@ -20,13 +20,23 @@ def at_once(calls: Sequence[Callable[[], Any]], timeout_s: float) -> bool:
 
     A call that hangs stays behind in a daemon thread; an exception is logged at DEBUG.
     """
-    deadline = time.monotonic() + timeout_s
+    return joined(in_parallel(calls), timeout_s)
+
+
+def in_parallel(calls: Sequence[Callable[[], Any]]) -> list[threading.Thread]:
+    """Start a daemon thread for each call, and return the threads."""
     threads = [
         threading.Thread(target=_quietly, args=(call,), daemon=True, name="compilespan-flush")
         for call in calls
     ]
     for thread in threads:
         thread.start()
+    return threads
+
+
+def joined(threads: Sequence[threading.Thread], timeout_s: float) -> bool:
+    """Wait for threads; ``True`` if all ended within ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)

@@ -22,21 +22,23 @@ def process_attributes(named: str | None) -> dict[str, str | int]:
     appended. ``compilespan.instance.id`` is shared by all processes of a start.
 
     Args:
-        named: ``service.instance.id`` of the environment or of existing providers; ``None`` if
-            there is none.
+        named: ``service.instance.id`` that the operator or the program chose; ``None`` if nobody
+            did.
     """
     instance = instance_id()
-    ranks = _distributed()
+    one_of_many = f"{named or instance}-{os.getpid()}"
     attributes: dict[str, str | int] = {
-        SERVICE_INSTANCE_ID: named or instance,
+        SERVICE_INSTANCE_ID: named if named and not is_one_of_many() else one_of_many,
         semconv.INSTANCE: instance,
     }
-    if named is None or is_child() or ranks.get(semconv.WORLD_SIZE, 1) > 1:
-        base = (named or instance).removesuffix(f"-{os.getppid()}")  # inherited by a fork
-        attributes[SERVICE_INSTANCE_ID] = f"{base.removesuffix(f'-{os.getpid()}')}-{os.getpid()}"
     if torch := _torch_version():
         attributes[semconv.TORCH_VERSION] = torch
-    return attributes | ranks
+    return attributes | _distributed()
+
+
+def is_one_of_many() -> bool:
+    """Whether other processes may have the same environment: a child, or one of several ranks."""
+    return is_child() or _distributed().get(semconv.WORLD_SIZE, 1) > 1
 
 
 @functools.lru_cache(maxsize=1)

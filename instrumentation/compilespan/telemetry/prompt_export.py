@@ -54,9 +54,9 @@ class PromptExport:
         """Flush after compiles from now on."""
         if self._is_begun:
             return
-        self._is_begun = True
         self._left_s = LONGEST_WAIT_S if is_child() else 0.0
         threading.Thread(target=self._run, name="compilespan-export", daemon=True).start()
+        self._is_begun = True  # not if the thread could not be started
 
     def ended(self) -> Ticket | None:
         """Record that a compile was measured and its span ended; return a ticket for `wait`."""
@@ -75,11 +75,12 @@ class PromptExport:
         Raises:
             Exception: Raised by a signal handler of the program: the wait is not contained.
         """
-        if ticket is None or self._left_s <= 0:
+        left_s = self._left_s  # other threads wait, too
+        if ticket is None or left_s <= 0:
             return
         began = time.perf_counter()
         try:
-            ticket.get(timeout=self._left_s)
+            ticket.get(timeout=left_s)
         except Empty:
             pass
         finally:

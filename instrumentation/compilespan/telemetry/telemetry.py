@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from opentelemetry import metrics, trace
-from opentelemetry._logs import NoOpLoggerProvider, get_logger, get_logger_provider
+from opentelemetry._logs import NoOpLoggerProvider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
 
@@ -21,9 +19,10 @@ from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.ledger.records import CompileEvent
 from compilespan.process import fork_safe_lock
+from compilespan.telemetry.bindings import Bindings
 from compilespan.telemetry.events import Events
 from compilespan.telemetry.exceptions import exception_attributes
-from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child, at_once
+from compilespan.telemetry.flushing import CHILD_FLUSH_S, at_end_of_child
 from compilespan.telemetry.metrics import CompileMetrics
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from compilespan.telemetry.events import EventChannel
     from compilespan.telemetry.propagation import Parent
 
-_SCOPE = (semconv.SCOPE, semconv.__version__)
-
 _logger = logging.getLogger("compilespan")
 
 
@@ -53,21 +50,21 @@ class Telemetry:
         logger_provider: LoggerProvider | None = None,
         events: EventChannel = "span",
     ) -> None:
-        self._tracer_provider = tracer_provider
-        self._meter_provider = meter_provider
-        self._logger_provider = logger_provider
-        self.tracer = self._tracer()
-        self._events = Events(get_logger(*_SCOPE, logger_provider, semconv.SCHEMA_URL), events)
-        self._adapted: object = None
+        self._bindings = Bindings(tracer_provider, meter_provider, logger_provider)
+        self._events = Events(self._bindings.logger(), events)
         self._is_warned = False
-        meter = metrics.get_meter(*_SCOPE, meter_provider, semconv.SCHEMA_URL)
-        self.metrics = CompileMetrics(meter)
+        self.metrics = CompileMetrics(self._bindings.meter())
         self.prepare()
+
+    @property
+    def tracer(self) -> Tracer:
+        """Our tracer; another one if the program has set its provider meanwhile."""
+        return self._bindings.tracer
 
     def prepare(self) -> None:
         """Adapt existing providers before a compile, so that it is not measured as part of it."""
         with contained("adapt existing providers"):
-            self._adapt()
+            self._bindings.adapt()
 
     def start_span(
         self, name: str, start_ns: int, attributes: Mapping[str, AttributeValue], parent: Parent
@@ -98,13 +95,7 @@ class Telemetry:
 
     def flush(self, timeout_s: float) -> bool:
         """Export all signals in parallel; ``True`` if this took at most ``timeout_s``."""
-        providers = (
-            self._tracer_provider or trace.get_tracer_provider(),
-            self._meter_provider or metrics.get_meter_provider(),
-            self._logger_provider or get_logger_provider(),
-        )
-        flushes = [flush for p in providers if (flush := getattr(p, "force_flush", None))]
-        return at_once(flushes, timeout_s)
+        return self._bindings.flush(timeout_s)
 
     def add_event(self, span: Span, event: CompileEvent) -> None:
         """Emit an event of a compile in the chosen channels."""
@@ -151,19 +142,6 @@ class Telemetry:
             span.set_attribute(semconv.EVENT_DROPPED, dropped)
             get_ledger().followers.note_dropped("events", dropped)
         span.end(end_time=record.end_ns)
-
-    def _tracer(self) -> Tracer:
-        return trace.get_tracer(*_SCOPE, self._tracer_provider, semconv.SCHEMA_URL)
-
-    def _adapt(self) -> None:
-        provider = self._tracer_provider or trace.get_tracer_provider()
-        # An SDK provider exists only after the SDK was imported; the base install has none.
-        if (provider, os.getpid()) != self._adapted and "opentelemetry.sdk.trace" in sys.modules:
-            from compilespan.telemetry.existing import adapt  # noqa: PLC0415  # needs the SDK
-
-            self._adapted = provider, os.getpid()
-            self.tracer = self._tracer()  # the first one is a proxy if the provider was set later
-            adapt(provider, self._meter_provider or metrics.get_meter_provider(), self.tracer)
 
     def _warn_of_sampler(self) -> None:
         if not self._is_warned and hasattr(self.tracer, "sampler"):  # an SDK's

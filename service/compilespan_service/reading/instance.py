@@ -89,16 +89,16 @@ class Instance:
         """
         if (journal := get_ledger().journal) is not None:
             journal.flush(_FLUSH_S)
-        if self._reader is not None:
+        if (reader := self._reader) is not None:  # `stop` may be called meanwhile
             if self._all_starts():
-                self._reader.reads_others = True
-            return self._reader.refreshed(_WAIT_FOR_PAST_S if past else _WAIT_S, past=past)
+                reader.reads_others = True
+            return reader.refreshed(_WAIT_FOR_PAST_S if past else _WAIT_S, past=past)
         return get_ledger().journal is None
 
     @property
     def snapshot(self) -> Snapshot:
         """The latest snapshot of the state directory."""
-        return self._reader.snapshot if self._reader is not None else Snapshot()
+        return reader.snapshot if (reader := self._reader) is not None else Snapshot()
 
     @property
     def others(self) -> Sequence[ProcessSnapshot]:
@@ -120,12 +120,17 @@ class Instance:
 
     @property
     def _workers(self) -> Sequence[ProcessSnapshot]:
-        """The other workers that run: servers, or for a follower all processes that are none."""
+        """The other workers that run: servers, or for a follower all others that compile."""
         own = instance_id()
         return [
             each
             for each in self.others
             if each.is_server != self._follows and each.instance == own and each.is_running
+            # A process that only imported torch has a journal under `compilespan run`.
+            if not self._follows
+            or each.record_count
+            or each.in_progress
+            or each.ready_after_s is not None
         ]
 
     @property
@@ -141,8 +146,9 @@ class Instance:
         return None if ready >= count else f"{ready} of {count} processes are ready"
 
     def unready_now(self) -> str | None:
-        """Return the same after a look at the journals; waits briefly."""
-        self.refresh()
+        """Return the same after a look at the journals of others; waits briefly."""
+        if (reader := self._reader) is not None:
+            reader.refreshed(_WAIT_S)
         return self.unready()
 
     def in_progress(self) -> Sequence[CompileBegun | Begun]:

@@ -81,7 +81,10 @@ class Runner:
 
     def start(self) -> None:
         """Begin to load the models, and to warm them if ``policy`` says so."""
-        if self._policy.warmup == "on-start" and not self.workers.follows:
+        if self.workers.follows:
+            self.workers.await_ready(self.lifecycle)
+            return
+        if self._policy.warmup == "on-start":
             with self._startup.as_parent():
                 self._enqueue(Job(WarmupRequest()))
         self._worker.start()
@@ -157,9 +160,6 @@ class Runner:
         self._worker.put(job)
 
     def _load(self) -> None:
-        if self.workers.follows:
-            self.workers.wait(self.lifecycle)
-            return
         try:
             with self._startup.as_parent():  # parent of compiles during the load
                 load_models(self._find_factory, self._know)

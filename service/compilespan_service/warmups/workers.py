@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
+from compilespan.faults import contained
 from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:
@@ -29,11 +31,18 @@ class Workers:
         self.unready: Callable[[], str | None] = lambda: None
         """What the workers wait for; ``None`` when all of them are ready."""
 
-    def wait(self, lifecycle: Lifecycle) -> None:
-        """Return when the workers are ready, or when the process drains."""
-        while (what := self.unready()) is not None:
-            lifecycle.wait_for(what)
-            if lifecycle.state is ProcessState.DRAINING:
-                return
+    def await_ready(self, lifecycle: Lifecycle) -> None:
+        """Begin to wait, in a thread, until the workers are ready or the process drains."""
+        threading.Thread(
+            target=self._wait, args=(lifecycle,), name="compilespan-workers", daemon=True
+        ).start()
+
+    def _wait(self, lifecycle: Lifecycle) -> None:
+        while lifecycle.state is ProcessState.LOADING:
+            with contained("look at the workers"):
+                what = self.unready()
+                if what is None:
+                    lifecycle.advance(ProcessState.WARM)
+                    return
+                lifecycle.wait_for(what)
             time.sleep(_LOOK_S)
-        lifecycle.advance(ProcessState.WARM)
