@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from importlib.metadata import metadata
+from importlib.metadata import metadata, version
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,7 +70,9 @@ class Shell:
         assert install == "install"
         for requirement in requirements:
             name, extras = re.fullmatch(r"([a-z-]+)(?:\[([a-z,]+)\])?", requirement).groups()
-            assert name == "compilespan"
+            if name != "compilespan":
+                version(name)  # a test requirement: the tests run beside it
+                continue
             assert set((extras or "").split(",")) <= {*PROJECT.get_all("Provides-Extra"), ""}
 
     def _git(self, clone, url):
