@@ -13,21 +13,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan.journal.writer import open_journal
-from compilespan_service import Settings, warmup_router
+from compilespan_service import Settings, state, warmup_router
 from serving import wait_until
 
 
 class Worker:
     """A forked process that compiles; it is ready when it is told, and lives until it is killed."""
 
-    def __init__(self, state):
+    def __init__(self, state, *, compiles=True):
         read, self._write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 open_journal(state)
-                with monitor_torch_compile("model", is_encoder=True, kind="compile"):
-                    time.sleep(0.01)
+                if compiles:
+                    with monitor_torch_compile("model", is_encoder=True, kind="compile"):
+                        time.sleep(0.01)
+                get_ledger().journal.flush()
                 os.read(read, 1)
                 mark_ready()
                 time.sleep(600)
@@ -69,9 +71,9 @@ def worker(tmp_path):
     """Return a function that starts a worker."""
     started = []
 
-    def start():
+    def start(**options):
         (tmp_path / "state").mkdir(exist_ok=True)
-        started.append(Worker(tmp_path / "state"))
+        started.append(Worker(tmp_path / "state", **options))
         return started[-1]
 
     yield start
@@ -107,6 +109,15 @@ def test_without_a_number_it_waits_for_all_that_compile(follow, worker):
     first.become_ready()
     wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
     second.become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+
+
+def test_a_process_that_only_imports_torch_is_not_a_worker(follow, worker, tmp_path):
+    """Under `compilespan run` each process that imports torch has a journal."""
+    client = follow()
+    worker(compiles=False)
+    wait_until(lambda: len(list((tmp_path / "state").glob("*.jsonl"))) == 2)
+    worker().become_ready()
     wait_until(lambda: health(client)[0] == 200)
 
 
@@ -147,9 +158,31 @@ def test_it_refuses_warmups(follow):
     assert "holds no models" in answer.json()["detail"]
 
 
-def test_workers_inherit_its_directory(follow, tmp_path):
-    follow()
+def test_workers_inherit_its_directory_and_its_instance(follow, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "")
+    monkeypatch.chdir(tmp_path)
+    warmup_router(None, settings=Settings(state_dir="state"))
     assert os.environ["COMPILESPAN_STATE_DIR"] == str(tmp_path / "state")
+    assert os.environ["COMPILESPAN_INSTANCE_ID"]
+
+
+def test_a_temporary_directory_is_chosen_once(monkeypatch, tmp_path, exported):
+    """Another user may have the usual one; each further choice is another directory."""
+    chosen = []
+
+    def temporary():
+        chosen.append(tmp_path / f"temporary-{len(chosen)}")
+        chosen[-1].mkdir()
+        return chosen[-1]
+
+    monkeypatch.setattr(state, "temporary_directory", temporary)
+    monkeypatch.delenv("COMPILESPAN_STATE_DIR", raising=False)
+    app = FastAPI()
+    app.include_router(warmup_router(None))
+    with TestClient(app):
+        assert get_ledger().journal.directory == chosen[0]
+    assert len(chosen) == 1
+    os.environ.pop("COMPILESPAN_STATE_DIR")
 
 
 def test_a_follower_ends_while_it_waits(follow):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from compilespan.telemetry.existing import Adaption
+    from compilespan.telemetry.existing import Adaptation
 
 _SCOPE = (semconv.SCOPE, semconv.__version__)
 
@@ -39,7 +39,7 @@ class Bindings:
         self._logger_provider = logger_provider
         self.tracer = self._tracer()
         self._adapted: object = None
-        self._adaption: Adaption | None = None
+        self._adaptation: Adaptation | None = None
         self._flushing: list[threading.Thread] = []
 
     def meter(self) -> Meter:
@@ -57,11 +57,11 @@ class Bindings:
         providers = (tracers, meters, os.getpid())
         # An SDK provider exists only after the SDK was imported; the base install has none.
         if providers != self._adapted and "opentelemetry.sdk" in sys.modules:
-            from compilespan.telemetry.existing import Adaption  # noqa: PLC0415  # needs the SDK
+            from compilespan.telemetry.existing import Adaptation  # noqa: PLC0415  # needs the SDK
 
-            self._adaption = self._adaption or Adaption()
+            self._adaptation = self._adaptation or Adaptation()
             tracer = self._tracer()  # the first one is a proxy if the provider was set later
-            self._adaption.adapt(tracers, meters, tracer)
+            self._adaptation.adapt(tracers, meters, tracer)
             self.tracer, self._adapted = tracer, providers
 
     def flush(self, timeout_s: float) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Adaption:
+class Adaptation:
     """Adapts providers in place, as far as they are the SDK's; a fork inherits what was done."""
 
     def __init__(self) -> None:
