@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -158,12 +160,22 @@ def test_it_refuses_warmups(follow):
     assert "holds no models" in answer.json()["detail"]
 
 
-def test_workers_inherit_its_directory_and_its_instance(follow, tmp_path, monkeypatch):
-    monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "")
-    monkeypatch.chdir(tmp_path)
-    warmup_router(None, settings=Settings(state_dir="state"))
-    assert os.environ["COMPILESPAN_STATE_DIR"] == str(tmp_path / "state")
-    assert os.environ["COMPILESPAN_INSTANCE_ID"]
+SHARED = """
+import os
+from compilespan_service import Settings, warmup_router
+warmup_router(None, settings=Settings(state_dir="state"))
+print(os.environ["COMPILESPAN_STATE_DIR"], os.environ["COMPILESPAN_INSTANCE_ID"])
+"""
+
+
+def test_workers_inherit_its_directory_and_its_instance(tmp_path):
+    environment = {**os.environ, "COMPILESPAN_INSTANCE_ID": ""}
+    printed = subprocess.check_output(
+        [sys.executable, "-c", SHARED], cwd=tmp_path, env=environment, text=True
+    )
+    directory, instance = printed.split()
+    assert directory == str(tmp_path / "state")
+    assert instance
 
 
 def test_a_temporary_directory_is_chosen_once(monkeypatch, tmp_path, exported):
