@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The quick tests on the lowest versions that pyproject.toml declares: lowest.sh DIRECTORY
-# On the lowest Python, too, if it is installed. Torch and what only tests need are not the lowest.
+# On the lowest Python, too, if it is installed. First the library, then the service, whose exporter
+# for Prometheus needs a newer SDK. Torch and what only tests need are not the lowest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 env=$1
@@ -16,11 +17,22 @@ if [ ! -x "$env/bin/pytest" ]; then
   "${pip[@]}" install "${tools[@]}"
 fi
 PATH="$env/bin:$PATH"
-uv pip install --quiet --python "$env/bin/python" \
-  --resolution lowest-direct --upgrade --editable ".[cli,service]"
-uv pip list --quiet --python "$env/bin/python" |
-  grep -iE '^(fastapi|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
-# Old versions use what newer ones of their own dependencies have deprecated.
-python -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning \
-  tests/instrumentation tests/service
+
+# lowest EXTRAS: what these extras require, as old as they allow. typer 0.12 needs click 8.1.
+lowest() {
+  uv pip install --quiet --python "$env/bin/python" --resolution lowest-direct --upgrade \
+    --constraint <(echo "click<8.2") --editable ".[$1]"
+  uv pip list --quiet --python "$env/bin/python" |
+    grep -iE '^(fastapi|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
+}
+
+# quick FOLDER: old versions use what newer ones of their own dependencies have deprecated.
+quick() {
+  python -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning "$1"
+}
+
+lowest otlp
+quick tests/instrumentation
+lowest cli,service
+quick tests/service
 tests/servers/resolve.sh "$env/bin/python"
