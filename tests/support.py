@@ -194,3 +194,13 @@ def in_child(call):
     os.close(write)
     with os.fdopen(read, "rb") as file:
         return json.loads(file.read() or b"null")
+
+
+def cli_runner() -> Any:
+    """Return a runner of commands; click before 8.2 mixes their two outputs unless it is told."""
+    from typer.testing import CliRunner
+
+    try:
+        return CliRunner(mix_stderr=False)
+    except TypeError:
+        return CliRunner()

@@ -10,7 +10,6 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from typer.testing import CliRunner
 
 from captures import CUT_OFF, RECORDS, at, capture, compiled
 from compilespan.ledger.records import CompileEvent, GraphBreak
@@ -19,6 +18,7 @@ from compilespan_service.capture.capture import Dump
 from compilespan_service.capture.confidential import without_paths, without_secrets
 from compilespan_service.capture.document import CaptureError
 from compilespan_service.cli.commands import app
+from support import cli_runner
 
 SCHEMA = json.loads(files("compilespan_service.capture").joinpath("start.schema.json").read_text())
 BROKEN = compiled(
@@ -142,7 +142,7 @@ def test_other_files_end_with_a_sentence_and_code_2(tmp_path, content, said):
     path = tmp_path / "start.json"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
-    done = CliRunner().invoke(app, ["report", str(path)])
+    done = cli_runner().invoke(app, ["report", str(path)])
     assert done.exit_code == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -174,7 +174,7 @@ def test_what_cannot_be_drawn_is_one_sentence_too(tmp_path, path, to):
     file = tmp_path / "start.json"
     file.write_text(json.dumps(values))
     for options in ([], ["--trace", str(tmp_path / "t.json")]):
-        done = CliRunner().invoke(app, ["report", str(file), *options])
+        done = cli_runner().invoke(app, ["report", str(file), *options])
         assert done.exit_code in (0, 2)
         assert not done.exception or isinstance(done.exception, SystemExit)
         assert done.exit_code == 0 or "is damaged" in done.stderr
@@ -184,7 +184,7 @@ def test_what_cannot_be_drawn_is_one_sentence_too(tmp_path, path, to):
 def test_a_number_that_json_has_not_is_refused(tmp_path, number):
     file = tmp_path / "start.json"
     file.write_text(text().replace('"wall_s": 46.0', f'"wall_s": {number}'))
-    done = CliRunner().invoke(app, ["report", str(file), "--json", "-"])
+    done = cli_runner().invoke(app, ["report", str(file), "--json", "-"])
     assert done.exit_code == 2
     assert "not a JSON number" in done.stderr
 
@@ -192,7 +192,7 @@ def test_a_number_that_json_has_not_is_refused(tmp_path, number):
 def test_a_mark_at_the_beginning_is_read_over(tmp_path):
     file = tmp_path / "start.json"
     file.write_text("\ufeff" + text(), "utf-8")
-    assert CliRunner().invoke(app, ["report", str(file)]).exit_code == 0
+    assert cli_runner().invoke(app, ["report", str(file)]).exit_code == 0
 
 
 def test_a_stage_of_a_newer_version_has_its_own_name(tmp_path):
@@ -201,7 +201,7 @@ def test_a_stage_of_a_newer_version_has_its_own_name(tmp_path):
     values["interrupted"][0]["stage"] = "linking"
     file = tmp_path / "start.json"
     file.write_text(json.dumps(values))
-    done = CliRunner().invoke(app, ["report", str(file)])
+    done = cli_runner().invoke(app, ["report", str(file)])
     assert "linking 3.00 s" in done.stdout
     assert "compiling (linking) when" in done.stdout
 
@@ -213,7 +213,7 @@ def test_nothing_in_a_file_moves_the_cursor(tmp_path):
     values["imports"] = {"\x1b[4J": 3.0}
     values["dumps"] = [{"pid": 1, "compile_id": "0/0", "path": "\x1b[5J"}]
     file.write_text(json.dumps(values))
-    assert "\x1b" not in CliRunner().invoke(app, ["report", str(file)]).stdout
+    assert "\x1b" not in cli_runner().invoke(app, ["report", str(file)]).stdout
 
 
 def test_a_full_disk_is_an_error_and_a_reader_that_left_is_none(file):
@@ -234,7 +234,7 @@ def test_a_full_disk_is_an_error_and_a_reader_that_left_is_none(file):
 
 
 def test_report_draws_the_table_again(file):
-    done = CliRunner().invoke(app, ["report", str(file)])
+    done = cli_runner().invoke(app, ["report", str(file)])
     assert done.exit_code == 0
     for expected in ("LlamaForCausalLM", "total", "What cost the most", "VisionTower was still"):
         assert expected in done.stdout
@@ -242,7 +242,7 @@ def test_report_draws_the_table_again(file):
 
 def test_report_writes_json_and_a_trace(file, tmp_path):
     trace = tmp_path / "trace.json"
-    done = CliRunner().invoke(app, ["report", str(file), "--json", "-", "--trace", str(trace)])
+    done = cli_runner().invoke(app, ["report", str(file), "--json", "-", "--trace", str(trace)])
     assert (done.exit_code, done.stdout) == (0, text())
     slices = [each for each in json.loads(trace.read_text())["traceEvents"] if each["ph"] == "X"]
     assert [each["dur"] for each in slices if each["cat"] != "stage"] == [
@@ -251,13 +251,13 @@ def test_report_writes_json_and_a_trace(file, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_else(file, tmp_path):
-    done = CliRunner().invoke(app, ["report", str(file), "--json", str(tmp_path / "no" / "x")])
+    done = cli_runner().invoke(app, ["report", str(file), "--json", str(tmp_path / "no" / "x")])
     assert done.exit_code == 2
     assert f"there is no directory {tmp_path / 'no'}" in done.stderr
 
 
 def test_without_paths_nothing_confidential_is_left(file):
-    done = CliRunner().invoke(app, ["report", str(file), "--json", "-", "--no-paths"])
+    done = cli_runner().invoke(app, ["report", str(file), "--json", "-", "--no-paths"])
     assert done.exit_code == 0
     for word in ("/srv", "/opt", "/home", "alice", "secret place", "gpu-7", "--port"):
         assert word not in done.stdout, word

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from typer.testing import CliRunner
 
 from compilespan.findings.explained import codes
 from compilespan_service.cli.commands import app
+from support import cli_runner
 
 
 @pytest.mark.parametrize("code", ["CS010", "cs010"])
 def test_a_page_is_printed(code):
-    done = CliRunner().invoke(app, ["explain", code])
+    done = cli_runner().invoke(app, ["explain", code])
     assert done.exit_code == 0
     assert done.stdout.startswith("# CS010: ")
 
 
 def test_another_name_is_refused_with_all_codes():
-    done = CliRunner().invoke(app, ["explain", "CS999"])
+    done = cli_runner().invoke(app, ["explain", "CS999"])
     assert done.exit_code == 2
-    assert all(code in done.output for code in codes())
+    assert all(code in done.stderr for code in codes())
