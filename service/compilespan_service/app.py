@@ -160,7 +160,7 @@ def warmup_router(
     guard = guard_of_a_guest(tokens, settings.allowed_hosts, has_authentication=bool(dependencies))
     runner = Runner(lambda: factory, policy)
     router, readings = service_router(runner, settings, guard, dependencies, instruments=True)
-    runner.workers.unready = readings.instance.unready_now
+    runner.following.unready = readings.instance.unready_now
     return router
 
 
@@ -221,7 +221,7 @@ def service_router(
     readings = Readings(
         settings.processes,
         lambda: runner.warms_others,
-        follows=runner.workers.follows,
+        follows=runner.following.follows,
         trace_url=settings.trace_url,
     )
     runner.jobs.on_end = readings.take_job

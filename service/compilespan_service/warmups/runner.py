@@ -17,6 +17,7 @@ from compilespan_service.signals import terminate
 from compilespan_service.warmups import admission
 from compilespan_service.warmups.book import JobBook
 from compilespan_service.warmups.execution import Execution, Owner
+from compilespan_service.warmups.following import Following
 from compilespan_service.warmups.job import Job
 from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
 from compilespan_service.warmups.loader import load_models
@@ -24,7 +25,6 @@ from compilespan_service.warmups.plans import Plans
 from compilespan_service.warmups.spec import LoadError
 from compilespan_service.warmups.waiting import Waiting
 from compilespan_service.warmups.worker import Worker
-from compilespan_service.warmups.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ class Runner:
         """The wait for a ``POST /warmup``: the first one, or another one while items are cold."""
         self.lifecycle = Lifecycle(policy)
         self.jobs = JobBook()
-        self.workers = Workers(follows=policy.follows)
+        self.following = Following(follows=policy.follows)
         self.warms_others = False
         """Whether a target is a server in another process."""
 
@@ -81,8 +81,8 @@ class Runner:
 
     def start(self) -> None:
         """Begin to load the models, and to warm them if ``policy`` says so."""
-        if self.workers.follows:
-            self.workers.await_ready(self.lifecycle)
+        if self.following.follows:
+            self.following.await_ready(self.lifecycle)
             return
         if self._policy.warmup == "on-start":
             with self._startup.as_parent():
@@ -139,7 +139,7 @@ class Runner:
                 ``plan-conflict`` or ``compile-still-running``.
         """
         with self._lock:
-            admission.check(self.lifecycle, follows=self.workers.follows)
+            admission.check(self.lifecycle, follows=self.following.follows)
             todo = self._plans.todo(request) if self._plans is not None else None
             if self._plans is not None and not todo:
                 return self._plans.made_warm_by(request), True

@@ -1,4 +1,4 @@
-"""The processes that hold the models, if this one does not."""
+"""Waits for the processes that hold the models, if this one does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOK_S = 0.25
 """Seconds between two looks at the workers."""
 
 
-class Workers:
+class Following:
     """Whether this process follows workers, and what they still wait for."""
 
     def __init__(self, *, follows: bool) -> None:
