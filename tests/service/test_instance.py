@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from compilespan import get_ledger
 from compilespan_service.reading.instance import expected_processes
 from compilespan_service.reading.readings import Readings
 from serving import Model, wait_until
@@ -132,6 +134,15 @@ def test_requests_that_read_at_once_lose_and_repeat_nothing(serve, worker):
     text = exposition.render("")[0].decode()
     (count,) = re.findall(r"^torch_compile_duration_seconds_count.* ([\d.]+)$", text, re.MULTILINE)
     assert float(count) == 1500
+
+
+def test_who_says_ready_has_written_so_before(serve):
+    """The next request may come to another worker, which reads it."""
+    client = serve(Model())
+    client.post("/warmup?wait=60")
+    assert client.get("/readyz").status_code == 200
+    lines = get_ledger().journal.path.read_text().splitlines()
+    assert "ready" in {json.loads(line)["type"] for line in lines}
 
 
 def test_workers_that_are_still_to_come_are_waited_for(serve):

@@ -24,6 +24,7 @@ _NOT_YET: dict[int | str, dict[str, Any]] = {
 def routes(runner: Runner, instance: Instance) -> APIRouter:
     """Return the probes of this process; it is ready when all workers of its instance are."""
     router = APIRouter(route_class=ProblemRoute, tags=["health"])
+    is_announced = False
 
     def health(response: Response, *, verdict: bool, detail: str | None = None) -> schemas.Health:
         response.status_code = 200 if verdict else 503
@@ -59,9 +60,14 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
     async def readyz(response: Response) -> schemas.Health:
         if not runner.lifecycle.is_ready:
             return health(response, verdict=False)
-        if (unready := instance.unready()) is not None:  # it may be ready by now
+        nonlocal is_announced
+        unready = instance.unready()
+        if unready is not None or not is_announced:
+            # Others may be ready by now, and all must read that this process is before anybody
+            # is told so: the next request may come to another worker.
             await asyncio.to_thread(instance.refresh)
             unready = instance.unready()
+        is_announced = unready is None
         return health(response, verdict=unready is None, detail=unready)
 
     return router

@@ -58,10 +58,10 @@ class Lifecycle:
         with self._lock:
             if state is not ProcessState.DRAINING and state not in _NEXT[self.state]:
                 return
+            # Before a probe says so; a guest's server reports that itself.
+            if self._is_ready_in(state) and not self._policy.is_guest:
+                get_ledger().mark_ready()
             self.state, self.detail = state, detail
-            ready = self.is_ready
-        if ready and not self._policy.is_guest:  # a guest's server reports that itself
-            get_ledger().mark_ready()
 
     def wait_for(self, what: str) -> None:
         """Describe what the process waits for, while it loads."""
@@ -81,10 +81,13 @@ class Lifecycle:
     @property
     def is_ready(self) -> bool:
         """Whether ``/readyz`` answers 200, if the other workers are ready, too."""
+        return self._is_ready_in(self.state)
+
+    def _is_ready_in(self, state: ProcessState) -> bool:
         if self._policy.is_guest:
-            return self.state is not ProcessState.DRAINING
-        if self.state is ProcessState.COLD:
+            return state is not ProcessState.DRAINING
+        if state is ProcessState.COLD:
             return self._policy.ready_when == "loaded"
-        if self.state is ProcessState.NOT_WARM:
+        if state is ProcessState.NOT_WARM:
             return self._policy.on_warmup_failure == "serve"
-        return self.state is ProcessState.WARM
+        return state is ProcessState.WARM
