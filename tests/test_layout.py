@@ -63,7 +63,7 @@ FLOORS = {
         ["bootstrap"],
     ],
     "compilespan_service": [
-        ["schemas", "state", "signals", "demo", "capture"],
+        ["schemas", "state", "signals", "lifetime", "demo", "capture"],
         ["reporters"],
         ["door", "reading"],
         ["warmups"],

@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
 
 from compilespan import TorchCompileInstrumentor, get_ledger
 from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
-from compilespan_service.door.security import Guard, own_names
+from compilespan_service.door.security import Guard, guard_of_a_guest, own_names
 from compilespan_service.door.tokens import configured_tokens
+from compilespan_service.lifetime import Lifetime
 from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
@@ -135,14 +136,16 @@ def warmup_router(
 ) -> APIRouter:
     """Return the endpoints as a router to mount into an existing FastAPI app.
 
-    Its lifespan loads the targets; the app's own lifespan and providers are left alone.
+    Its lifespan loads the targets; the app's own lifespan and providers are left alone. If the
+    server does not run it, because the app is mounted into another one, the first request does.
 
     Args:
         targets: The targets, or a function that returns them (called in a thread). ``None`` if
-            child processes hold the models (LitServe): they call `compilespan.warm` and
-            `compilespan.mark_ready`. This process is ready when as many workers as
-            ``COMPILESPAN_PROCESSES`` are, or else when all that compile are; totals are theirs.
-            Call it before the workers start: they inherit the state directory.
+            the server's workers warm up when they start, in this process (BentoML) or in its
+            children (LitServe): each calls `compilespan.warm` and `compilespan.mark_ready`. This
+            process is ready when as many workers as ``COMPILESPAN_PROCESSES`` are, or else when
+            all that compile are; totals are theirs. Call it before the workers start: they
+            inherit the state directory.
         settings: Default to those of the environment.
         dependencies: Of every endpoint except the probes and the page, e.g. the app's
             authentication. Without them and without a token, changes are refused.
@@ -164,22 +167,6 @@ def warmup_router(
     return router
 
 
-def guard_of_a_guest(
-    tokens: tuple[bytes, ...], allowed_hosts: str | None, *, has_authentication: bool = False
-) -> Guard:
-    """Return the guard of endpoints on another program's server.
-
-    The server's names are unknown here, so a request's host is checked only if names are
-    configured or there is no authentication.
-    """
-    is_checked = allowed_hosts or not (tokens or has_authentication)
-    return Guard(
-        tokens,
-        changes_allowed=has_authentication,
-        hosts=own_names(None, allowed_hosts) if is_checked else None,
-    )
-
-
 def service_router(
     runner: Runner,
     settings: Settings,
@@ -189,20 +176,20 @@ def service_router(
     instruments: bool = False,
     is_taken: Callable[[APIRoute], bool] = lambda _: False,
 ) -> tuple[APIRouter, Readings]:
-    """Return the endpoints, with a lifespan that runs them, and their readings.
+    """Return the endpoints, with the lifetime that runs them, and their readings.
 
     Args:
         runner: Warms the targets.
         settings: For the state directory, the number of workers and the address of traces.
         guard: Checks each request except those for the probes and the page.
         dependencies: Further dependencies of the same requests.
-        instruments: Whether to instrument torch when the lifespan begins.
+        instruments: Whether to instrument torch when the lifetime begins.
         is_taken: Returns whether the server already has a route like this one, which is then
             left out.
     """
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def serving() -> AsyncIterator[None]:
         if instruments:  # the app may compile before the targets are loaded
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
@@ -217,7 +204,8 @@ def service_router(
                 readings.stop()
                 await asyncio.to_thread(runner.stop)
 
-    router = APIRouter(lifespan=lifespan)
+    lifetime = Lifetime(serving)
+    router = APIRouter(lifespan=lifetime.lifespan, dependencies=[Depends(lifetime.begin)])
     readings = Readings(
         settings.processes,
         lambda: runner.warms_others,

@@ -1,4 +1,4 @@
-"""A router in a process that holds no model follows the workers of its instance."""
+"""A router without targets follows the workers, which warm up by themselves."""
 
 from __future__ import annotations
 
@@ -153,11 +153,27 @@ def test_a_worker_that_dies_takes_readiness_away_until_another_one_is_ready(foll
     wait_until(lambda: health(client)[0] == 200)
 
 
+def test_a_process_that_compiles_itself_is_one_of_the_workers(follow, worker):
+    """BentoML's workers hold a model and serve the endpoints."""
+    client = follow(processes=2)
+    with monitor_torch_compile("model", is_encoder=True, kind="compile"):
+        wait_until(lambda: health(client) == (503, "0 of 2 processes are ready"))
+    other = worker()
+    other.become_ready()
+    wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
+    mark_ready()
+    wait_until(lambda: health(client)[0] == 200)
+    totals = client.get("/totals").json()
+    assert totals["total"]["compiles"] == 2
+    assert totals["scope"]["processes"] == 2
+    assert totals["ready_after_s"] == pytest.approx(get_ledger().readiness.after_s)
+
+
 def test_it_refuses_warmups(follow):
     answer = follow().post("/warmup")
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:compilespan:problem:target-not-found"
-    assert "holds no models" in answer.json()["detail"]
+    assert "warm up by themselves" in answer.json()["detail"]
 
 
 SHARED = """

@@ -118,6 +118,22 @@ class Guard:
             )
 
 
+def guard_of_a_guest(
+    tokens: tuple[bytes, ...], allowed_hosts: str | None, *, has_authentication: bool = False
+) -> Guard:
+    """Return the guard of endpoints on another program's server.
+
+    The server's names are unknown here, so a request's host is checked only if names are
+    configured or there is no authentication.
+    """
+    is_checked = allowed_hosts or not (tokens or has_authentication)
+    return Guard(
+        tokens,
+        changes_allowed=has_authentication,
+        hosts=own_names(None, allowed_hosts) if is_checked else None,
+    )
+
+
 def own_names(bound: str | None, allowed: str | None) -> frozenset[str]:
     """Return the host names that requests may use.
 

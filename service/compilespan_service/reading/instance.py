@@ -42,7 +42,8 @@ class Instance:
         Args:
             expected: Number of workers; ``None`` for ``WEB_CONCURRENCY``, else 1, and for a
                 follower for all that it sees.
-            follows: Whether this process holds no model: its workers are other processes.
+            follows: Whether the workers warm up by themselves: then those processes count that
+                compile, be it this one or others.
             all_starts: Returns whether other running servers of the state directory count, too,
                 because this one warms them over HTTP.
         """
@@ -125,23 +126,27 @@ class Instance:
         return [
             each
             for each in self.others
-            if each.is_server != self._follows and each.instance == own and each.is_running
-            # A process that only imported torch has a journal under `compilespan run`.
-            if not self._follows
-            or each.record_count
-            or each.in_progress
-            or each.ready_after_s is not None
+            if each.instance == own and each.is_running
+            if (_holds_a_model(each) if self._follows else each.is_server)
         ]
+
+    @property
+    def _is_worker(self) -> bool:
+        """Whether this process is one of the workers."""
+        ledger = get_ledger()
+        return not self._follows or bool(ledger.active or ledger.records())
 
     @property
     def process_count(self) -> int:
         """Number of workers: those that run, or the expected ones if those are more."""
-        return max((not self._follows) + len(self._workers), self._expected)
+        return max(self._is_worker + len(self._workers), self._expected)
 
     def unready(self) -> str | None:
         """Return a message if other workers are not ready yet; ``None`` if all are."""
         others = sum(each.ready_after_s is not None for each in self._workers)
-        ready = (not self._follows) + others
+        # A follower's own process is ready when its program calls `mark_ready`.
+        own = self._is_worker and (not self._follows or get_ledger().readiness.after_s is not None)
+        ready = own + others
         count = self._expected if self._follows and not self._sees_all else self.process_count
         return None if ready >= count else f"{ready} of {count} processes are ready"
 
@@ -165,7 +170,7 @@ class Instance:
         others = [each.ready_after_s for each in self._workers]
         if own is None or self.unready() is not None:
             return None
-        return max([*([] if self._follows else [own]), *filter(None, others)], default=own)
+        return max([*([own] if self._is_worker else []), *filter(None, others)], default=own)
 
     @property
     def startup(self) -> Start:
@@ -196,6 +201,15 @@ class Instance:
             for signal, count in each.dropped.items():
                 lost[signal] = lost.get(signal, 0) + count
         return lost
+
+
+def _holds_a_model(process: ProcessSnapshot) -> bool:
+    """Whether a process compiles, or was declared ready by its program.
+
+    Under `compilespan run` a process that only imported torch has a journal, too.
+    """
+    compiles = process.record_count or process.in_progress
+    return bool(compiles or (process.ready_after_s is not None and not process.is_server))
 
 
 def expected_processes() -> int | None:

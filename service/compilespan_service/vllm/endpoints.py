@@ -16,7 +16,8 @@ from starlette.routing import Match
 
 from compilespan import mark_ready
 from compilespan.faults import contained
-from compilespan_service.app import guard_of_a_guest, service_router
+from compilespan_service.app import service_router
+from compilespan_service.door.security import guard_of_a_guest
 from compilespan_service.door.tokens import TokenError, configured_tokens, digest
 from compilespan_service.settings import Settings
 from compilespan_service.vllm.exposed import add_metrics

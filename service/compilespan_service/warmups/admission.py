@@ -50,7 +50,7 @@ def check(lifecycle: Lifecycle, *, follows: bool) -> None:
 
     Args:
         lifecycle: The state of the process.
-        follows: Whether other processes hold the models.
+        follows: Whether the workers warm up by themselves.
 
     Raises:
         ProblemError: ``draining`` or ``target-not-found``.
@@ -58,7 +58,7 @@ def check(lifecycle: Lifecycle, *, follows: bool) -> None:
     if lifecycle.state is ProcessState.DRAINING:
         raise ProblemError("draining", "The process is shutting down; use another one.")
     if follows:
-        why = "This process holds no models: its workers warm them up when they start."
+        why = "The workers of this server warm up by themselves when they start."
         raise ProblemError("target-not-found", why)
     if lifecycle.state in (ProcessState.LOAD_FAILED, ProcessState.NO_TARGETS):
         raise ProblemError("target-not-found", f"The server has no targets: {lifecycle.detail}")

@@ -1,4 +1,4 @@
-"""Waits for the processes that hold the models, if this one does not."""
+"""Waits for the workers, if they warm up by themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Following:
         """Wait for nobody until `unready` is set.
 
         Args:
-            follows: Whether other processes hold the models.
+            follows: Whether the workers warm up by themselves, be it this process or others.
         """
         self.follows = follows
         self.unready: Callable[[], str | None] = lambda: None

@@ -23,7 +23,7 @@ class Policy:
         budget_s: Seconds that a job may take if its request sets no limit; ``None`` for no limit.
         is_guest: Whether the server belongs to another program, which reports its own start and
             readiness.
-        follows: Whether this process holds no model: it is ready when its workers are.
+        follows: Whether the workers warm up by themselves: this process is ready when they are.
     """
 
     warmup: WarmupWhen = "on-start"
