@@ -1,7 +1,7 @@
 """Runs what the endpoints need, also if the server does not run their lifespan.
 
-A server runs the lifespan of its own app: not that of an app mounted into it (BentoML), nor of a
-router that is included while it runs (Gradio).
+A server runs the lifespan of its own app; that of an app mounted into it, or of a router included
+while it runs, it often does not.
 """
 
 from __future__ import annotations

@@ -13,5 +13,8 @@ case $2 in
   *) echo "install.sh: no server is called $2" >&2; exit 2 ;;
 esac
 [ -x "$env/bin/python" ] || "${PYTHON:-python3}" -m venv "$env"
+# pip, unlike uv, prefers the CPU build of torch where it finds one; uv resolves the rest faster.
 "$env/bin/python" -m pip install --disable-pip-version-check --quiet \
-  --editable "$here/../..[cli,service]" opentelemetry-distro torch "${packages[@]}"
+  --constraint "$here/../../constraints.txt" torch uv
+"$env/bin/python" -m uv pip install --quiet --python "$env/bin/python" \
+  --editable "$here/../..[cli,service]" opentelemetry-distro "${packages[@]}"

@@ -59,6 +59,12 @@ SERVERS = {
         ],
         env={"WEB_CONCURRENCY": "2"},
     ),
+    "bentoml": Server(
+        "bentoml",
+        lambda port: ["-m", "bentoml", "serve", "bentoml_service:Embedder", "--port", str(port)],
+        folder=EXAMPLES,
+        env={"COMPILESPAN_PROCESSES": "2", "BACKEND": "eager"},
+    ),
     "litserve": Server(
         "litserve",
         lambda _: ["litserve_server.py"],

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from receiver import Receiver
 from server import free_port
@@ -31,8 +32,13 @@ def server(request):
 class Started:
     """A server that runs, and all its processes."""
 
-    def __init__(self, server, process, port):
-        self.server, self.process, self.port = server, process, port
+    def __init__(self, server, process, port, log):
+        self.server, self.process, self.port, self._log = server, process, port, log
+        self._children = []
+
+    @property
+    def output(self):
+        return self._log.read_text("utf-8", "replace")
 
     def get(self, path):
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=60)
@@ -40,8 +46,8 @@ class Started:
     def wait_ready(self):
         deadline = time.monotonic() + 120
         while True:
-            assert self.process.poll() is None, self.process.communicate()[0]
-            assert time.monotonic() < deadline, "it never got ready"
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, f"it never got ready:\n{self.output}"
             try:
                 if self.get("/ops/readyz").status_code == 200:
                     return
@@ -49,16 +55,26 @@ class Started:
                 pass
             time.sleep(0.05)
 
+    def kill(self):
+        """Kill all processes, also those that left the first one's session."""
+        for each in {*self._children, *self._living()}:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self.process.wait()
+
+    def _living(self):
+        with suppress(psutil.NoSuchProcess):
+            return [self.process, *self.process.children(recursive=True)]
+        return []
+
     def stop(self):
         """Signal the first process, as an operator does; return its exit code and its output."""
+        self._children = self._living()
         self.process.send_signal(self.server.stop)
         try:
-            output = self.process.communicate(timeout=60)[0]
+            return self.process.wait(timeout=60), self.output
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            output = self.process.communicate()[0]
-            pytest.fail(f"it did not end:\n{output}")
-        return self.process.returncode, output
+            pytest.fail(f"it did not end:\n{self.output}")
 
 
 @contextmanager
@@ -70,21 +86,20 @@ def started(server, tmp_path, launcher=(), **env):
         if not name.startswith(("COMPILESPAN_", "OTEL_"))
     }
     path = f"{Path(PYTHON).parent}{os.pathsep}{kept['PATH']}"
-    process = subprocess.Popen(
-        [*launcher, PYTHON, *server.command(port)],
-        cwd=server.folder,
-        env={**kept, "PATH": path, "PORT": str(port), **server.env, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    log = tmp_path / f"{port}.log"
+    with log.open("wb") as output:  # a worker that outlives its server would keep a pipe open
+        process = psutil.Popen(
+            [*launcher, PYTHON, *server.command(port)],
+            cwd=server.folder,
+            env={**kept, "PATH": path, "PORT": str(port), **server.env, **env},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    started = Started(server, process, port, log)
     try:
-        yield Started(server, process, port)
+        yield started
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        started.kill()
 
 
 def test_the_endpoints_follow_the_workers(server, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -59,3 +60,34 @@ def test_no_span_of_a_short_lived_worker_is_lost(tmp_path, how):
         received = receiver.received
     names = [span.attributes["torch.compile.name"] for span in received.named("torch.compile")]
     assert sorted(names) == [f"worker {number}" for number in range(4)]
+
+
+WARM = """
+import os, signal
+import torch
+from compilespan import TorchCompileInstrumentor, WarmupTarget, warm
+from compilespan.sdk import configure
+
+configure()
+TorchCompileInstrumentor().instrument()
+model = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+warm([WarmupTarget("model", lambda shape: model(torch.zeros(shape["n"])), [{"n": 1}, {"n": 2}])])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_warmup_compiled_has_arrived_when_it_returns():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
+    with Receiver() as receiver:
+        hour = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
+        done = subprocess.run(
+            [sys.executable, "-c", WARM],
+            env={**kept, **receiver.environment(), **hour},
+            timeout=120,
+            check=False,
+        )
+        received = receiver.received
+    assert done.returncode == -signal.SIGKILL
+    assert len(received.named("torch.compile")) == 2
+    assert len(received.named("compilespan.warmup")) == 1
+    assert received.resources_of("torch.compile.duration")

@@ -6,12 +6,14 @@ end by ``os._exit``. So a thread flushes as soon as nothing compiles any more.
 A child process may end as soon as it has its result, by its own ``os._exit`` or by its parent. So
 in a child the thread that compiled waits until its span is exported. All such waits of a process
 sum to at most half a second: a collector that hangs or is slow costs telemetry and nothing else.
+A server may be stopped as soon as it is warm. So a warmup ends with such a wait, too.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -22,7 +24,7 @@ from compilespan.telemetry.flushing import CHILD_FLUSH_S
 from compilespan.telemetry.telemetry import active_telemetry
 
 LONGEST_WAIT_S = 0.5
-"""Seconds that all threads of a child may wait in total."""
+"""Seconds that all threads of a child may wait in total, and that the end of a warmup may."""
 QUIET_S = 0.2
 """Seconds without a compile after which a flush begins, so that many short ones share it."""
 LONGEST_DELAY_S = 5.0
@@ -86,27 +88,40 @@ class PromptExport:
         finally:
             self._left_s -= time.perf_counter() - began
 
+    def finish(self) -> None:
+        """Export now what has ended, and wait for that for half a second at most."""
+        if self._is_begun:
+            ticket: Ticket = SimpleQueue()
+            self._ended.put(ticket)
+            with suppress(Empty):
+                ticket.get(timeout=LONGEST_WAIT_S)
+
     def _run(self) -> None:
         while True:
-            tickets = [self._ended.get()]
-            if self._left_s <= 0:
-                self._wait_for_quiet()
-            while not self._ended.empty():
-                tickets.append(self._ended.get())
+            tickets = self._next()
             with contained("flush after a compile"):
                 active_telemetry().flush(CHILD_FLUSH_S)
             for ticket in tickets:
-                if ticket is not None:
-                    ticket.put(None)
+                ticket.put(None)
 
-    def _wait_for_quiet(self) -> None:
-        """Return when nothing has compiled for a moment, after `LONGEST_DELAY_S` at the latest."""
+    def _next(self) -> list[Ticket]:
+        """Return when something is to be exported: at once if a thread waits for it.
+
+        Otherwise when nothing has compiled for a moment, after `LONGEST_DELAY_S` at the latest.
+        """
+        ticket = self._ended.get()
         deadline_s = time.monotonic() + LONGEST_DELAY_S
-        while time.monotonic() < deadline_s:
-            seen = self._ended.qsize()
-            time.sleep(QUIET_S)
-            if self._ended.qsize() == seen and not get_ledger().active:
-                return
+        while ticket is None and time.monotonic() < deadline_s:
+            try:
+                ticket = self._ended.get(timeout=QUIET_S)
+            except Empty:
+                if not get_ledger().active:
+                    return []
+        tickets = [ticket] if ticket is not None else []
+        while not self._ended.empty():
+            if (ticket := self._ended.get()) is not None:
+                tickets.append(ticket)
+        return tickets
 
 
 prompt_export = PromptExport()

@@ -22,6 +22,7 @@ from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.ledger.reasons import limit_advice
 from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings
+from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import Ran, call, call_watched, load
 from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of, plan
@@ -137,6 +138,7 @@ class Warmup:
                 warnings, found = tuple(warnings_of(items)), self._account.findings(items)
                 result = WarmupResult(items, self.totals, warnings, found)
                 self._progress.end(result.state)
+        prompt_export.finish()
         return result
 
     def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> bool:
