@@ -3,13 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 env=$1
-pip=("$env/bin/python" -m pip --disable-pip-version-check --quiet)
 if [ ! -x "$env/bin/pytest" ]; then
   "${PYTHON:-python3}" -m venv "$env"
-  "${pip[@]}" install "torch==$2"
-  "${pip[@]}" install --constraint <(grep -v '^torch' constraints.txt) --editable ".[cli,service]" \
-    hypothesis jsonschema numpy opentelemetry-distro pillow pytest pytest-timeout pytest-xdist pyyaml \
-    setuptools "transformers<6"
+  "$env/bin/python" -m pip install --disable-pip-version-check --quiet uv
+  "$env/bin/python" -m uv pip install --quiet --python "$env/bin/python" \
+    --constraint <(grep -vE '^(torch|triton)' constraints.txt) "torch==$2" --editable ".[cli,service]" \
+    hypothesis jsonschema numpy opentelemetry-distro pillow psutil pytest pytest-timeout \
+    pytest-xdist pyyaml setuptools "transformers<6"
 fi
 "$env/bin/python" -c "import torch; print('torch', torch.__version__)"
 "$env/bin/python" -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning \

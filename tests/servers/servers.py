@@ -65,6 +65,24 @@ SERVERS = {
         folder=EXAMPLES,
         env={"COMPILESPAN_PROCESSES": "2", "BACKEND": "eager"},
     ),
+    "gradio": Server(
+        "gradio",
+        lambda port: ["-m", "uvicorn", "gradio_app:app", "--workers", "2", "--port", str(port)],
+        folder=EXAMPLES,
+        env={"WEB_CONCURRENCY": "2", "BACKEND": "eager"},
+    ),
+    "kserve": Server(
+        "kserve",
+        lambda port: ["kserve_server.py", "--workers", "2", "--http_port", str(port)],
+        folder=EXAMPLES,
+        env={"COMPILESPAN_PROCESSES": "2", "BACKEND": "eager"},
+    ),
+    "ray": Server(
+        "ray",
+        lambda _: ["ray_app.py"],
+        folder=EXAMPLES,
+        env={"COMPILESPAN_PROCESSES": "2", "BACKEND": "eager"},
+    ),
     "litserve": Server(
         "litserve",
         lambda _: ["litserve_server.py"],
