@@ -20,17 +20,22 @@ demo: $(VENV)/demo
 	$(BIN)/compilespan serve --port $(PORT) --state-dir $(DEMO)/state
 
 test: quick
-	$(PYTEST) -m "not quick"
+	$(PYTEST) -m "not quick" --ignore tests/servers
 
 # Unit tests that start no process and do not need inductor; two minutes.
 quick: lint
 	$(PYTEST) -m quick tests/instrumentation tests/service
 
-# A server that is not among the test requirements, in an environment of its own.
+# Model servers with two workers: those among the test requirements, or with NAME=rq another one, in
+# an environment of its own.
 test-servers: $(VENV)/ready
+ifdef NAME
 	PYTHON=$(PYTHON) tests/servers/install.sh $(SERVERS)/$(NAME) $(NAME)
 	COMPILESPAN_SERVER_PYTHON=$(CURDIR)/$(SERVERS)/$(NAME)/bin/python \
 	$(BIN)/python -m pytest tests/servers -k $(NAME)
+else
+	$(PYTEST) tests/servers -k "uvicorn or gunicorn or litserve"
+endif
 
 # Real vLLM (CPU build) in an environment of its own: 4 GB, some minutes. SGLang has no CPU build, so
 # only its compile files are tested.

@@ -108,7 +108,7 @@ def create_app(
         hosts=own_names(bound, settings.allowed_hosts),
     )
     app.include_router(openapi.routes([guard.as_dependency()]))
-    app.include_router(service_router(runner, settings, guard)[0])
+    app.include_router(service_router(runner, settings, guard, is_guest=False)[0])
     return app
 
 
@@ -173,6 +173,7 @@ def service_router(
     guard: Guard,
     dependencies: Sequence[params.Depends] = (),
     *,
+    is_guest: bool = True,
     instruments: bool = False,
     is_taken: Callable[[APIRoute], bool] = lambda _: False,
 ) -> tuple[APIRouter, Readings]:
@@ -183,6 +184,8 @@ def service_router(
         settings: For the state directory, the number of workers and the address of traces.
         guard: Checks each request except those for the probes and the page.
         dependencies: Further dependencies of the same requests.
+        is_guest: Whether the app is another program's, whose server may not run the lifespan: then
+            the first request begins the lifetime.
         instruments: Whether to instrument torch when the lifetime begins.
         is_taken: Returns whether the server already has a route like this one, which is then
             left out.
@@ -205,7 +208,8 @@ def service_router(
                 await asyncio.to_thread(runner.stop)
 
     lifetime = Lifetime(serving)
-    router = APIRouter(lifespan=lifetime.lifespan, dependencies=[Depends(lifetime.begin)])
+    late = [Depends(lifetime.begin)] if is_guest else []
+    router = APIRouter(lifespan=lifetime.lifespan, dependencies=late)
     readings = Readings(
         settings.processes,
         lambda: runner.warms_others,

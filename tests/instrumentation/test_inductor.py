@@ -182,7 +182,9 @@ def test_a_standalone_compile_alone_is_a_record(instrumented):
     torch._inductor.standalone_compile(a_graph(1.13), [torch.ones(6)])
     assert kinds() == [("compile", "standalone", "ok")]
     assert records()[0].graphs == 1
-    assert records()[0].cache_result == "miss"
+    # From 2.14 on torch does not cache it, because its example inputs have no shape environment.
+    is_cached = torch.torch_version.TorchVersion(torch.__version__) < "2.14"
+    assert records()[0].cache_result == ("miss" if is_cached else "bypass")
 
 
 def test_a_standalone_compile_in_a_backend_is_an_event_of_its_frame(instrumented):

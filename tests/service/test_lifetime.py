@@ -10,7 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from compilespan_service import Settings, warmup_router
+from compilespan_service import Settings, create_app, warmup_router
 from compilespan_service.lifetime import Lifetime
 from serving import Model, wait_until
 
@@ -73,6 +73,12 @@ def test_a_lifespan_begins_it_before_any_request():
         assert serving.happened == ["begin", "begun", "end"]
 
     asyncio.run(serve())
+
+
+def test_an_app_of_its_own_begins_with_its_server_only():
+    client = TestClient(create_app(), base_url="http://127.0.0.1")
+    for _ in range(2):
+        assert client.get("/livez").json()["state"] == "loading"
 
 
 def test_what_fails_at_the_first_request_fails_no_request():
