@@ -63,7 +63,7 @@ FLOORS = {
         ["bootstrap"],
     ],
     "compilespan_service": [
-        ["schemas", "state", "signals", "lifetime", "demo", "capture"],
+        ["schemas", "state", "signals", "demo", "capture"],
         ["reporters"],
         ["door", "reading"],
         ["warmups"],

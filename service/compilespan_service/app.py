@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
 from compilespan import TorchCompileInstrumentor, get_ledger
@@ -16,7 +16,6 @@ from compilespan.semconv import __version__
 from compilespan_service.door.problems import answer_problem
 from compilespan_service.door.security import Guard, guard_of_a_guest, own_names
 from compilespan_service.door.tokens import configured_tokens
-from compilespan_service.lifetime import Lifetime
 from compilespan_service.reading.readings import Readings
 from compilespan_service.routes import (
     compiles,
@@ -32,7 +31,8 @@ from compilespan_service.routes import (
 )
 from compilespan_service.settings import Settings
 from compilespan_service.signals import drained_by_signals
-from compilespan_service.state import open_state, share_state
+from compilespan_service.state import close_state, open_state, share_state
+from compilespan_service.warmups.lifecycle import ProcessState
 from compilespan_service.warmups.loader import find_factory
 from compilespan_service.warmups.runner import Runner
 from compilespan_service.warmups.spec import DEMO
@@ -108,7 +108,7 @@ def create_app(
         hosts=own_names(bound, settings.allowed_hosts),
     )
     app.include_router(openapi.routes([guard.as_dependency()]))
-    app.include_router(service_router(runner, settings, guard, is_guest=False)[0])
+    app.include_router(service_router(runner, settings, guard)[0])
     return app
 
 
@@ -136,8 +136,8 @@ def warmup_router(
 ) -> APIRouter:
     """Return the endpoints as a router to mount into an existing FastAPI app.
 
-    Its lifespan loads the targets; the app's own lifespan and providers are left alone. If the
-    server does not run it, because the app is mounted into another one, the first request does.
+    Its lifespan loads the targets; the app's own lifespan and providers are left alone. A server
+    runs the lifespan of the outermost app only, so include the router there.
 
     Args:
         targets: The targets, or a function that returns them (called in a thread). ``None`` if
@@ -173,26 +173,23 @@ def service_router(
     guard: Guard,
     dependencies: Sequence[params.Depends] = (),
     *,
-    is_guest: bool = True,
     instruments: bool = False,
     is_taken: Callable[[APIRoute], bool] = lambda _: False,
 ) -> tuple[APIRouter, Readings]:
-    """Return the endpoints, with the lifetime that runs them, and their readings.
+    """Return the endpoints, with a lifespan that runs them, and their readings.
 
     Args:
         runner: Warms the targets.
         settings: For the state directory, the number of workers and the address of traces.
         guard: Checks each request except those for the probes and the page.
         dependencies: Further dependencies of the same requests.
-        is_guest: Whether the app is another program's, whose server may not run the lifespan: then
-            the first request begins the lifetime.
-        instruments: Whether to instrument torch when the lifetime begins.
+        instruments: Whether to instrument torch when the lifespan begins.
         is_taken: Returns whether the server already has a route like this one, which is then
             left out.
     """
 
     @asynccontextmanager
-    async def serving() -> AsyncIterator[None]:
+    async def lifespan(_: Any) -> AsyncIterator[None]:
         if instruments:  # the app may compile before the targets are loaded
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
@@ -203,13 +200,14 @@ def service_router(
             try:
                 yield
             finally:
+                is_ending = runner.lifecycle.state is ProcessState.DRAINING  # by a signal
                 starting.cancel()
                 readings.stop()
                 await asyncio.to_thread(runner.stop)
+                if is_ending:
+                    await asyncio.to_thread(close_state)
 
-    lifetime = Lifetime(serving)
-    late = [Depends(lifetime.begin)] if is_guest else []
-    router = APIRouter(lifespan=lifetime.lifespan, dependencies=late)
+    router = APIRouter(lifespan=lifespan)
     readings = Readings(
         settings.processes,
         lambda: runner.warms_others,

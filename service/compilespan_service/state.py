@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from compilespan import get_ledger
 from compilespan.journal.directory import temporary_directory
 from compilespan.journal.writer import open_journal
 from compilespan.process import instance_id
@@ -45,3 +46,12 @@ def open_state(directory: Path | None) -> Path | None:
         return None
     open_journal(directory)
     return directory
+
+
+def close_state() -> None:
+    """Close this process's journal: a server raises its signal again, and nothing runs after that.
+
+    Without its last line the next start would report that this one died.
+    """
+    if (journal := get_ledger().journal) is not None:
+        journal.close()

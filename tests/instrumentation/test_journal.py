@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert process.process["versions"]["torch"].startswith("2.")
     assert [each.name for each in process.records] == ["x"]
     assert process.builder.build() == get_ledger().totals()
-    assert process.ready_after_s == get_ledger().readiness.after_s
+    assert process.ready.after_s == get_ledger().readiness.after_s
     told = []
     ProcessJournal(journal.path, on_job=told.append).refresh()
     assert told == jobs

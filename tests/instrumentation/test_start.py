@@ -373,6 +373,19 @@ def test_the_metrics_are_the_whole_and_its_parts(instrumented):
     assert began_s * 1e9 == pytest.approx(get_ledger().readiness.since_ns)
 
 
+def test_a_start_that_was_ready_before_its_span_began_is_reported_whole(exported):
+    """A BentoML worker warms up before it runs the lifespan of the endpoints."""
+    with monitor_torch_compile("net", is_encoder=True, kind="compile"):
+        time.sleep(0.06)
+    mark_ready()
+    Startup().begin()
+    (span,) = exported.named("compilespan.startup")
+    assert span.attributes["compilespan.startup.outcome"] == "ready"
+    assert span.end_time == get_ledger().readiness.ready_ns
+    parts = {each.attributes.get("compilespan.startup.part") for each in exported.spans}
+    assert "compile" in parts
+
+
 def test_the_span_of_a_start_has_children_without_gaps(exported):
     startup = Startup()
     startup.begin()

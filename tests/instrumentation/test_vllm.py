@@ -149,7 +149,7 @@ def test_a_process_with_a_client_is_ready_and_has_a_journal(engine, monkeypatch,
     assert get_ledger().readiness.ready is not None
     assert get_ledger().journal.flush()
     (process,) = StateDirectory(tmp_path).processes()
-    assert process.ready_after_s is not None
+    assert process.ready is not None
 
 
 def test_the_start_of_several_servers_is_over_when_their_engines_are_ready(engine):

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 def server(request):
     found = SERVERS[request.param]
     if not found.is_installed:
-        pytest.skip(f"{found.package} is not installed: make test-servers NAME={request.param}")
+        pytest.skip(f"{found.package} is not installed: see `make test-servers`")
     return found
 
 

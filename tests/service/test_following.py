@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from compilespan import get_ledger, mark_ready, monitor_torch_compile
 from compilespan.journal.writer import open_journal
+from compilespan.telemetry.startup import Startup
 from compilespan_service import Settings, state, warmup_router
 from serving import wait_until
 
@@ -22,18 +23,20 @@ from serving import wait_until
 class Worker:
     """A forked process that compiles; it is ready when it is told, and lives until it is killed."""
 
-    def __init__(self, state, *, compiles=True):
+    def __init__(self, state, *, compiles=True, follows=False):
         read, self._write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 open_journal(state)
+                if follows:
+                    Startup().begin()
                 if compiles:
                     with monitor_torch_compile("model", is_encoder=True, kind="compile"):
                         time.sleep(0.01)
                 get_ledger().journal.flush()
                 os.read(read, 1)
-                mark_ready()
+                get_ledger().mark_ready(by_program=not follows)
                 time.sleep(600)
             finally:
                 os._exit(0)
@@ -43,8 +46,10 @@ class Worker:
         os.write(self._write, b".")
 
     def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
 
 
 @pytest.fixture
@@ -162,11 +167,44 @@ def test_a_process_that_compiles_itself_is_one_of_the_workers(follow, worker):
     other.become_ready()
     wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
     mark_ready()
-    wait_until(lambda: health(client)[0] == 200)
+    assert health(client)[0] == 200  # it looks again before it says no
     totals = client.get("/totals").json()
     assert totals["total"]["compiles"] == 2
     assert totals["scope"]["processes"] == 2
     assert totals["ready_after_s"] == pytest.approx(get_ledger().readiness.after_s)
+
+
+def test_a_worker_that_compiles_nothing_is_ready_when_its_program_says_so(follow):
+    """It runs eagerly, e.g. with ``TORCH_COMPILE_DISABLE``."""
+    client = follow(processes=1)
+    wait_until(lambda: health(client) == (503, "0 of 1 processes are ready"))
+    mark_ready()
+    assert health(client)[0] == 200
+
+
+def test_what_the_followers_own_process_records_makes_it_no_worker(follow, worker):
+    client = follow(processes=2)
+    first, second = worker(), worker()
+    first.become_ready()
+    second.become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+    with monitor_torch_compile("tokenizer", kind="compile"):
+        pass
+    second.kill()
+    wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
+    worker().become_ready()
+    wait_until(lambda: health(client)[0] == 200)
+
+
+def test_another_follower_is_no_worker(follow, worker, tmp_path):
+    """LitServe may have several servers for its workers."""
+    client = follow(processes=2)
+    worker().become_ready()
+    other = worker(follows=True)
+    wait_until(lambda: health(client) == (503, "1 of 2 processes are ready"))
+    other.become_ready()
+    time.sleep(0.5)
+    assert health(client) == (503, "1 of 2 processes are ready")
 
 
 def test_it_refuses_warmups(follow):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from compilespan import get_ledger
+from compilespan_service import warmup_router
 from compilespan_service.warmups.lifecycle import Lifecycle, ProcessState
 from compilespan_service.warmups.policy import Policy
 
@@ -83,3 +88,34 @@ def test_the_process_is_declared_ready_when_the_probe_is(state, settings, starte
     declared = get_ledger().readiness.after_s is not None
     # A guest's server declares it itself.
     assert declared == ((ready or state is S.DRAINING) and not settings.get("is_guest", False))
+
+
+def test_a_slow_exporter_does_not_keep_a_signal_handler_waiting(monkeypatch):
+    """Readiness ends the span of the start, which a processor of the program may export at once."""
+    exporting, go_on = threading.Event(), threading.Event()
+
+    def export():
+        exporting.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(get_ledger().readiness, "on_ready", export)
+    lifecycle = at(S.COLD)
+    thread = threading.Thread(target=lifecycle.advance, args=(S.WARM,))
+    thread.start()
+    assert exporting.wait(5)
+    began = time.monotonic()
+    lifecycle.advance(S.DRAINING)
+    assert time.monotonic() - began < 5
+    go_on.set()
+    thread.join()
+    assert lifecycle.state is S.DRAINING
+
+
+def test_a_router_whose_lifespan_no_server_runs_says_so():
+    inner, outer = FastAPI(), FastAPI()
+    inner.include_router(warmup_router([]))
+    outer.mount("/ops", inner)
+    with TestClient(outer, base_url="http://127.0.0.1") as client:
+        answer = client.get("/ops/readyz")
+    assert answer.status_code == 503
+    assert "include the router in the outermost app" in answer.json()["detail"]

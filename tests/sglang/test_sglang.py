@@ -111,7 +111,7 @@ def test_the_start_is_over_when_the_engine_has_launched(sglang, configured, monk
     assert get_ledger().journal.flush()
     (process,) = StateDirectory(configured).processes()
     assert process.startup is not None
-    assert (process.ready_after_s is None) is fails
+    assert (process.ready is None) is fails
     assert get_ledger().journal.end_reason == ("failed" if fails else "exit")
 
 
@@ -154,7 +154,7 @@ def test_a_scheduler_that_compiles_nothing_has_a_journal(sglang, configured, mon
     module.Scheduler().init_startup_timing_summary()
     assert get_ledger().journal.flush()
     (process,) = StateDirectory(configured).processes()
-    assert process.ready_after_s is not None
+    assert process.ready is not None
 
 
 def test_without_anything_configured_nothing_happens(sglang, monkeypatch, caplog):

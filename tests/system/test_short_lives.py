@@ -76,6 +76,41 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+HANGING = """
+import threading, time
+import torch
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from compilespan import TorchCompileInstrumentor, WarmupTarget, warm
+
+class Hanging(SimpleSpanProcessor):
+    def on_end(self, span): pass
+    def force_flush(self, timeout_millis=30000): threading.Event().wait(60)
+
+provider = TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(Hanging(None))
+trace.set_tracer_provider(provider)
+TorchCompileInstrumentor().instrument()
+took = []
+for number in range(4):
+    model = torch.compile(lambda x: x + number, backend="eager", dynamic=False)
+    targets = [WarmupTarget("model", lambda shape: model(torch.zeros(2)), [{"n": 1}])]
+    for again in range(2):
+        began = time.perf_counter()
+        warm(targets)
+        took.append(time.perf_counter() - began)
+print(sum(took))
+"""
+
+
+def test_a_collector_that_hangs_costs_warmups_half_a_second_in_all():
+    """In a process of its own: each waits for the first flush, which never ends."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
+    printed = subprocess.check_output([sys.executable, "-c", HANGING], env=kept, timeout=120)
+    assert 0.5 <= float(printed) < 2.0  # eight waits would take four seconds
+
+
 def test_what_a_warmup_compiled_has_arrived_when_it_returns():
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
     with Receiver() as receiver:

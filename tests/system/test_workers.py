@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -50,12 +51,15 @@ def workers(request, tmp_path):
         # A connection each, so that the kernel chooses a worker each time.
         return httpx.get(f"http://127.0.0.1:{port}{path}", headers=KEY, timeout=60, **options)
 
+    get.process = process
+    output = ""
     try:
         yield get
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            output = process.communicate(timeout=20)[0]
+            if process.returncode is None:
+                output = process.communicate(timeout=20)[0]
         except subprocess.TimeoutExpired:
             process.kill()
             output = process.communicate()[0]
@@ -104,6 +108,22 @@ def test_workers_are_one_instance_ready_together_and_counted_once(workers):
     processes = {workers("/ops/totals?scope=process").json()["total"]["compiles"] for _ in range(9)}
     assert processes == {2}
     assert workers("/ops/warmup").json()["processes"] == "1 of 2"
+
+
+def test_a_server_that_is_stopped_says_so_in_its_journals(workers, tmp_path):
+    """Otherwise the next start would report that this one died."""
+    wait_ready(workers)
+    workers.process.send_signal(signal.SIGTERM)
+    workers.process.communicate(timeout=20)
+    journals = list((tmp_path / "state").glob("*.jsonl"))
+    reasons = [
+        line["reason"]
+        for path in journals
+        for line in map(json.loads, path.read_text().splitlines())
+        if line["type"] == "exit"
+    ]
+    assert reasons == ["exit"] * len(journals)
+    assert len(journals) >= 2
 
 
 def test_nothing_goes_backwards_over_20_scrapes_while_both_compile(workers):

@@ -214,7 +214,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
     "progress": {"key": _count, "graphs": _count, "stage": _optional(_stage)},
     "memory": _MEMORY,
     "end": {"key": _count, "record": _optional(_object(_RECORD))},
-    "ready": {"time_ns": _count, "after_s": _seconds},
+    "ready": {"time_ns": _count, "after_s": _seconds, "by_program": _optional(_flag)},
     "startup": {
         "trace_id": _optional(_hex(32)),
         **dict.fromkeys(("span_id", "parent_id"), _optional(_hex(16))),

@@ -12,7 +12,7 @@ from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, ProcessSnapshot, spans_of
-from compilespan.ledger.entries import Mark
+from compilespan.ledger.entries import Mark, Ready
 from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.records import CompileRecord
 from compilespan.ledger.segments import Doer
@@ -61,7 +61,7 @@ class ProcessJournal:
         self.records: list[CompileRecord] = []
         """The latest records; `record_count` counts all."""
         self.record_count = 0
-        self.ready_after_s: float | None = None
+        self.ready: Ready | None = None
         self.startup: dict[str, Any] | None = None
         """Ids of its ``startup`` span, empty without the SDK; ``None`` if it began no such span."""
         self.marks: list[Mark] = []
@@ -159,7 +159,7 @@ class ProcessJournal:
             self.in_progress,
             self.is_running,
             self.startup is not None,
-            self.ready_after_s,
+            self.ready,
             tuple(self.marks),
             dict(self.dropped),
             self.exit_reason,
@@ -220,7 +220,7 @@ class ProcessJournal:
             self._on_record(record)
 
     def _ready(self, values: dict[str, Any]) -> None:
-        self.ready_after_s = values["after_s"]
+        self.ready = Ready.of(values)
 
     def _startup(self, values: dict[str, Any]) -> None:
         self.startup = values

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from compilespan.journal.memory import Memory
-    from compilespan.ledger.entries import Mark
+    from compilespan.ledger.entries import Mark, Ready
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import TotalsBuilder
     from compilespan.semconv import Component, Stage
@@ -69,7 +69,7 @@ class ProcessSnapshot:
         in_progress: Compiles that have not ended, oldest first.
         is_running: Whether the process is alive.
         is_server: Whether it opened a span for its start.
-        ready_after_s: Seconds until it was ready; ``None`` if it was not.
+        ready: When it was declared ready; ``None`` if it was not.
         marks: What it did before it was ready.
         dropped: Number of items that it lost, by signal.
         exit_reason: The reason that it recorded for its exit; ``None`` if it recorded none.
@@ -84,7 +84,7 @@ class ProcessSnapshot:
     in_progress: Sequence[Begun]
     is_running: bool
     is_server: bool
-    ready_after_s: float | None
+    ready: Ready | None
     marks: Sequence[Mark]
     dropped: Mapping[str, int]
     exit_reason: str | None
@@ -94,6 +94,11 @@ class ProcessSnapshot:
     def instance(self) -> str:
         """Id of the server's start that it belongs to."""
         return str(self.process["instance"])
+
+    @property
+    def ready_after_s(self) -> float | None:
+        """Seconds until it was ready; ``None`` if it was not."""
+        return None if self.ready is None else self.ready.after_s
 
     @property
     def took_part(self) -> bool:

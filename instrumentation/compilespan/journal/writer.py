@@ -148,7 +148,8 @@ class Journal:
             record = entry.record.to_json() if entry.record is not None else None
             self._write("end", {"key": entry.key, "record": record})
         elif isinstance(entry, Ready):
-            self._write("ready", {"time_ns": entry.time_ns, "after_s": entry.after_s})
+            values = {name: getattr(entry, name) for name in entry.__slots__}
+            self._write("ready", values)
         elif isinstance(entry, Mark):
             self._write("mark", entry._asdict())
         else:

@@ -24,13 +24,22 @@ class Ended:
 
 
 class Ready:
-    """A ledger entry: the process was declared ready, ``after_s`` seconds after it began."""
+    """A ledger entry: the process was declared ready, ``after_s`` seconds after it began.
 
-    __slots__ = ("after_s", "time_ns")
+    ``by_program`` tells whether its program did that, or compilespan's service.
+    """
 
-    def __init__(self, time_ns: int, after_s: float) -> None:
+    __slots__ = ("after_s", "by_program", "time_ns")
+
+    def __init__(self, time_ns: int, after_s: float, *, by_program: bool) -> None:
         self.time_ns = time_ns
         self.after_s = after_s
+        self.by_program = by_program
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Ready:
+        """Return the entry of a journal's line."""
+        return cls(values["time_ns"], values["after_s"], by_program=bool(values.get("by_program")))
 
 
 class Mark(NamedTuple):

@@ -158,9 +158,13 @@ class CompileLedger:
             # The process may end right after its last compile.
             self.followers.publish(Ended(key, record), at_once=not self.active)
 
-    def mark_ready(self) -> None:
-        """Declare the process ready: compiles from now on delay requests."""
-        self.readiness.mark()
+    def mark_ready(self, *, by_program: bool = False) -> None:
+        """Declare the process ready: compiles from now on delay requests.
+
+        Args:
+            by_program: Whether its program does that, and not compilespan's service.
+        """
+        self.readiness.mark(by_program=by_program)
 
     def start(self, others: Iterable[Doer] = (), end_ns: int | None = None) -> Start:
         """Return the start of this process in segments.
@@ -233,4 +237,4 @@ def mark_ready() -> None:
 
     Servers that warm up through `compilespan_service` need not call it.
     """
-    _ledger.mark_ready()
+    _ledger.mark_ready(by_program=True)

@@ -140,7 +140,7 @@ class Readiness:
             began, ended = epoch_ns(began_ns), epoch_ns(ended_ns)
             self.note(Mark("import", began, ended, package, thread_id))
 
-    def mark(self) -> Ready | None:
+    def mark(self, *, by_program: bool) -> Ready | None:
         """Declare the process ready; return ``None`` if it already was."""
         with self._lock:
             if self.ready:
@@ -151,7 +151,7 @@ class Readiness:
         with self._lock:
             if self.ready:
                 return None
-            self.ready = Ready(now_ns(), process_age_ns() / 1e9)
+            self.ready = Ready(now_ns(), process_age_ns() / 1e9, by_program=by_program)
         with contained("stop timing imports"):
             import_timer().end()
         self._publish(self.ready)

@@ -65,7 +65,7 @@ def _is_news(process: ProcessJournal) -> bool:
         bool(process.startup)
         and "reported" not in process.added
         and process.exit_reason is None
-        and process.ready_after_s is None
+        and process.ready is None
         and not process.is_running
         and time.time() - int(process.process["started_ns"]) / 1e9 < _DAY_S
     )

@@ -6,14 +6,14 @@ end by ``os._exit``. So a thread flushes as soon as nothing compiles any more.
 A child process may end as soon as it has its result, by its own ``os._exit`` or by its parent. So
 in a child the thread that compiled waits until its span is exported. All such waits of a process
 sum to at most half a second: a collector that hangs or is slow costs telemetry and nothing else.
-A server may be stopped as soon as it is warm. So a warmup ends with such a wait, too.
+A server may be stopped as soon as it is warm. So `compilespan.warm` ends with such a wait, too, in
+total half a second per process.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from compilespan.telemetry.flushing import CHILD_FLUSH_S
 from compilespan.telemetry.telemetry import active_telemetry
 
 LONGEST_WAIT_S = 0.5
-"""Seconds that all threads of a child may wait in total, and that the end of a warmup may."""
+"""Seconds that all threads of a child may wait in total, and that all calls of `finish` may."""
 QUIET_S = 0.2
 """Seconds without a compile after which a flush begins, so that many short ones share it."""
 LONGEST_DELAY_S = 5.0
@@ -50,6 +50,8 @@ class PromptExport:
         """Export and wait for nothing until `begin` is called in this process."""
         self._is_begun = False
         self._left_s = 0.0
+        self._left_to_finish_s = LONGEST_WAIT_S
+        self._is_pending = False
         self._ended: SimpleQueue[Ticket | None] = SimpleQueue()
 
     def begin(self) -> None:
@@ -64,6 +66,7 @@ class PromptExport:
         """Record that a compile was measured and its span ended; return a ticket for `wait`."""
         if not self._is_begun:
             return None
+        self._is_pending = True
         ticket: Ticket | None = SimpleQueue() if self._left_s > 0 else None
         self._ended.put(ticket)
         return ticket
@@ -89,18 +92,24 @@ class PromptExport:
             self._left_s -= time.perf_counter() - began
 
     def finish(self) -> None:
-        """Export now what has ended, and wait for that for half a second at most."""
-        if self._is_begun:
+        """Export now what has ended, and wait for that; half a second in all calls together."""
+        if self._is_pending and self._left_to_finish_s > 0:
             ticket: Ticket = SimpleQueue()
             self._ended.put(ticket)
-            with suppress(Empty):
-                ticket.get(timeout=LONGEST_WAIT_S)
+            began = time.perf_counter()
+            try:
+                ticket.get(timeout=self._left_to_finish_s)
+            except Empty:
+                pass
+            finally:
+                self._left_to_finish_s -= time.perf_counter() - began
 
     def _run(self) -> None:
         while True:
             tickets = self._next()
             with contained("flush after a compile"):
                 active_telemetry().flush(CHILD_FLUSH_S)
+            self._is_pending = not self._ended.empty()
             for ticket in tickets:
                 ticket.put(None)
 

@@ -24,6 +24,7 @@ from compilespan import semconv
 from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import fork_safe_lock, instance_id, now_ns, renewed_after_fork
+from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.telemetry.propagation import (
     child_environment,
     environment_context,
@@ -74,6 +75,8 @@ class Startup:
             readiness.on_ready = functools.partial(self.end, "ready")
             readiness.time_imports()
             self._journal(parent)
+            if readiness.ready is not None:  # its program was faster
+                self.end("ready")
 
     def hand_down(self) -> None:
         """Put context and instance id into the environment, for children that start from now on."""
@@ -105,6 +108,7 @@ class Startup:
         if self._reserved_under is None:
             self.report_parts(get_ledger().start(end_ns=end_ns))
         self._span.end(end_time=end_ns)
+        prompt_export.ended()
 
     def report_parts(self, start: Start) -> None:
         """Create a child for each segment of the start; call it once."""

@@ -74,7 +74,9 @@ def warm(
     """
     for target in targets:
         load(target)
-    return Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
+    result = Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
+    prompt_export.finish()
+    return result
 
 
 class Warmup:
@@ -138,7 +140,6 @@ class Warmup:
                 warnings, found = tuple(warnings_of(items)), self._account.findings(items)
                 result = WarmupResult(items, self.totals, warnings, found)
                 self._progress.end(result.state)
-        prompt_export.finish()
         return result
 
     def abandon(self, state: Literal["timed_out", "cancelled"], why: str) -> bool:

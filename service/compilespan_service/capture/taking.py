@@ -116,9 +116,9 @@ class Taking:
     def _start(self, processes: Iterable[ProcessJournal], wall_s: float) -> Start:
         """Return the start of the program: until it was ready, otherwise until now."""
         ready = [
-            int(process.process["started_ns"]) + round(process.ready_after_s * 1e9)
+            int(process.process["started_ns"]) + round(process.ready.after_s * 1e9)
             for process in processes
-            if process.ready_after_s is not None
+            if process.ready is not None
         ]
         end_ns = min(ready) if ready else self._began_ns + int(wall_s * 1e9)
         return Start.of(self._began_ns, end_ns, (process.doer for process in processes))

@@ -132,9 +132,12 @@ class Instance:
 
     @property
     def _is_worker(self) -> bool:
-        """Whether this process is one of the workers."""
-        ledger = get_ledger()
-        return not self._follows or bool(ledger.active or ledger.records())
+        """Whether this process is one of the workers: a follower that its program declared ready.
+
+        A program that warms up before it serves does not serve a follower's endpoints earlier.
+        """
+        ready = get_ledger().readiness.ready
+        return not self._follows or (ready is not None and ready.by_program)
 
     @property
     def process_count(self) -> int:
@@ -144,9 +147,7 @@ class Instance:
     def unready(self) -> str | None:
         """Return a message if other workers are not ready yet; ``None`` if all are."""
         others = sum(each.ready_after_s is not None for each in self._workers)
-        # A follower's own process is ready when its program calls `mark_ready`.
-        own = self._is_worker and (not self._follows or get_ledger().readiness.after_s is not None)
-        ready = own + others
+        ready = self._is_worker + others
         count = self._expected if self._follows and not self._sees_all else self.process_count
         return None if ready >= count else f"{ready} of {count} processes are ready"
 
@@ -204,12 +205,13 @@ class Instance:
 
 
 def _holds_a_model(process: ProcessSnapshot) -> bool:
-    """Whether a process compiles, or was declared ready by its program.
+    """Whether its program declared a process ready, or the process compiles and is no follower.
 
     Under `compilespan run` a process that only imported torch has a journal, too.
     """
-    compiles = process.record_count or process.in_progress
-    return bool(compiles or (process.ready_after_s is not None and not process.is_server))
+    if process.ready is not None and process.ready.by_program:
+        return True
+    return bool(process.record_count or process.in_progress) and not process.is_server
 
 
 def expected_processes() -> int | None:

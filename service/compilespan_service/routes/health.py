@@ -58,6 +58,8 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
         responses=_NOT_YET,
     )
     async def readyz(response: Response) -> schemas.Health:
+        if runner.following.follows and not runner.lifecycle.is_ready:
+            await asyncio.to_thread(runner.following.look, runner.lifecycle)
         if not runner.lifecycle.is_ready:
             return health(response, verdict=False)
         nonlocal is_announced

@@ -7,6 +7,7 @@ If vLLM has endpoint plugins and ours is on, the middleware passes all requests 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -30,25 +31,33 @@ class CompileRoutes:
     def __init__(self, app: ASGIApp) -> None:
         """Take vLLM's app; the first request makes our endpoints."""
         self._app = app
+        self._lock = asyncio.Lock()
         self._is_made = False
         self._ours: FastAPI | None = None
+        self._life: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         app = self._app
         if scope["type"] == "http" and "app" in scope:
-            ours = self._made(scope["app"])
+            ours = await self._made(scope["app"])
             if ours is not None and _has(ours, scope):
                 off = not vllm.takes_part() and scope["path"] != _PROBE
                 app = _plugin_off().response() if off else ours
         await app(scope, receive, send)
 
-    def _made(self, theirs: FastAPI) -> FastAPI | None:
-        if not self._is_made:
-            self._is_made = True
-            with contained("make endpoints for vLLM's server"):
-                self._ours = _made(theirs)
-        return self._ours
+    async def _made(self, theirs: FastAPI) -> FastAPI | None:
+        async with self._lock:
+            if not self._is_made:
+                self._is_made = True
+                with contained("make endpoints for vLLM's server"):
+                    ours = _made(theirs)
+                    if ours is not None:
+                        begun = asyncio.Event()
+                        self._life = asyncio.create_task(_live(ours, begun))
+                        await begun.wait()
+                    self._ours = ours
+            return self._ours
 
 
 def _made(theirs: FastAPI) -> FastAPI | None:
@@ -64,6 +73,16 @@ def _made(theirs: FastAPI) -> FastAPI | None:
         config = getattr(theirs.state, "vllm_config", None)
         endpoints.know(theirs, args, Served.of(args, config, ()))
     return ours
+
+
+async def _live(ours: FastAPI, begun: asyncio.Event) -> None:
+    """Run our app's lifespan until the server's loop ends; the lifespan of theirs has begun."""
+    try:
+        async with ours.router.lifespan_context(ours):
+            begun.set()
+            await asyncio.Event().wait()
+    finally:
+        begun.set()
 
 
 def _has(ours: FastAPI, scope: Any) -> bool:

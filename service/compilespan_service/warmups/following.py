@@ -37,12 +37,16 @@ class Following:
             target=self._wait, args=(lifecycle,), name="compilespan-workers", daemon=True
         ).start()
 
+    def look(self, lifecycle: Lifecycle) -> None:
+        """Look at the workers: this process is ready when they are."""
+        with contained("look at the workers"):
+            what = self.unready()
+            if what is None:
+                lifecycle.advance(ProcessState.WARM)
+            else:
+                lifecycle.wait_for(what)
+
     def _wait(self, lifecycle: Lifecycle) -> None:
         while lifecycle.state is ProcessState.LOADING:
-            with contained("look at the workers"):
-                what = self.unready()
-                if what is None:
-                    lifecycle.advance(ProcessState.WARM)
-                    return
-                lifecycle.wait_for(what)
+            self.look(lifecycle)
             time.sleep(_LOOK_S)

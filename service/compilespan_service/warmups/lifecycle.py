@@ -43,6 +43,12 @@ _NEXT: dict[ProcessState, frozenset[ProcessState]] = {
 }
 
 
+_NOT_BEGUN = (
+    "The server has not run the lifespan of compilespan's router. If its app is mounted into "
+    "another one, include the router in the outermost app instead."
+)
+
+
 class Lifecycle:
     """The state of this process; marks the process ready when ``/readyz`` first succeeds."""
 
@@ -50,24 +56,33 @@ class Lifecycle:
         self._policy = policy
         self._lock = threading.RLock()  # a signal handler drains
         self.state = ProcessState.LOADING
-        self.detail: str | None = None
+        self.detail: str | None = _NOT_BEGUN
         """The reason for the state, for operators."""
 
     def advance(self, state: ProcessState, detail: str | None = None) -> None:
         """Change to ``state`` if `_NEXT` allows it, or to draining; otherwise stay."""
+        if not self._may_become(state):
+            return
+        # Before a probe says so. It exports spans, and `drain` in a signal handler needs the lock.
+        if self._is_ready_in(state) and not self._policy.is_guest:  # its server reports that
+            get_ledger().mark_ready()
         with self._lock:
-            if state is not ProcessState.DRAINING and state not in _NEXT[self.state]:
+            if not self._may_become(state):
                 return
-            # Before a probe says so; a guest's server reports that itself.
-            if self._is_ready_in(state) and not self._policy.is_guest:
-                get_ledger().mark_ready()
             self.state, self.detail = state, detail
+
+    def begin(self) -> None:
+        """Record that the server runs the lifespan."""
+        self.detail = None
 
     def wait_for(self, what: str) -> None:
         """Describe what the process waits for, while it loads."""
         with self._lock:
             if self.state is ProcessState.LOADING:
                 self.detail = what
+
+    def _may_become(self, state: ProcessState) -> bool:
+        return state is ProcessState.DRAINING or state in _NEXT[self.state]
 
     @property
     def is_started(self) -> bool:

@@ -76,6 +76,7 @@ class Runner:
 
     def open(self) -> None:
         """Begin the span of the start; `start` loads the models."""
+        self.lifecycle.begin()
         if not self._policy.is_guest:
             self._startup.begin()
 
