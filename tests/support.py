@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from compilespan.journal.directory import StateDirectory
+
+
+def is_before_torch(version: str) -> bool:
+    return torch.torch_version.TorchVersion(torch.__version__) < version
+
+
+def since_torch(version: str, reason: str) -> pytest.MarkDecorator:
+    """Skip a test on older versions of torch: those run on demand (``make test-torch``)."""
+    reason = f"before torch {version}: {reason}"
+    return pytest.mark.skipif(is_before_torch(version), reason=reason)
+
+
+_NEW = {
+    "torch._dynamo.symbolic_convert.InstructionTranslatorBase.log_graph_break": "2.10",
+    "torch.export.pt2_archive._package._load_aoti": "2.10",
+}
+LACKING = {name for name, version in _NEW.items() if is_before_torch(version)}
+"""Private names that the installed version of torch does not have yet."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compilespan import WarmupTarget, get_ledger, warm
-from support import events
+from support import events, since_torch
 
 
 def score(x):
@@ -26,6 +26,7 @@ def only_record():
     return record
 
 
+@since_torch("2.10", "no exception tells why")
 def test_a_break_in_a_loop_has_its_reason_line_hint_and_link(instrumented):
     torch.compile(score, backend="eager")(torch.ones(2))
     record = only_record()
@@ -164,6 +165,7 @@ def test_two_objects_of_a_plain_class_are_two_owners(instrumented):
     assert get_ledger().records()[-1].is_recompile
 
 
+@since_torch("2.10", "no exception tells why")
 def test_a_warmup_says_why_a_frame_runs_eager(instrumented):
     model = torch.compile(score, backend="eager")
     result = warm([WarmupTarget("score", lambda _: model(torch.ones(2)), [{}])])

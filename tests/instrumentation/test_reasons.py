@@ -10,6 +10,7 @@ import torch
 
 from compilespan import get_ledger
 from compilespan.ledger.reasons import advice, guard, limit_advice, reason_class
+from support import since_torch
 
 
 class Colour(enum.Enum):
@@ -135,6 +136,7 @@ def test_inference_mode_against_no_grad_is_the_grad_mode(instrumented):
     assert "no_grad, inference_mode or neither" in advice(reason)
 
 
+@since_torch("2.10", "the reason for another backend is empty")
 def test_another_backend_is_a_class_of_its_own(instrumented):
     torch.compile(double, backend="eager")(ONES)
     torch.compile(double, backend="aot_eager")(ONES)
