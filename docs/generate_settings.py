@@ -27,6 +27,12 @@ VARIABLES = {
         "COMPILESPAN_EVENTS": "Where events of compiles go: `span` (default), `log` or `both`.",
         "COMPILESPAN_ENCODER_PATTERNS": "Regular expressions of class names of encoders, separated "
         "by commas; they are tried before the built-in ones.",
+        "COMPILESPAN_CACHE_URL": "[Compile cache that replicas share](cache.md): a directory "
+        "or any URL of fsspec.",
+        "COMPILESPAN_CACHE_MODE": "`read`, `write` or `readwrite` (default).",
+        "COMPILESPAN_CACHE_KEY_FILE": "File with the key that signs what is published; only what "
+        "has its signature is loaded.",
+        "COMPILESPAN_CACHE_UNSIGNED": "`1` loads compiled code without a signature.",
     },
     "The service": {
         "COMPILESPAN_TOKEN": "Token that requests must send as `Authorization: Bearer`.",

@@ -23,7 +23,7 @@ lowest() {
   uv pip install --quiet --python "$env/bin/python" --resolution lowest-direct --upgrade \
     --constraint <(echo "click<8.2") --editable ".[$1]"
   uv pip list --quiet --python "$env/bin/python" |
-    grep -iE '^(fastapi|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
+    grep -iE '^(fastapi|fsspec|httpx|opentelemetry-|prometheus|pydantic|rich|starlette|typer|uvicorn|wrapt)'
 }
 
 # quick FOLDER: old versions use what newer ones of their own dependencies have deprecated.
@@ -31,8 +31,8 @@ quick() {
   python -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning "$1"
 }
 
-lowest otlp
+lowest otlp,cache
 quick tests/instrumentation
-lowest cli,service
+lowest cli,service,cache
 quick tests/service
 tests/servers/resolve.sh "$env/bin/python"

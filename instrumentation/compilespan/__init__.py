@@ -13,6 +13,7 @@ first access, so that a server can open its port earlier.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from compilespan.ledger.ledger import CompileLedger, get_ledger, mark_ready
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from compilespan.ledger.totals import CompileTotals
     from compilespan.monitor.block import monitor_torch_compile
     from compilespan.warmup.plan import WarmupTarget
-    from compilespan.warmup.warmup import warm
+    from compilespan.warmup.warm import warm
 
 __all__ = [
     "CompileLedger",
@@ -47,7 +48,7 @@ _MODULES = {
     "WarmupTarget": "compilespan.warmup.plan",
     "mark_component": "compilespan.components.marks",
     "monitor_torch_compile": "compilespan.monitor.block",
-    "warm": "compilespan.warmup.warmup",
+    "warm": "compilespan.warmup.warm",
 }
 
 
@@ -84,6 +85,14 @@ def _flush_after_compiles() -> None:
     flush_after_compiles()
 
 
+def _share_compile_cache() -> None:
+    if os.environ.get("COMPILESPAN_CACHE_URL"):
+        from compilespan.cache.sharing import share_what_is_compiled  # noqa: PLC0415  # above
+
+        share_what_is_compiled()
+
+
 get_ledger().before_first_compile(_open_journal)
 get_ledger().before_first_compile(_flush_at_end_of_child)
 get_ledger().before_first_compile(_flush_after_compiles)
+get_ledger().before_first_compile(_share_compile_cache)

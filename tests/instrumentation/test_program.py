@@ -400,7 +400,7 @@ class TestSignals:
         def handler(*_):
             raise Timeout
 
-        from compilespan.faults import contained
+        from compilespan.process.faults import contained
 
         before = signal.getsignal(signal.SIGUSR1)
         try:

@@ -14,9 +14,9 @@ from compilespan.components.marks import attributes_of
 from compilespan.dynamo import frames, naming
 from compilespan.dynamo.subject import subject_at
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window, around
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

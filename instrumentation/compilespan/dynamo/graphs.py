@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import semconv
 from compilespan.dynamo import private
-from compilespan.faults import contained
 from compilespan.monitor.surroundings import current_adopter
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

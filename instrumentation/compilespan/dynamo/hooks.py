@@ -15,7 +15,7 @@ from compilespan.dynamo.owners import OwnerMemory
 from compilespan.dynamo.patches import Group, Patches
 from compilespan.dynamo.stages import StageWatch
 from compilespan.dynamo.windows import Windows
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from compilespan.components.chain import ComponentNames

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compilespan import semconv
 from compilespan.dynamo import private
 from compilespan.dynamo.tuning import Tunings
-from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -95,6 +95,9 @@ CACHE_LOOKUP = Private(
 _STAGES = "stages of compiles, and kernels that inductor tunes at their first launch"
 STAGE_BEGIN = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_start", _STAGES)
 STAGE_END = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_end", _STAGES)
+_SHARED = "the compile cache of a fleet"
+CACHE_DIRECTORY = Private("torch._inductor.runtime.cache_dir_utils", "cache_dir", _SHARED)
+INSTRUCTION_SET = Private("torch._inductor.cpu_vec_isa", "pick_vec_isa", _SHARED)
 STANDALONE = Private(
     "torch._inductor.standalone_compile", "standalone_compile", "standalone compiles"
 )

@@ -10,10 +10,10 @@ import wrapt
 
 from compilespan.dynamo import private
 from compilespan.dynamo.guards import GuardHook
-from compilespan.faults import contained
 from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings, surroundings_here
 from compilespan.process import fork_safe_lock
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

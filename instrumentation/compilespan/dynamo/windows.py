@@ -10,9 +10,9 @@ from compilespan.dynamo import breaks, frames
 from compilespan.dynamo.opening import Open, Opener, begins_compile
 from compilespan.dynamo.owners import Forward, OwnerMemory
 from compilespan.dynamo.watch import compiled_code_watch
-from compilespan.faults import contained
 from compilespan.ledger.reasons import limit_advice, reason_class
 from compilespan.monitor.surroundings import current_adopter
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from compilespan.components.chain import ComponentNames

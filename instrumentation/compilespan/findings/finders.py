@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.faults import contained
 from compilespan.findings import breaks, caches, failures, recompiles, waiting
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from compilespan.findings.finding import Evidence, Finder, Finding

@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from compilespan.faults import contained
 from compilespan.journal.files import first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
 from compilespan.process import instance_id
+from compilespan.process.faults import contained
 
 _PREFIX = "compilespan-"
 _ABANDONED_S = 24 * 3600.0

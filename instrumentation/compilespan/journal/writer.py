@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from compilespan.faults import contained
 from compilespan.journal.files import MAX_BYTES, STARTED, JournalName, in_file_name, prune
 from compilespan.journal.lines import MAX_LINE_BYTES
 from compilespan.journal.locks import touch
@@ -29,6 +28,7 @@ from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import CompileLedger, get_ledger
 from compilespan.process import instance_id, now_ns
+from compilespan.process.faults import contained
 from compilespan.process.limits import memory_bytes
 from compilespan.telemetry.flushing import at_end_of_child
 

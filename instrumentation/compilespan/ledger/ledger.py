@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compilespan.faults import contained
 from compilespan.ledger.active import ActiveCompiles, CompileBegun
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.followers import Followers
@@ -19,6 +18,7 @@ from compilespan.ledger.segments import Doer
 from compilespan.ledger.start import Start
 from compilespan.ledger.totals import CompileTotals, TotalsBuilder
 from compilespan.process import now_ns, renewed_after_fork
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.ledger.entries import Mark, Ready
 from compilespan.process import IMPORTED_NS, epoch_ns, fork_safe_lock, now_ns, process_age_ns
+from compilespan.process.faults import contained
 from compilespan.process.imports import ImportTimer, import_timer
 
 if TYPE_CHECKING:

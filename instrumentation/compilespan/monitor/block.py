@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from compilespan import semconv
 from compilespan.components.marks import stated
-from compilespan.faults import contained
 from compilespan.monitor.surroundings import current
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from types import TracebackType

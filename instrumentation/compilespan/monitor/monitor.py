@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.ledger.active import InterruptedCompile
 from compilespan.monitor.cleaning import cleaned
 from compilespan.monitor.clock import Clock
@@ -22,6 +21,7 @@ from compilespan.monitor.stages import Stages, stage_of_unit
 from compilespan.monitor.surroundings import Adopter, Place, resolve
 from compilespan.monitor.tally import Tally
 from compilespan.process import epoch_ns, now_ns
+from compilespan.process.faults import contained
 from compilespan.telemetry.exceptions import Failure
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.ledger.active import CompileBegun
 from compilespan.ledger.ledger import get_ledger
+from compilespan.process.faults import contained
 from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.telemetry.telemetry import Telemetry, active_telemetry
 

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from compilespan import semconv
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan.telemetry.propagation import has_ended, is_caller_warming
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.monitor.counts import Counts
 from compilespan.monitor.request import current_request, phase_of_caller
+from compilespan.process.faults import contained
 from compilespan.telemetry.propagation import Parent, parent_for_compile
 
 if TYPE_CHECKING:

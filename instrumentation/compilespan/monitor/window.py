@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from compilespan.faults import contained
 from compilespan.monitor.monitor import Monitor
 from compilespan.monitor.surroundings import Surroundings, undo
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

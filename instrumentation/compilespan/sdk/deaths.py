@@ -10,13 +10,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.journal.appending import append, sum_up
 from compilespan.journal.files import JournalName, first_line, journals
 from compilespan.journal.locks import is_written
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
 from compilespan.ledger.start import Start
+from compilespan.process.faults import contained
 from compilespan.telemetry.ids import reused
 from compilespan.telemetry.startup import report_parts
 from compilespan.telemetry.telemetry import active_telemetry

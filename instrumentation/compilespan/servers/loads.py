@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from compilespan.faults import contained
 from compilespan.journal.directory import StateDirectory
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import get_ledger, mark_ready
 from compilespan.process import instance_id
+from compilespan.process.faults import contained
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from compilespan import semconv
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue

@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from compilespan.faults import contained
 from compilespan.process import instance_id
+from compilespan.process.faults import contained
 from compilespan.telemetry.identity import SERVICE_INSTANCE_ID, is_one_of_many, process_attributes
 from compilespan.telemetry.ids import repair
 from compilespan.telemetry.sampler import CompileSampler

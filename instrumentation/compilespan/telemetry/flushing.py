@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,9 +17,9 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import is_child, renewed_after_fork
+from compilespan.process.faults import contained
 from compilespan.telemetry.flushing import CHILD_FLUSH_S
 from compilespan.telemetry.telemetry import active_telemetry
 

@@ -21,9 +21,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import fork_safe_lock, instance_id, now_ns, renewed_after_fork
+from compilespan.process.faults import contained
 from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.telemetry.propagation import (
     child_environment,

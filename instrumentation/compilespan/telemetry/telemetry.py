@@ -15,10 +15,10 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, Status, StatusCode
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.ledger.ledger import get_ledger
 from compilespan.ledger.records import CompileEvent
 from compilespan.process import fork_safe_lock
+from compilespan.process.faults import contained
 from compilespan.telemetry.bindings import Bindings
 from compilespan.telemetry.events import Events
 from compilespan.telemetry.exceptions import exception_attributes

@@ -12,8 +12,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.process import now_ns
+from compilespan.process.faults import contained
 from compilespan.telemetry.exceptions import exception_type
 from compilespan.telemetry.telemetry import active_telemetry
 

@@ -10,8 +10,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from compilespan import semconv
-from compilespan.faults import contained
 from compilespan.process import fork_safe_lock, instance_id, now_ns
+from compilespan.process.faults import contained
 from compilespan.telemetry.telemetry import active_telemetry
 
 if TYPE_CHECKING:

@@ -1,15 +1,4 @@
-"""The warmup itself: run each shape until nothing compiles, then verify it.
-
-It needs no HTTP: use it in LitServe's ``setup``, a Ray actor or a torchrun rank; the service's jobs
-use it, too.
-
-    from compilespan import WarmupTarget, warm
-
-    target = WarmupTarget("encoder", run=lambda shape: model(pixels(**shape)),
-                          shapes=[{"batch": 1}, {"batch": 8}])
-    result = warm([target])
-    assert result.is_warm, result.items
-"""
+"""One run over planned items: run each shape until nothing compiles, then verify it."""
 
 from __future__ import annotations
 
@@ -22,10 +11,9 @@ from compilespan.dynamo.watch import compiled_code_watch
 from compilespan.ledger.reasons import limit_advice
 from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings
-from compilespan.telemetry.prompt_export import prompt_export
 from compilespan.warmup.account import Account, Compiled
-from compilespan.warmup.call import Ran, call, call_watched, load
-from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of, plan
+from compilespan.warmup.call import Ran, call, call_watched
+from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of
 from compilespan.warmup.progress import Progress
 from compilespan.warmup.wording import (
     NOTHING_COMPILED,
@@ -38,7 +26,7 @@ from compilespan.warmup.wording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.trace import Span
 
@@ -51,32 +39,6 @@ OnError = Literal["stop", "continue"]
 
 MAX_CALLS = 3
 """Calls of an item; if the last of them still compiles, it is unstable."""
-
-
-def warm(
-    targets: Sequence[WarmupTarget],
-    *,
-    verify: bool = True,
-    on_error: OnError = "continue",
-    on_item: Callable[[WarmupItem], object] | None = None,
-) -> WarmupResult:
-    """Load the targets, run every shape until it compiles nothing, then verify.
-
-    Args:
-        targets: What to warm.
-        verify: Run every item once more at the end. An item that still compiles is ``unstable``;
-            one whose call runs no compiled code is ``eager``.
-        on_error: ``stop`` ends the warmup at the first failed item; the rest stay ``pending``.
-        on_item: Called when an item's state changes, in this thread.
-
-    Returns:
-        The items in order, and what their compiles cost. A result without items is not warm.
-    """
-    for target in targets:
-        load(target)
-    result = Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
-    prompt_export.finish()
-    return result
 
 
 class Warmup:

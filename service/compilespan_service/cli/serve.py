@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import typer
 
 from compilespan import get_ledger
 from compilespan_service.cli import require
+from compilespan_service.cli.options import CacheMode, CacheUnsigned, CacheUrl, choice, use_cache
 from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
-
-
-def choice(literal: Any) -> dict[str, Any]:
-    """Return the arguments of an option whose values are those of a ``Literal`` type.
-
-    typer itself knows these types since 0.19; servers pin older ones.
-    """
-    values = get_args(literal)
-
-    def parse(value: str) -> str:
-        if value not in values:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, values))}.")
-        return value
-
-    return {"parser": parse, "metavar": f"[{'|'.join(values)}]"}
 
 
 def serve(
@@ -95,6 +81,9 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    cache_url: CacheUrl = None,
+    cache_mode: CacheMode = "readwrite",
+    cache_unsigned: CacheUnsigned = False,
     root_path: Annotated[
         str, typer.Option(help="Path under which a proxy serves it.", show_default=False)
     ] = "",
@@ -109,6 +98,7 @@ def serve(
     """Warm up compiled models and report what it cost."""
     get_ledger().readiness.time_imports()
     require("service")
+    use_cache("serve", cache_url, cache_mode, unsigned=cache_unsigned)
     from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
 
     run_server(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from compilespan.faults import contained
 from compilespan.journal.reader import ProcessJournal
+from compilespan.process.faults import contained
 from compilespan.sdk.deaths import report_death
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from compilespan.faults import contained
 from compilespan.journal.appending import sum_up
 from compilespan.journal.directory import complain
 from compilespan.journal.files import JournalName
 from compilespan.journal.reader import ProcessJournal
 from compilespan.journal.summary import Summary
+from compilespan.process.faults import contained
 from compilespan.sdk.deaths import report_death
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from compilespan import get_ledger
-from compilespan.faults import contained
 from compilespan.journal.directory import complain
 from compilespan.journal.files import JournalName, first_line, in_file_name
 from compilespan.journal.locks import is_written
 from compilespan.process import fork_safe_lock, instance_id
+from compilespan.process.faults import contained
 from compilespan_service.reading.followed import FollowedJournal
 from compilespan_service.reading.listing import Listing
 from compilespan_service.reading.past import PastStarts

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Match
 
 from compilespan import mark_ready
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan_service.app import service_router
 from compilespan_service.door.security import guard_of_a_guest
 from compilespan_service.door.tokens import TokenError, configured_tokens, digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan_service.door.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from starlette.routing import Match
 
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan.servers import vllm
 from compilespan_service.door.problems import ProblemError
 from compilespan_service.vllm.endpoints import Endpoints

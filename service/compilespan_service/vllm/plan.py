@@ -12,7 +12,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan_service.vllm.free import free_requests, left_out
 from compilespan_service.vllm.images import image_requests
 

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from compilespan import get_ledger
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan.telemetry.warmups import WarmupDuration
 from compilespan_service.door.problems import ProblemError
 

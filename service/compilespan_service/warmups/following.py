@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 from compilespan_service.warmups.lifecycle import ProcessState
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.ledger import get_ledger, mark_ready
 from compilespan.process import now_ns
+from compilespan.process.faults import contained
 from compilespan.servers.activation import take_part
 from compilespan.servers.loads import loading
 from compilespan.servers.pieces import attributes, bound

@@ -12,9 +12,9 @@ from compilespan import semconv
 from compilespan.components.marks import stated
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import Window
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

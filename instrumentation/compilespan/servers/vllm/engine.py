@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
 from compilespan.journal.writer import open_journal
 from compilespan.ledger.ledger import mark_ready
+from compilespan.process.faults import contained
 from compilespan.servers.loads import loading
 from compilespan.servers.starting import ends_as
 

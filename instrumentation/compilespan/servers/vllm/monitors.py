@@ -19,9 +19,9 @@ from compilespan import semconv
 from compilespan.components.marks import stated
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
 from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import around
+from compilespan.process.faults import contained
 from compilespan.servers.pieces import attributes, bound
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from compilespan.dynamo import private
 from compilespan.dynamo.patches import Patches
-from compilespan.faults import contained
+from compilespan.process.faults import contained
 
 MakeEndpoints: TypeAlias = Callable[[Sequence[str]], object]
 """Makes what vLLM calls an endpoint plugin, from the tasks that its model can do."""

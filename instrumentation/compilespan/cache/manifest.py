@@ -1,0 +1,115 @@
+"""Manifests: what one process published, as a signed file that lists content-addressed entries."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from compilespan.cache.errors import CacheError
+from compilespan.cache.signing import is_signed, signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = 1
+MAX_ENTRIES = 100_000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]{0,254}")
+_MAX_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a compile cache in the store.
+
+    Attributes:
+        root: Name of the directory that it belongs to.
+        path: Its path below that directory, with slashes.
+        digest: SHA-256 of its content, in hexadecimal digits; its name in the store.
+        size: Its size in bytes.
+        is_executable: Whether its owner may execute it.
+    """
+
+    root: str
+    path: str
+    digest: str
+    size: int
+    is_executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one process published.
+
+    Attributes:
+        facts: The facts of its namespace.
+        instruction_set: What its C++ was compiled for.
+        builder: Who published it, for people.
+        created_ns: When, in nanoseconds since the epoch of that machine.
+        compile_s: Seconds of compiles that it took to build the entries.
+        entries: The files.
+    """
+
+    facts: Mapping[str, str]
+    instruction_set: str
+    builder: str
+    created_ns: int
+    compile_s: float
+    entries: tuple[Entry, ...]
+
+    def encoded(self, namespace: str, key: bytes | None) -> bytes:
+        """Return the file of the store, signed if there is a key."""
+        content = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
+        signed = signature(key, namespace, content.encode()) if key else None
+        return json.dumps({"content": content, "signature": signed}).encode()
+
+
+def decoded(data: bytes, namespace: str, key: bytes | None) -> Manifest:
+    """Return the manifest in a file of the store.
+
+    Args:
+        data: The file.
+        namespace: Where it was found.
+        key: Whose signature it must have; ``None`` accepts any manifest.
+
+    Raises:
+        CacheError: It is not signed with the key, or not a valid manifest.
+    """
+    try:
+        outer = json.loads(data)
+        content = outer["content"]
+        signed = outer["signature"]
+        if key is not None and not is_signed(key, namespace, content.encode(), signed):
+            msg = "its signature is missing or wrong"
+            raise CacheError(msg)
+        return _manifest(json.loads(content))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        msg = "it is torn or not a manifest"
+        raise CacheError(msg) from error
+
+
+def _manifest(values: dict[str, Any]) -> Manifest:
+    if values["schema"] != SCHEMA or len(values["entries"]) > MAX_ENTRIES:
+        msg = "its schema is not known, or it has too many entries"
+        raise CacheError(msg)
+    return Manifest(
+        {str(name): str(value) for name, value in values["facts"].items()},
+        str(values["instruction_set"]),
+        str(values["builder"])[:200],
+        int(values["created_ns"]),
+        float(values["compile_s"]),
+        tuple(map(_entry, values["entries"])),
+    )
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    root, path, digest = str(values["root"]), str(values["path"]), str(values["digest"])
+    parts = path.split("/")
+    size = int(values["size"])
+    is_safe = len(parts) <= _MAX_PARTS and all(map(_PART.fullmatch, parts))
+    if not is_safe or not _DIGEST.fullmatch(digest) or size < 0:
+        msg = f"the entry {path!r} leaves its directory or is not valid"
+        raise CacheError(msg)
+    return Entry(root, path, digest, size, bool(values["is_executable"]))

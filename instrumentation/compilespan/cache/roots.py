@@ -1,0 +1,118 @@
+"""The directories of the compile caches, whose entries are whole files named by their content.
+
+The path of the builder's directory stands inside some entries; torch does not use it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compilespan.dynamo import private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NO_ENTRY = re.compile(r"^\.|\.lock$|\.tmp$")
+"""Names of temporary files; ``.tmp`` follows a pid and a thread id."""
+_NO_FOLDER = frozenset({"locks", "dynamo"})
+"""Folders without entries: lock files, and the profile of dynamic shapes, which changes."""
+_GRAPHS = frozenset({"fxgraph", "aotautograd"})
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A directory with entries of a compile cache.
+
+    Attributes:
+        name: Its name in the store.
+        find: Returns the directory on this machine; ``None`` if it has none.
+    """
+
+    name: str
+    find: Callable[[], Path | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEntry:
+    """A file in a root.
+
+    Attributes:
+        root: The name of the root.
+        path: Its path below the root, with slashes.
+        file: Where it is.
+        size: Its size in bytes.
+        changed_ns: When it was written, in nanoseconds since the epoch.
+        is_executable: Whether its owner may execute it.
+    """
+
+    root: str
+    path: str
+    file: Path
+    size: int
+    changed_ns: int
+    is_executable: bool
+
+
+def is_graph(path: str) -> bool:
+    """Whether an entry is a graph, and not code that graphs refer to."""
+    return path.partition("/")[0] in _GRAPHS
+
+
+def entries(root: Root) -> Iterator[LocalEntry]:
+    """Yield the entries of a root; links and temporary files are none."""
+    directory = root.find()
+    if directory is not None:
+        yield from _entries(root.name, directory, "")
+
+
+def _entries(root: str, directory: Path, prefix: str) -> Iterator[LocalEntry]:
+    try:
+        found = sorted(os.scandir(directory), key=lambda each: each.name)
+    except OSError:
+        return
+    for each in found:
+        if _NO_ENTRY.search(each.name):
+            continue
+        try:
+            status = each.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        path = prefix + each.name
+        if stat.S_ISDIR(status.st_mode) and path not in _NO_FOLDER:
+            yield from _entries(root, Path(each.path), f"{path}/")
+        elif stat.S_ISREG(status.st_mode):
+            yield LocalEntry(
+                root,
+                path,
+                Path(each.path),
+                status.st_size,
+                status.st_mtime_ns,
+                bool(status.st_mode & stat.S_IXUSR),
+            )
+
+
+def _inductor() -> Path | None:
+    if given := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
+        return Path(given)
+    import_module(private.CACHE_DIRECTORY.module)
+    find = private.CACHE_DIRECTORY.found()
+    return Path(find()) if find is not None else None
+
+
+def _triton() -> Path | None:
+    """Kernels of Triton programs; inductor keeps its own below its directory."""
+    given = os.environ.get("TRITON_CACHE_DIR")
+    directory = Path(given) if given else Path.home() / ".triton/cache"
+    inductor = _inductor()
+    is_below = inductor is not None and directory.is_relative_to(inductor)
+    return None if is_below else directory
+
+
+ROOTS = (Root("inductor", _inductor), Root("triton", _triton))
+"""All directories that travel; another kernel cache is one more row."""
