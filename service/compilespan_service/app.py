@@ -162,7 +162,7 @@ def warmup_router(
     tokens = configured_tokens(settings.token, settings.token_file)
     guard = guard_of_a_guest(tokens, settings.allowed_hosts, has_authentication=bool(dependencies))
     runner = Runner(lambda: factory, policy)
-    router, readings = service_router(runner, settings, guard, dependencies, instruments=True)
+    router, readings = service_router(runner, settings, guard, dependencies, is_mounted=True)
     runner.following.unready = readings.instance.unready_now
     return router
 
@@ -173,7 +173,7 @@ def service_router(
     guard: Guard,
     dependencies: Sequence[params.Depends] = (),
     *,
-    instruments: bool = False,
+    is_mounted: bool = False,
     is_taken: Callable[[APIRoute], bool] = lambda _: False,
 ) -> tuple[APIRouter, Readings]:
     """Return the endpoints, with a lifespan that runs them, and their readings.
@@ -183,14 +183,15 @@ def service_router(
         settings: For the state directory, the number of workers and the address of traces.
         guard: Checks each request except those for the probes and the page.
         dependencies: Further dependencies of the same requests.
-        instruments: Whether to instrument torch when the lifespan begins.
+        is_mounted: Whether it is part of another program's app: then the lifespan instruments
+            torch, and ends the journal after a signal.
         is_taken: Returns whether the server already has a route like this one, which is then
             left out.
     """
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        if instruments:  # the app may compile before the targets are loaded
+        if is_mounted:  # the app may compile before the targets are loaded
             _instrument()
         await asyncio.to_thread(open_state, settings.state_dir)
         runner.open()
@@ -204,7 +205,7 @@ def service_router(
                 starting.cancel()
                 readings.stop()
                 await asyncio.to_thread(runner.stop)
-                if is_ending:
+                if is_mounted and is_ending:
                     await asyncio.to_thread(close_state)
 
     router = APIRouter(lifespan=lifespan)

@@ -54,4 +54,4 @@ def close_state() -> None:
     Without its last line the next start would report that this one died.
     """
     if (journal := get_ledger().journal) is not None:
-        journal.close()
+        journal.close("shutdown")

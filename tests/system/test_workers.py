@@ -122,7 +122,7 @@ def test_a_server_that_is_stopped_says_so_in_its_journals(workers, tmp_path):
         for line in map(json.loads, path.read_text().splitlines())
         if line["type"] == "exit"
     ]
-    assert reasons == ["exit"] * len(journals)
+    assert reasons == ["shutdown"] * len(journals)
     assert len(journals) >= 2
 
 
