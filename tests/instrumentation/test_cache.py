@@ -368,6 +368,9 @@ class TestFaults:
         follower = published()
         monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
         assert SharedCache(url).fetch().entries == 0
+        for thread in threading.enumerate():  # others end what they have begun
+            if thread.name == "compilespan-cache":
+                thread.join(5)
         assert read(follower) == {}
 
     def test_an_upload_that_is_cut_off_lists_nothing(self, use, url, tmp_path, monkeypatch):
