@@ -69,7 +69,7 @@ class Shell:
         """Environments with each extra are made by .ci/run; here: they exist."""
         assert install == "install"
         for requirement in requirements:
-            name, extras = re.fullmatch(r"([a-z-]+)(?:\[([a-z,]+)\])?", requirement).groups()
+            name, extras = re.fullmatch(r"([a-z0-9-]+)(?:\[([a-z,]+)\])?", requirement).groups()
             if name != "compilespan":
                 version(name)  # a test requirement: the tests run beside it
                 continue
