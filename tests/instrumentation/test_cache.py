@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -13,11 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from compilespan.cache import fetching, namespace, trust
+from compilespan import get_ledger
+from compilespan.cache import fetching, namespace, sharing, trust
 from compilespan.cache.configured import configured
 from compilespan.cache.errors import CacheError
 from compilespan.cache.manifest import decoded
 from compilespan.cache.shared import SharedCache
+from compilespan.cache.sharing import Share
+from compilespan.cache.store import LocalStore
+from compilespan.ledger.active import CompileBegun
+from support import in_child, record
 
 pytest.importorskip("fsspec")
 
@@ -26,16 +32,18 @@ FILES = {
     "aotautograd/adef/graph": b"autograd",
     "ab/cabc.cpp": b"int main() {}",
     "ab/cabc.so": b"\x7fELF",
-    "triton/0/XY/kernel.json": b"{}",
 }
-NO_ENTRIES = ("locks/cabc.lock", "ab/.12.34.tmp", "ab/cabc.so.12.34.tmp", "dynamo/code_state.pkl")
+NO_ENTRIES = (
+    *("locks/cabc.lock", "ab/.12.34.tmp", "ab/cabc.so.12.34.tmp", "tmp.1a/kernel"),
+    *("dynamo/code_state.pkl", "precompiled_headers/x.gch", "triton/0/XY/__grp__kernel.json"),
+    *("ab/with space.cpp", "ab/with@sign.cpp", "ab/empty.cpp"),
+)
 
 
 @pytest.fixture
 def use(monkeypatch, tmp_path):
     """Return a function that makes this process one of a machine of its own."""
     monkeypatch.setattr(namespace, "instruction_set", lambda: "avx512")
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "no-triton"))
 
     def machine(name):
         directory = tmp_path / name
@@ -106,7 +114,7 @@ def test_what_one_publishes_another_one_fetches(published, url):
 
 def test_locks_temporary_files_and_links_stay(use, url, tmp_path):
     builder = use("builder")
-    fill(builder, {**FILES, **dict.fromkeys(NO_ENTRIES, b"x")})
+    fill(builder, {**FILES, **dict.fromkeys(NO_ENTRIES, b"x"), "ab/empty.cpp": b""})
     (tmp_path / "secret").write_text("secret")
     (builder / "ab/link").symlink_to(tmp_path / "secret")
     (builder / "linked").symlink_to(tmp_path)
@@ -131,6 +139,44 @@ def test_only_what_is_new_is_published(published, url, tmp_path):
     assert SharedCache(url).fetch().entries == len(FILES) + 1
 
 
+@pytest.mark.parametrize("what", ["everybody's", "a library that is being written"])
+def test_what_another_user_may_have_written_or_is_not_whole_is_not_published(use, url, what):
+    builder = use("builder")
+    fill(builder, {**FILES, "locks/cabc.lock": b""})
+    if what == "everybody's":
+        (builder / "ab/cabc.so").chmod(0o777)
+        assert SharedCache(url).publish(0, 1.0).entries == len(FILES) - 1
+        return
+    cache = SharedCache(url)
+    with (builder / "locks/cabc.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert cache.publish(0, 1.0).entries == len(FILES) - 2  # the source has the same lock
+    assert cache.publish(0, 1.0).entries == 2
+
+
+def test_what_was_lost_is_published_again_by_who_builds_it(published, url, tmp_path):
+    follower = published()
+    for blob in blobs(tmp_path):
+        blob.write_bytes(b"?")
+    cache = SharedCache(url)
+    assert cache.fetch().entries == 0
+    fill(follower)
+    assert cache.publish(0, 1.0).entries == len(FILES)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path / "third")
+    assert SharedCache(url).fetch().entries == len(FILES)
+
+
+def test_the_newest_manifest_lists_all(published, url, tmp_path):
+    follower = published()
+    cache = SharedCache(url)
+    cache.fetch()
+    fill(follower, {"fxgraph/new/graph": b"new"})
+    cache.publish(time.time_ns(), 1.0)
+    newest = max(manifests(tmp_path), key=lambda path: path.name)
+    listed = decoded(newest.read_bytes(), newest.parents[1].name, None).entries
+    assert {each.path for each in listed} == {*FILES, "fxgraph/new/graph"}
+
+
 def test_what_was_there_before_is_not_published(use, url):
     fill(use("builder"))
     later_ns = time.time_ns() + 10**10
@@ -143,6 +189,13 @@ def test_another_environment_fetches_nothing(published, url, monkeypatch, fact):
     facts = {**namespace.facts(), fact: "another"}
     monkeypatch.setattr(namespace, "facts", lambda: facts)
     assert SharedCache(url).fetch().entries == 0
+
+
+def test_these_are_the_facts():
+    names = {"torch", "triton", "python", "machine", "cpu", "threads", "gpu"}
+    facts = namespace.facts()
+    assert facts.keys() == names
+    assert all(facts[name] for name in names - {"gpu", "triton"})
 
 
 def test_the_number_of_threads_is_a_fact():
@@ -179,7 +232,24 @@ def test_content_that_changed_is_left_out(published, url, tmp_path, caplog, chan
     assert "fxgraph/ab/fabc/graph is left out" in caplog.text
 
 
-@pytest.mark.parametrize("change", [b"", b"{", b"[]", b'{"content": 1, "signature": null}'])
+INFINITE = {
+    **dict.fromkeys(("instruction_set", "builder"), ""),
+    "schema": 1,
+    "entries": [],
+    "facts": {},
+    "compile_s": 1,
+    "created_ns": float("inf"),
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(b"", b"{", b"[]", b'{"content": 1, "signature": null}', b"[" * 100_000, b"\xff"),
+        json.dumps({"content": json.dumps(INFINITE), "signature": None}).encode(),
+    ],
+    ids=range(7),
+)
 def test_a_torn_manifest_is_ignored(published, url, tmp_path, caplog, change):
     published()
     (manifest,) = manifests(tmp_path)
@@ -303,11 +373,46 @@ class TestTrust:
 
     def test_a_folder_above_it_counts(self, tmp_path):
         (tmp_path / "a/b").mkdir(parents=True)
-        assert trust.objection(str(tmp_path / "a/b")) is None
+        assert trust.objection(tmp_path / "a/b") is None
         (tmp_path / "a").chmod(0o777)
-        assert str(tmp_path / "a") in trust.objection(str(tmp_path / "a/b"))
+        assert str(tmp_path / "a") in trust.objection(tmp_path / "a/b")
         (tmp_path / "a").chmod(0o1777)  # as /tmp: only the owner replaces what is in it
-        assert trust.objection(str(tmp_path / "a/b")) is None
+        assert trust.objection(tmp_path / "a/b") is None
+
+    def test_the_target_of_a_link_counts(self, published, tmp_path):
+        published()
+        (tmp_path / "link").symlink_to(tmp_path / "store")
+        (tmp_path / "store").chmod(0o777)
+        assert "other users can write" in SharedCache(f"file://{tmp_path}/link").fetch().error
+
+    @pytest.mark.parametrize("what", ["manifest", "folder", "content"])
+    def test_what_lies_in_it_counts(self, published, url, tmp_path, what):
+        follower = published()
+        (manifest,) = manifests(tmp_path)
+        if what == "content":
+            for blob in blobs(tmp_path):
+                blob.chmod(0o666)
+        else:
+            (manifest if what == "manifest" else manifest.parent).chmod(0o777)
+        assert SharedCache(url).fetch().entries == 0
+        assert not follower.exists()
+
+    def test_a_manifest_that_is_a_link_is_not_read(self, published, url, tmp_path):
+        published()
+        (manifest,) = manifests(tmp_path)
+        manifest.rename(tmp_path / "elsewhere")
+        manifest.symlink_to(tmp_path / "elsewhere")
+        assert SharedCache(url).fetch().entries == 0
+
+    @pytest.mark.parametrize("chain", ["zip::/x.zip", "simplecache::s3://x", "memory::/x"])
+    def test_a_chain_of_urls_is_refused(self, chain):
+        with pytest.raises(CacheError, match="is no store"):
+            SharedCache(chain)
+
+    def test_a_key_that_everybody_can_write_is_refused(self, url, key_file):
+        key_file.chmod(0o666)
+        with pytest.raises(CacheError, match="everybody can write the key file"):
+            SharedCache(url, key_file=key_file)
 
 
 class TestModes:
@@ -326,18 +431,18 @@ class TestFaults:
         use("follower")
         cache = SharedCache(url, timeout_s=0.2)
         over = threading.Event()
-        monkeypatch.setattr(cache._store, "names", lambda _: over.wait(60))
+        monkeypatch.setattr(LocalStore, "names", lambda *_: over.wait(60))
         began = time.monotonic()
         moved = cache.fetch()
         over.set()
         assert time.monotonic() - began < 5
-        assert "did not answer within 0.2 s" in moved.error
+        assert "did not answer in time" in moved.error
         assert "The start continues without it" in caplog.text
 
     def test_a_store_that_raises_anything_costs_a_warning(self, use, url, monkeypatch, caplog):
         use("follower")
         cache = SharedCache(url)
-        monkeypatch.setattr(cache._store, "names", lambda _: 1 / 0)
+        monkeypatch.setattr(LocalStore, "names", lambda *_: 1 / 0)
         assert "ZeroDivisionError" in cache.fetch().error
         assert "The start continues without it" in caplog.text
 
@@ -349,20 +454,18 @@ class TestFaults:
         monkeypatch.setattr(fetching, "sum", lambda _: 0.1, raising=False)
         cache = SharedCache(url)
         over = threading.Event()
-        monkeypatch.setattr(cache._store, "read", slow_after_manifests(cache._store.read, over))
-        assert "did not answer within" in cache.fetch().error
+        monkeypatch.setattr(LocalStore, "read", slow_after_manifests(LocalStore.read, over))
+        assert "did not answer in time" in cache.fetch().error
         over.set()
 
     def test_a_full_disk_ends_the_fetch(self, published, url, monkeypatch):
-        follower = published()
+        published()
 
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(fetching, "place", full)
-        moved = SharedCache(url).fetch()
-        assert "No space left" in moved.error
-        assert not follower.exists()
+        assert "No space left" in SharedCache(url).fetch().error
 
     def test_a_fetch_that_is_cut_off_leaves_no_part(self, published, url, monkeypatch):
         follower = published()
@@ -376,14 +479,14 @@ class TestFaults:
     def test_an_upload_that_is_cut_off_lists_nothing(self, use, url, tmp_path, monkeypatch):
         fill(use("builder"))
         cache = SharedCache(url)
-        write = cache._store.write
+        write = LocalStore.write
 
-        def cut(name, data):
+        def cut(store, name, data):
             if "manifests" in name:
                 raise OSError("connection reset")
-            write(name, data)
+            write(store, name, data)
 
-        monkeypatch.setattr(cache._store, "write", cut)
+        monkeypatch.setattr(LocalStore, "write", cut)
         assert "connection reset" in cache.publish(0, 1.0).error
         use("follower")
         assert SharedCache(url).fetch().entries == 0
@@ -417,10 +520,10 @@ class TestFaults:
 
 
 def slow_after_manifests(read_file, over):
-    def slow(name, max_bytes):
+    def slow(store, name, max_bytes):
         if "manifests" not in name:
             over.wait(20)
-        return read_file(name, max_bytes)
+        return read_file(store, name, max_bytes)
 
     return slow
 
@@ -453,3 +556,72 @@ def test_a_manifest_is_read_back(published, url, tmp_path):
     assert manifest.facts == namespace.facts()
     assert (manifest.instruction_set, manifest.compile_s) == ("avx512", 100.0)
     assert {each.path for each in manifest.entries} == set(FILES)
+
+
+class TestSharing:
+    """When a process fetches and publishes."""
+
+    @pytest.fixture
+    def share(self, use, url):
+        fill(use("builder"))
+        share = Share(SharedCache(url))
+        share._since_ns = 0
+        return share
+
+    def test_it_publishes_only_after_something_was_built(self, share, tmp_path):
+        share.publish()
+        assert manifests(tmp_path) == []
+        built()
+        share.publish()
+        share.publish()
+        assert len(manifests(tmp_path)) == 1
+
+    def test_what_failed_is_tried_again(self, share, tmp_path, monkeypatch):
+        built()
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "write", lambda *_: 1 / 0)
+            share.publish()
+        assert manifests(tmp_path) == []
+        share.publish()
+        assert len(manifests(tmp_path)) == 1
+
+    def test_the_cost_of_each_publication_is_its_own(self, share, tmp_path, use):
+        built(duration_s=5.0)
+        share.publish()
+        fill(use("builder"), {"fxgraph/new/graph": b"new"})
+        built(duration_s=2.0)
+        share.publish()
+        costs = [
+            decoded(path.read_bytes(), path.parents[1].name, None).compile_s
+            for path in sorted(manifests(tmp_path), key=lambda path: path.name)
+        ]
+        assert costs == pytest.approx([5.0, 2.0])
+
+    def test_a_forked_child_neither_waits_for_its_parents_lock_nor_publishes(self, share, tmp_path):
+        built()
+        with share._lock:
+            assert in_child(share.publish_at_exit) is None
+        assert manifests(tmp_path) == []
+
+    def test_at_its_end_a_process_waits_briefly(self, share, monkeypatch):
+        monkeypatch.setattr(sharing, "EXIT_S", 0.2)
+        over = threading.Event()
+        monkeypatch.setattr(LocalStore, "write", lambda *_: over.wait(60))
+        built()
+        began = time.monotonic()
+        share.publish_at_exit()
+        over.set()
+        assert time.monotonic() - began < 5
+
+    def test_the_url_of_the_environment_is_used_once(self, url, monkeypatch):
+        monkeypatch.setenv("COMPILESPAN_CACHE_URL", url)
+        assert sharing.share_of(url) is None
+        assert sharing.share_of(None) is None
+
+
+def built(duration_s=1.0):
+    """Record a compile that missed the cache."""
+    ledger = get_ledger()
+    key = ledger.prepare()
+    ledger.begin(CompileBegun(key, "net", "other", 1, 1))
+    ledger.end(key, record(duration_ns=int(duration_s * 1e9), cache_misses=1))

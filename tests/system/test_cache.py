@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 pytest.importorskip("fsspec")
@@ -72,8 +73,9 @@ def test_a_follower_hits_and_builds_no_cpp(program, tmp_path):
     assert load_s > 0  # it waited for the store, which is no compile time
     # All that it has came from the store: it built nothing under another name either.
     assert libraries(tmp_path / "follower").keys() == libraries(tmp_path / "builder").keys()
-    results, _, _ = program("narrower", "avx2", "explicit", url)
-    assert results == ["miss", "miss"]  # a graph for AVX-512 would have been a hit
+    if torch.backends.cpu.get_cpu_capability() != "AVX2":  # else that is what it had
+        results, _, _ = program("narrower", "avx2", "explicit", url)
+        assert results == ["miss", "miss"]  # the builder's graphs would have been hits
 
 
 def test_the_environment_is_enough_and_s3_is_a_store(program, tmp_path, s3):
@@ -88,11 +90,15 @@ def test_the_environment_is_enough_and_s3_is_a_store(program, tmp_path, s3):
     assert program("follower", **signed)[0] == ["hit", "hit"]
 
 
-def test_a_store_that_is_down_costs_a_warning(program, tmp_path):
-    (tmp_path / "store").write_text("a file, no directory")
-    results, _, errors = program("builder", COMPILESPAN_CACHE_URL=f"file://{tmp_path}/store/cache")
+def test_a_store_that_is_down_costs_a_warning(program):
+    results, _, errors = program(
+        "builder",
+        COMPILESPAN_CACHE_URL="ftp://127.0.0.1:9/cache",
+        COMPILESPAN_CACHE_UNSIGNED="1",
+    )
     assert results == ["miss", "miss"]
-    assert "cannot be used" in errors
+    assert "failed to fetch the compile cache at ftp://127.0.0.1:9/cache: " in errors
+    assert "ConnectionRefusedError" in errors
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from compilespan.cache import namespace
+from compilespan.cache.bounded import each_within
 from compilespan.cache.local import place
 from compilespan.cache.roots import ROOTS, is_graph
-from compilespan.cache.store import each_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,36 +20,42 @@ if TYPE_CHECKING:
     from compilespan.cache.manifest import Entry, Manifest
     from compilespan.cache.space import Space
 
-MAX_BYTES = 8 * 2**30
-"""Bytes that one process fetches at most."""
+MAX_BYTES = 4 * 2**30
+"""Bytes of code, and of graphs, that one process fetches at most."""
 _MIN_FETCH_S = 5.0
 
 _logger = logging.getLogger("compilespan")
 
 
-def fetch(space: Space, manifests: list[Manifest], timeout_s: float) -> Iterator[int]:
-    """Fetch what manifests list; yield the size of each file that is written.
+def fetch(space: Space, manifests: list[Manifest], deadline_s: float) -> Iterator[Entry]:
+    """Fetch what manifests list; yield each entry that was written.
 
     An entry whose content is missing or changed is left out, with a warning.
 
+    Args:
+        space: Where from.
+        manifests: What is there.
+        deadline_s: By ``time.monotonic()``.
+
     Raises:
-        CacheError: The store failed, or took longer than ``timeout_s`` or than compiling took its
+        CacheError: The store failed, was not done by then, or took longer than compiling took its
             builders. What was written by then stays.
     """
-    cost_s = max(_MIN_FETCH_S, sum(each.compile_s for each in manifests))
-    deadline_s = time.monotonic() + min(timeout_s, cost_s)
+    left_s = max(_MIN_FETCH_S, sum(each.compile_s for each in manifests))
+    began_s = time.monotonic()
     # Code first: with the libraries of others torch finds the instruction set without a build.
     code = [e for manifest in manifests for e in manifest.entries if not is_graph(e.path)]
-    yield from _fetch(space, code, deadline_s)
+    yield from _fetch(space, code, min(deadline_s, began_s + left_s))
+    left_s -= time.monotonic() - began_s
     instruction_set = namespace.instruction_set()
     fitting = [each for each in manifests if each.instruction_set == instruction_set]
     graphs = [e for manifest in fitting for e in manifest.entries if is_graph(e.path)]
-    yield from _fetch(space, graphs, deadline_s)
+    yield from _fetch(space, graphs, min(deadline_s, time.monotonic() + left_s))
 
 
-def _fetch(space: Space, wanted: Iterable[Entry], deadline_s: float) -> Iterator[int]:
+def _fetch(space: Space, wanted: Iterable[Entry], deadline_s: float) -> Iterator[Entry]:
     directories = {root.name: root.find() for root in ROOTS}
-    todo: dict[Path, functools.partial[int | None]] = {}
+    todo: dict[Path, functools.partial[Entry | None]] = {}
     left = MAX_BYTES
     for each in wanted:
         directory = directories.get(each.root)
@@ -58,22 +64,23 @@ def _fetch(space: Space, wanted: Iterable[Entry], deadline_s: float) -> Iterator
         if each.size <= left:
             left -= each.size
             todo[file] = functools.partial(_fetch_one, space, each, directory)
-    for size in each_within(max(0.0, deadline_s - time.monotonic()), todo.values()):
-        if size is not None:
-            yield size
+    for entry in each_within(deadline_s, todo.values()):
+        if entry is not None:
+            yield entry
 
 
-def _fetch_one(space: Space, entry: Entry, directory: Path) -> int | None:
+def _fetch_one(space: Space, entry: Entry, directory: Path) -> Entry | None:
     try:
         data = space.content(entry)
-    except FileNotFoundError:
-        data = b""
-    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.digest:
-        _logger.warning(
-            "compilespan: the cache entry %s is left out: its content in the store is missing, "
-            "torn or changed",
-            entry.path,
-        )
+        why = None if _is_whole(data, entry) else "its content is torn or changed"
+    except Exception as error:  # a store may raise anything
+        why = f"{type(error).__name__}: {error}"
+    if why is not None:
+        _logger.warning("compilespan: the cache entry %s is left out: %s", entry.path, why)
         return None
     place(directory, entry, data)
-    return entry.size
+    return entry
+
+
+def _is_whole(data: bytes, entry: Entry) -> bool:
+    return len(data) == entry.size and hashlib.sha256(data).hexdigest() == entry.digest

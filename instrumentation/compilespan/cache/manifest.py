@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 20_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]{0,254}")
 _MAX_PARTS = 16
@@ -85,9 +85,18 @@ def decoded(data: bytes, namespace: str, key: bytes | None) -> Manifest:
             msg = "its signature is missing or wrong"
             raise CacheError(msg)
         return _manifest(json.loads(content))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, ArithmeticError, AttributeError),
+        RecursionError,
+    ) as error:
         msg = "it is torn or not a manifest"
         raise CacheError(msg) from error
+
+
+def is_path(path: str) -> bool:
+    """Whether a path stays in its directory, and has only usual characters."""
+    parts = path.split("/")
+    return len(parts) <= _MAX_PARTS and all(map(_PART.fullmatch, parts))
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:
@@ -106,10 +115,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
 
 def _entry(values: dict[str, Any]) -> Entry:
     root, path, digest = str(values["root"]), str(values["path"]), str(values["digest"])
-    parts = path.split("/")
     size = int(values["size"])
-    is_safe = len(parts) <= _MAX_PARTS and all(map(_PART.fullmatch, parts))
-    if not is_safe or not _DIGEST.fullmatch(digest) or size < 0:
+    if not is_path(path) or not _DIGEST.fullmatch(digest) or size < 0:
         msg = f"the entry {path!r} leaves its directory or is not valid"
         raise CacheError(msg)
     return Entry(root, path, digest, size, bool(values["is_executable"]))

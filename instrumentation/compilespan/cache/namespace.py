@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import sysconfig
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compilespan.dynamo import private
@@ -27,9 +29,8 @@ def facts() -> Mapping[str, str]:
         "cpu": str(torch.backends.cpu.get_cpu_capability()),
         "threads": str(torch.get_num_threads()),
     }
-    if torch.cuda.is_available():
-        major, minor = torch.cuda.get_device_capability()
-        found["gpu"] = f"{torch.cuda.get_device_name()} {major}.{minor}"
+    # torch.cuda would initialise CUDA, and forks of this process could not use it any more.
+    found["gpu"] = _gpu()
     return found
 
 
@@ -48,6 +49,15 @@ def instruction_set() -> str:
     import_module(private.INSTRUCTION_SET.module)
     pick = private.INSTRUCTION_SET.found()
     return str(pick()) if pick is not None else ""
+
+
+def _gpu() -> str:
+    """Return the model of the first NVIDIA GPU, from the driver; empty without one."""
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        model = re.search(r"^Model:\s*(.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+        if model:
+            return model[1].strip()
+    return ""
 
 
 def _version(package: str) -> str:

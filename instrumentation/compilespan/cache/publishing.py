@@ -1,72 +1,116 @@
-"""Publishes the entries that this process built."""
+"""Publishes the entries that were written since a moment."""
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
 import platform
+import stat
 import time
 from typing import TYPE_CHECKING
 
 from compilespan.cache import namespace
-from compilespan.cache.manifest import MAX_ENTRIES, Entry, Manifest
+from compilespan.cache.bounded import each_within, within
+from compilespan.cache.manifest import MAX_ENTRIES, Entry, Manifest, is_path
 from compilespan.cache.roots import ROOTS, entries
-from compilespan.cache.store import each_within, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from compilespan.cache.roots import LocalEntry
     from compilespan.cache.space import Space
 
-_CLOCK_NS = 1_000_000_000
+_CLOCK_NS = 2_000_000_000
 """File systems round the time of a change, to two seconds at most."""
 
 
 def publish(
-    space: Space, known: set[Entry], since_ns: int, compile_s: float, timeout_s: float
-) -> Iterator[int]:
-    """Publish what was written since a moment; yield the size of each new file.
+    space: Space, known: set[Entry], since_ns: int, compile_s: float, deadline_s: float
+) -> Iterator[Entry]:
+    """Publish what was written since a moment; yield each new entry.
+
+    Files of other users, or that everybody can write, and libraries that are being written are
+    left out.
 
     Args:
         space: Where to.
-        known: What is there; extended.
+        known: What is there and here; extended.
         since_ns: The moment, in nanoseconds since the epoch.
         compile_s: Seconds of compiles that it took.
-        timeout_s: Seconds that this may take.
+        deadline_s: By ``time.monotonic()``.
 
     Raises:
-        CacheError: The store failed or took too long. Then no manifest lists what was written.
+        CacheError: The store failed or was not done by then. Then no manifest lists what was
+            written.
     """
-    local = [each for root in ROOTS for each in entries(root)]
-    new = [each for each in local if each.changed_ns >= since_ns - _CLOCK_NS][:MAX_ENTRIES]
+    new = [
+        functools.partial(_publish_one, space, known, each, directory)
+        for root in ROOTS
+        if (directory := root.find()) is not None
+        for each in entries(root)
+        if each.changed_ns >= since_ns - _CLOCK_NS and each.size and is_path(each.path)
+    ]
     published = []
-    calls = [functools.partial(_publish_one, space, known, each) for each in new]
-    for entry in each_within(timeout_s, calls):
+    for entry in each_within(deadline_s, new[:MAX_ENTRIES]):
         if entry is not None:
             published.append(entry)
-            yield entry.size
+            yield entry
     if not published:
         return
+    listed = sorted({*published, *known}, key=lambda each: (each not in published, each.path))
     manifest = Manifest(
         space.facts,
         namespace.instruction_set(),
         f"{platform.node()}:{os.getpid()}",
         time.time_ns(),
         compile_s,
-        tuple(sorted(published, key=lambda each: (each.root, each.path))),
+        tuple(listed[:MAX_ENTRIES]),
     )
-    within(timeout_s, lambda: space.add(manifest))  # last: what it lists is there
+    within(deadline_s, lambda: space.add(manifest))  # last: what it lists is there
     known.update(published)
 
 
-def _publish_one(space: Space, known: set[Entry], local: LocalEntry) -> Entry | None:
-    """Write an entry's content; return ``None`` if the store has it already."""
-    data = local.file.read_bytes()
+def _publish_one(
+    space: Space, known: set[Entry], local: LocalEntry, directory: Path
+) -> Entry | None:
+    """Write an entry's content; return ``None`` if the store has it, or it is left out."""
+    if _is_being_written(local, directory):
+        return None
+    try:
+        descriptor = os.open(local.file, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            before = os.fstat(descriptor)
+            data = file.read()
+            after = os.fstat(descriptor)
+    except OSError:  # it was removed
+        return None
+    is_own = before.st_uid == os.geteuid() and not before.st_mode & stat.S_IWOTH
+    is_whole = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, len(data))
+    if not (is_own and is_whole and stat.S_ISREG(before.st_mode)):
+        return None
+    is_executable = bool(before.st_mode & stat.S_IXUSR)
     digest = hashlib.sha256(data).hexdigest()
-    entry = Entry(local.root, local.path, digest, len(data), local.is_executable)
+    entry = Entry(local.root, local.path, digest, len(data), is_executable)
     if entry in known:
         return None
     space.add_content(entry, data)
     return entry
+
+
+def _is_being_written(local: LocalEntry, directory: Path) -> bool:
+    """Whether a compiler may be writing it: inductor locks a library by the name of its source."""
+    lock = directory / "locks" / f"{local.file.name.partition('.')[0]}.lock"
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,6 +1,6 @@
 """The directories of the compile caches, whose entries are whole files named by their content.
 
-The path of the builder's directory stands inside some entries; torch does not use it.
+The path of the builder's directory stands inside some entries of inductor; torch does not use it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from compilespan.dynamo import private
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_NO_ENTRY = re.compile(r"^\.|\.lock$|\.tmp$")
-"""Names of temporary files; ``.tmp`` follows a pid and a thread id."""
-_NO_FOLDER = frozenset({"locks", "dynamo"})
-"""Folders without entries: lock files, and the profile of dynamic shapes, which changes."""
+_NO_ENTRY = re.compile(r"^\.|^tmp\.|\.lock$|\.tmp$")
+"""Names of temporary files and folders; ``.tmp`` follows a pid and a thread id."""
+_NO_FOLDER = frozenset({"locks", "dynamo", "precompiled_headers", "triton"})
+"""Folders without entries: lock files; the profile of dynamic shapes, which changes; headers of 150
+MB, which a follower that builds nothing does not need; and Triton's groups, which contain paths of
+their builder: graphs contain their Triton kernels, and torch writes them there."""
 _GRAPHS = frozenset({"fxgraph", "aotautograd"})
 
 
@@ -48,7 +50,6 @@ class LocalEntry:
         file: Where it is.
         size: Its size in bytes.
         changed_ns: When it was written, in nanoseconds since the epoch.
-        is_executable: Whether its owner may execute it.
     """
 
     root: str
@@ -56,7 +57,6 @@ class LocalEntry:
     file: Path
     size: int
     changed_ns: int
-    is_executable: bool
 
 
 def is_graph(path: str) -> bool:
@@ -93,7 +93,6 @@ def _entries(root: str, directory: Path, prefix: str) -> Iterator[LocalEntry]:
                 Path(each.path),
                 status.st_size,
                 status.st_mtime_ns,
-                bool(status.st_mode & stat.S_IXUSR),
             )
 
 
@@ -105,14 +104,5 @@ def _inductor() -> Path | None:
     return Path(find()) if find is not None else None
 
 
-def _triton() -> Path | None:
-    """Kernels of Triton programs; inductor keeps its own below its directory."""
-    given = os.environ.get("TRITON_CACHE_DIR")
-    directory = Path(given) if given else Path.home() / ".triton/cache"
-    inductor = _inductor()
-    is_below = inductor is not None and directory.is_relative_to(inductor)
-    return None if is_below else directory
-
-
-ROOTS = (Root("inductor", _inductor), Root("triton", _triton))
+ROOTS = (Root("inductor", _inductor),)
 """All directories that travel; another kernel cache is one more row."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from compilespan.cache.configured import configured
+from compilespan.cache.configured import URL, configured
 from compilespan.cache.errors import CacheError
 from compilespan.ledger.entries import Entry, Mark, Ready
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import now_ns, renewed_after_fork
+from compilespan.process.faults import contained
 from compilespan.telemetry.flushing import at_end_of_child
 
 if TYPE_CHECKING:
     from compilespan.cache.shared import SharedCache
+
+EXIT_S = 5.0
+"""Seconds that a process waits at its end for a publication."""
 
 _logger = logging.getLogger("compilespan")
 
@@ -28,8 +33,10 @@ class Share:
     def __init__(self, cache: SharedCache) -> None:
         """Share what is built from now on."""
         self._cache = cache
+        self._pid = os.getpid()
         self._since_ns = time.time_ns()
-        self._misses = get_ledger().totals().total.cache_misses
+        total = get_ledger().totals().total
+        self._misses, self._compile_s = total.cache_misses, total.compile_s
         self._lock = threading.Lock()
 
     def fetch(self) -> None:
@@ -39,22 +46,39 @@ class Share:
         fetched = Mark("load", began_ns, now_ns(), "compile cache", threading.get_ident())
         get_ledger().readiness.note(fetched)
 
-    def publish(self) -> None:
-        """Publish what this process built, if that is more than last time."""
-        with self._lock:
+    def publish(self, timeout_s: float | None = None) -> None:
+        """Publish what was built, if that is more than last time; what failed is tried again.
+
+        Args:
+            timeout_s: Seconds that this may take; defaults to the cache's.
+        """
+        # A forked child has neither what its parent built nor the thread that holds the lock.
+        if os.getpid() != self._pid or not self._lock.acquire(timeout=timeout_s or -1):
+            return
+        try:
             total = get_ledger().totals().total
             if total.cache_misses > self._misses:
-                self._misses = total.cache_misses
-                self._cache.publish(self._since_ns, total.compile_s)
+                compile_s = total.compile_s - self._compile_s
+                if self._cache.publish(self._since_ns, compile_s, timeout_s).error is None:
+                    self._misses, self._compile_s = total.cache_misses, total.compile_s
+        finally:
+            self._lock.release()
+
+    def publish_at_exit(self) -> None:
+        """Publish in the little time that a process has to end."""
+        with contained("publish the compile cache"):
+            self.publish(EXIT_S)
 
 
 def share_of(url: str | None) -> Share | None:
-    """Fetch from the cache at ``url`` and return it, for `Share.publish`; ``None`` without a URL.
+    """Fetch from the cache at ``url`` and return it, for `Share.publish`.
+
+    Returns ``None`` without a URL, and for that of the environment, which `Sharing` uses.
 
     Raises:
         CacheError: The URL or a setting cannot be used.
     """
-    if url is None or (cache := configured(url)) is None:
+    if url is None or url == os.environ.get(URL) or (cache := configured(url)) is None:
         return None
     share = Share(cache)
     share.fetch()
@@ -65,6 +89,8 @@ class Sharing:
     """Uses the cache that the environment names, without a line in the program."""
 
     def __init__(self) -> None:
+        self._is_fetched = False
+        """Also in a forked child: what its parent fetched is there."""
         self.renew()
         renewed_after_fork(self)
 
@@ -84,10 +110,13 @@ class Sharing:
         if cache is None:
             return
         self._share = share = Share(cache)
-        share.fetch()
+        if not self._is_fetched:
+            self._is_fetched = True
+            share.fetch()
         get_ledger().followers.follow(self._entry, signal="cache")
-        atexit.register(share.publish)
-        at_end_of_child(share.publish)
+        # Before threads and executors end: after that, clients of stores cannot connect.
+        getattr(threading, "_register_atexit", atexit.register)(share.publish_at_exit)
+        at_end_of_child(share.publish_at_exit)
 
     def _entry(self, entry: Entry) -> None:
         if isinstance(entry, Ready) and self._share is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import stat
 from typing import TYPE_CHECKING
 
 from compilespan.cache.errors import CacheError
@@ -18,9 +19,12 @@ def read_key(file: Path) -> bytes:
     """Return the key in a file, without white space around it.
 
     Raises:
-        CacheError: It cannot be read or is too short.
+        CacheError: It cannot be read, is too short, or everybody can write it.
     """
     try:
+        if file.stat().st_mode & stat.S_IWOTH:
+            msg = f"everybody can write the key file {file}; run: chmod o-w {file}"
+            raise CacheError(msg)
         key = file.read_bytes().strip()
     except OSError as error:
         msg = f"the key file {file} cannot be read: {error.strerror}"

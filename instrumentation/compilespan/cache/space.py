@@ -8,16 +8,16 @@ import secrets
 from typing import TYPE_CHECKING
 
 from compilespan.cache import namespace
-from compilespan.cache.errors import CacheError
+from compilespan.cache.bounded import each_within, within
 from compilespan.cache.manifest import decoded
-from compilespan.cache.store import each_within, within
 
 if TYPE_CHECKING:
     from compilespan.cache.manifest import Entry, Manifest
     from compilespan.cache.store import Store
 
-MAX_MANIFESTS = 256
-_MAX_MANIFEST_BYTES = 64 * 2**20
+MAX_MANIFESTS = 64
+"""The newest ones are read; each lists what its builder knew, too."""
+_MAX_MANIFEST_BYTES = 8 * 2**20
 
 _logger = logging.getLogger("compilespan")
 
@@ -33,43 +33,46 @@ class Space:
             key: Signs what is written; only manifests with its signature are read. ``None`` reads
                 all of them.
         """
-        self.store = store
+        self._store = store
         self.facts = namespace.facts()
         self._name = namespace.digest(self.facts)
         self._key = key
 
-    def manifests(self, timeout_s: float) -> list[Manifest]:
+    def manifests(self, deadline_s: float) -> list[Manifest]:
         """Return the valid manifests, the newest first, at most `MAX_MANIFESTS`.
 
+        Args:
+            deadline_s: By ``time.monotonic()``.
+
         Raises:
-            CacheError: The store did not answer in time, or with an error.
+            CacheError: The store failed, or did not answer in time.
         """
-        names = within(timeout_s, lambda: self.store.names(f"{self._name}/manifests/"))
-        names = names[: -MAX_MANIFESTS - 1 : -1]
-        found = []
-        for name, data in each_within(timeout_s, [functools.partial(self._read, n) for n in names]):
-            try:
-                found.append(decoded(data, self._name, self._key))
-            except CacheError as error:
-                _logger.warning("compilespan: the cache manifest %s is ignored: %s", name, error)
+        names = within(deadline_s, lambda: self._store.names(f"{self._name}/manifests/"))
+        names = [name for name in names if name.endswith(".json")][: -MAX_MANIFESTS - 1 : -1]
+        read = [functools.partial(self._manifest, name) for name in names]
+        found = [each for each in each_within(deadline_s, read) if each is not None]
         return sorted(found, key=lambda each: each.created_ns, reverse=True)
 
-    def _read(self, name: str) -> tuple[str, bytes]:
-        return name, self.store.read(name, _MAX_MANIFEST_BYTES)
+    def _manifest(self, name: str) -> Manifest | None:
+        try:
+            data = self._store.read(name, _MAX_MANIFEST_BYTES)
+            return decoded(data, self._name, self._key)
+        except Exception as error:  # a store may raise anything
+            _logger.warning("compilespan: the cache manifest %s is ignored: %s", name, error)
+            return None
 
     def add(self, manifest: Manifest) -> None:
         """Write a manifest; everything that it lists must be there."""
         name = f"{self._name}/manifests/{manifest.created_ns:020d}-{secrets.token_hex(4)}.json"
-        self.store.write(name, manifest.encoded(self._name, self._key))
+        self._store.write(name, manifest.encoded(self._name, self._key))
 
     def content(self, entry: Entry) -> bytes:
         """Return the content of an entry, unchecked, and no more than one byte above its size."""
-        return self.store.read(self._blob(entry), entry.size)
+        return self._store.read(self._blob(entry), entry.size)
 
     def add_content(self, entry: Entry, data: bytes) -> None:
-        """Write the content of an entry, unless it is there."""
-        if not self.store.exists(self._blob(entry)):
-            self.store.write(self._blob(entry), data)
+        """Write the content of an entry; this repairs one that was torn or lost."""
+        self._store.write(self._blob(entry), data)
 
     def _blob(self, entry: Entry) -> str:
         return f"{self._name}/blobs/{entry.digest[:2]}/{entry.digest}"

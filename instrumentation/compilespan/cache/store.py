@@ -1,53 +1,104 @@
-"""The store: files at any URL of fsspec. Each operation is bounded in time."""
+"""The store: files in a directory of this machine, or at any URL of fsspec."""
 
 from __future__ import annotations
 
 import functools
+import os
 import secrets
-import threading
-import time
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol
 
 from compilespan.cache.errors import CacheError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-T = TypeVar("T")
-_THREADS = 8
+from compilespan.cache.trust import OTHERS
 
 
-class Store:
-    """A directory at a URL; errors and timeouts are `CacheError`."""
+class Store(Protocol):
+    """Files by name; an operation may take any time and raise anything."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files below a folder, sorted."""
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return a file's content, or its first ``max_bytes`` bytes and one more."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that others see all of it or nothing."""
+
+
+class LocalStore:
+    """A directory of this machine, whose files are read only if no other user can write them."""
+
+    def __init__(self, directory: Path, *, is_checked: bool) -> None:
+        """Read nothing yet.
+
+        Args:
+            directory: Without links in it, so that what was checked is what is read.
+            is_checked: Whether to refuse files and folders that others can write.
+        """
+        self.directory = directory
+        self._is_checked = is_checked
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files below a folder, sorted."""
+        found = []
+        for parent, _, files in os.walk(self.directory / folder):
+            self._check(Path(parent).lstat(), parent)
+            found += [str((Path(parent) / name).relative_to(self.directory)) for name in files]
+        return sorted(found)
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return a file's content; a link is no file.
+
+        Raises:
+            CacheError: Another user can write it.
+            OSError: It cannot be read.
+        """
+        descriptor = os.open(self.directory / name, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            self._check(os.fstat(file.fileno()), name)
+            return file.read(max_bytes + 1)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that others see all of it or nothing."""
+        path = self.directory
+        for each in Path(name).parent.parts:
+            path /= each
+            path.mkdir(mode=0o700, exist_ok=True)
+        part = path / f"{secrets.token_hex(8)}.part"
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            part.replace(self.directory / name)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _check(self, status: os.stat_result, what: object) -> None:
+        is_own = status.st_uid in (os.geteuid(), 0)
+        if self._is_checked and (not is_own or status.st_mode & OTHERS):
+            msg = f"other users can write {what}"
+            raise CacheError(msg)
+
+
+class RemoteStore:
+    """A URL of fsspec; object stores show a file when it is whole."""
 
     def __init__(self, url: str) -> None:
         """Connect to nothing yet.
 
-        Args:
-            url: Any URL of fsspec; a path is a ``file://`` URL.
-
         Raises:
             CacheError: fsspec, or the package for this kind of URL, is not installed.
         """
+        self._url = url
         try:
             from fsspec import get_filesystem_class  # noqa: PLC0415  # an extra
-            from fsspec.core import split_protocol  # noqa: PLC0415
         except ImportError as error:
             msg = "fsspec is not installed: pip install 'compilespan[cache]'"
             raise CacheError(msg) from error
-        self._url = url
-        protocol = split_protocol(url)[0] or "file"
-        self.is_local = protocol in ("file", "local")
         try:
-            get_filesystem_class(protocol)
-        except (ImportError, ValueError) as error:
+            get_filesystem_class(url.partition("://")[0])
+        except Exception as error:  # a package for a kind of URL may raise anything
             raise CacheError(str(error)) from error
-
-    @property
-    def local_path(self) -> str:
-        """The directory, if the store is one of this machine."""
-        return str(self._place[1])
 
     @functools.cached_property
     def _place(self) -> tuple[Any, str]:
@@ -55,12 +106,11 @@ class Store:
         from fsspec.core import url_to_fs  # noqa: PLC0415  # an extra
 
         files, base = url_to_fs(self._url)
-        return files, str(base)
+        return files, f"{base}/"
 
     def names(self, folder: str) -> list[str]:
-        """Return the paths of the files below a folder."""
+        """Return the names of the files below a folder, sorted."""
         files, base = self._place
-        base = f"{base}/"
         try:
             found = files.find(base + folder)
         except FileNotFoundError:
@@ -70,73 +120,28 @@ class Store:
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return a file's content, or its first ``max_bytes`` bytes and one more."""
         files, base = self._place
-        data: bytes = files.cat_file(f"{base}/{name}", start=0, end=max_bytes + 1)
+        data: bytes = files.cat_file(base + name, start=0, end=max_bytes + 1)
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file so that others see all of it or nothing."""
+        """Write a file."""
         files, base = self._place
-        path = f"{base}/{name}"
-        files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        if self.is_local:  # object stores show a file when it is whole
-            part = f"{path}.{secrets.token_hex(8)}.part"
-            files.pipe_file(part, data)
-            files.mv(part, path)
-        else:
-            files.pipe_file(path, data)
-
-    def exists(self, name: str) -> bool:
-        """Whether there is a file of this name."""
-        files, base = self._place
-        return bool(files.exists(f"{base}/{name}"))
+        files.makedirs((base + name).rpartition("/")[0], exist_ok=True)
+        files.pipe_file(base + name, data)
 
 
-def within(timeout_s: float, call: Callable[[], T]) -> T:
-    """Return the result of a call in a thread of its own.
+def directory_of(url: str) -> Path | None:
+    """Return the directory of this machine that a URL names; ``None`` for another kind.
 
     Raises:
-        CacheError: It raised, or took longer than ``timeout_s``; then it is left behind.
+        CacheError: The URL is a chain of URLs.
     """
-    return next(each_within(timeout_s, [call]))
-
-
-def each_within(timeout_s: float, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """Yield the results of calls in a few threads, as they come.
-
-    Raises:
-        CacheError: A call raised, or all together took longer than ``timeout_s``.
-    """
-    todo: SimpleQueue[Callable[[], T]] = SimpleQueue()
-    done: SimpleQueue[tuple[T, None] | tuple[None, Exception]] = SimpleQueue()
-    for call in calls:
-        todo.put(call)
-    count = todo.qsize()
-    is_over = threading.Event()
-
-    def work() -> None:
-        while not is_over.is_set():
-            try:
-                call = todo.get_nowait()
-            except Empty:
-                return
-            try:
-                done.put((call(), None))
-            except Exception as error:  # reported to who waits
-                done.put((None, error))
-
-    # Threads of an executor would be joined when the process ends.
-    for _ in range(min(_THREADS, count)):
-        threading.Thread(target=work, name="compilespan-cache", daemon=True).start()
-    deadline_s = time.monotonic() + timeout_s
-    try:
-        for _ in range(count):
-            try:
-                result, error = done.get(timeout=max(0.0, deadline_s - time.monotonic()))
-            except Empty:
-                msg = f"it did not answer within {timeout_s:.3g} s"
-                raise CacheError(msg) from None
-            if error is not None:
-                raise CacheError(f"{type(error).__name__}: {error}") from error
-            yield result  # type: ignore[misc]  # there is no error
-    finally:
-        is_over.set()
+    if "::" in url:
+        msg = "a chain of URLs (::) is no store"
+        raise CacheError(msg)
+    scheme, separator, path = url.partition("://")
+    if not separator:
+        path = url.removeprefix("file:")
+    elif scheme not in ("file", "local"):
+        return None
+    return Path(path).expanduser().absolute()

@@ -9,7 +9,7 @@ import typer
 
 from compilespan.cache.configured import MODE, UNSIGNED, URL, configured
 from compilespan.cache.errors import CacheError
-from compilespan.cache.shared import Mode
+from compilespan.cache.shared import Mode, without_secrets
 
 
 def choice(literal: Any) -> dict[str, Any]:
@@ -63,5 +63,5 @@ def use_cache(command: str, url: str | None, mode: Mode, *, unsigned: bool) -> N
     try:
         configured()
     except CacheError as error:
-        typer.echo(f"compilespan {command}: --cache-url {url}: {error}", err=True)
+        typer.echo(f"compilespan {command}: --cache-url {without_secrets(url)}: {error}", err=True)
         raise typer.Exit(2) from error
