@@ -312,10 +312,11 @@ def test_marks_are_bounded():
 
 def test_marks_of_several_threads_are_kept_apart():
     readiness = get_ledger().readiness
+    together = threading.Barrier(4)  # a thread that begins later may have the id of one that ended
 
     def work():
         with readiness.doing("load"):
-            time.sleep(0.01)
+            together.wait(20)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
