@@ -437,14 +437,14 @@ class TestFaults:
         over.set()
         assert time.monotonic() - began < 5
         assert "did not answer in time" in moved.error
-        assert "The start continues without it" in caplog.text
+        assert "The program continues without it" in caplog.text
 
     def test_a_store_that_raises_anything_costs_a_warning(self, use, url, monkeypatch, caplog):
         use("follower")
         cache = SharedCache(url)
         monkeypatch.setattr(LocalStore, "names", lambda *_: 1 / 0)
         assert "ZeroDivisionError" in cache.fetch().error
-        assert "The start continues without it" in caplog.text
+        assert "The program continues without it" in caplog.text
 
     def test_fetching_ends_where_it_would_cost_more_than_compiling(
         self, published, url, monkeypatch

@@ -116,7 +116,7 @@ class SharedCache:
                 str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
             )
             _logger.warning(
-                "compilespan: failed to %s the compile cache at %s: %s. The start continues "
+                "compilespan: failed to %s the compile cache at %s: %s. The program continues "
                 "without it.",
                 *(what, self._url, why),
             )
