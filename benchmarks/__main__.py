@@ -12,7 +12,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, beside, bounded, cost, liveness, nesting, old_starts, startup
+from benchmarks import (
+    accuracy,
+    beside,
+    bounded,
+    cost,
+    fleet,
+    liveness,
+    nesting,
+    old_starts,
+    startup,
+)
 
 RESULTS = Path(__file__).parent / "results"
 SUITES = {
@@ -25,6 +35,7 @@ SUITES = {
     "startup": startup.main,
     "old_starts": old_starts.main,
     "bounded": bounded.main,
+    "fleet": fleet.main,
 }
 
 

@@ -32,6 +32,8 @@ VARIABLES = {
         "COMPILESPAN_CACHE_MODE": "`read`, `write` or `readwrite` (default).",
         "COMPILESPAN_CACHE_KEY_FILE": "File with the key that signs what is published; only what "
         "has its signature is loaded.",
+        "COMPILESPAN_CACHE_WAIT": "Seconds that a warmup waits for another replica that builds the "
+        "same; 600 by default.",
         "COMPILESPAN_CACHE_UNSIGNED": "`1` loads compiled code without a signature.",
     },
     "The service": {
@@ -59,12 +61,21 @@ def text() -> str:
         parts.append(f"\n### {heading}\n\n| variable | meaning |\n| --- | --- |\n")
         parts += [f"| `{name}` | {meaning} |\n" for name, meaning in variables.items()]
     parts.append("\n## Commands\n")
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in _commands(typer.main.get_command(app)):
         summary = command.help.split("\n\n")[0].replace("\n", " ")
         parts.append(f"\n### `compilespan {name}`\n\n{summary}\n\n")
         parts.append("| option | variable | default | meaning |\n| --- | --- | --- | --- |\n")
         parts += [_row(each) for each in command.params]
     return "".join(parts)
+
+
+def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Return all commands by name, those of groups after the group's name."""
+    found: list[tuple[str, Any]] = []
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found += _commands(command, f"{prefix}{name} ") if inner else [(prefix + name, command)]
+    return found
 
 
 def _row(parameter: Any) -> str:

@@ -27,6 +27,8 @@ except ImportError:  # the name before 1.39
     from opentelemetry.sdk._logs.export import InMemoryLogExporter as InMemoryLogRecordExporter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from opentelemetry.sdk.trace import ReadableSpan
 
     from compilespan.journal.directory import StateDirectory
@@ -223,3 +225,8 @@ def cli_runner() -> Any:
         return CliRunner(mix_stderr=False)
     except TypeError:
         return CliRunner()
+
+
+def headers(directory: Path) -> Path:
+    """Return the directory of precompiled headers beside a compile cache of the tests."""
+    return directory.with_name(f"{directory.name}-headers")

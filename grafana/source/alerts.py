@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from grafana.source.metrics import AGE, BEGAN, COUNT, DROPPED, LIMIT_HITS, READY, WARMUPS, Series
+from grafana.source.metrics import (
+    AGE,
+    BEGAN,
+    COUNT,
+    DROPPED,
+    LIMIT_HITS,
+    QUARANTINES,
+    READY,
+    WARMUPS,
+    Series,
+)
 from grafana.source.queries import START
 
 _ONES = "{{ $value }} %s{{ if ne $value 1.0 }}s{{ end }}"
@@ -190,6 +200,19 @@ ALERTS = (
         "Is the cache volume mounted? Did torch, the GPU or the model change? Then graphs are "
         "compiled once more.",
         "5m",
+    ),
+    Alert(
+        "CompilespanPoisonedCache",
+        "quarantines",
+        0,
+        "Publications of the shared compile cache that a process may put into quarantine.",
+        f"sum by ({_PROCESS}) ({QUARANTINES()})\n> on () group_left () {{threshold}}",
+        "warning",
+        "{{ $labels.job }} died or failed with what the shared compile cache had",
+        f"{_ONES % 'publication'} in quarantine since {{{{ $labels.instance }}}} started, which "
+        "compiled instead.",
+        "compilespan cache quarantine ls URL has who published it and when; the log of the starts "
+        "before has the crash.",
     ),
     Alert(
         "CompilespanCompileTooLong",

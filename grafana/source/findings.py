@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compilespan.findings.recompiles import CODES
 from grafana.source.fields import Json, wide
-from grafana.source.metrics import COUNT, GRAPHS, LIMIT_HITS, RECOMPILES
+from grafana.source.metrics import COUNT, GRAPHS, LIMIT_HITS, REBUILDS, RECOMPILES
 from grafana.source.panels import promql_now, table
 from grafana.source.queries import FAILED, SERVICE, of_start
 
@@ -13,10 +13,12 @@ def findings() -> Json:
     """Return the table of findings."""
     return table(
         "What to look at",
-        "Failures, recompiles, frames over the recompile limit and uncached graphs of this start. "
+        "Failures, recompiles, frames over the recompile limit, uncached graphs, and cached graphs "
+        "whose code was built again, of this start. "
         "`compilespan explain CODE` explains a code; `GET /findings` has the seconds. "
         "`torch.compile.duration`, its count; `torch.compile.recompiles`; "
-        "`torch.compile.recompile_limit_hits`; `torch.compile.graphs`.",
+        "`torch.compile.recompile_limit_hits`; `torch.compile.graphs`; "
+        "`torch.compile.cache.rebuilds`.",
         [promql_now(" or ".join((*_failures(), _recompiles(), *_others())))],
         unit="short",
         names={
@@ -49,13 +51,15 @@ def _recompiles() -> str:
     return called
 
 
-def _others() -> tuple[str, str]:
+def _others() -> tuple[str, str, str]:
     limit = f"sum({of_start(LIMIT_HITS, SERVICE)}) > 0"
     bypassed = f'{SERVICE},torch_compile_cache_result="bypass"'
     stored = f"sum({of_start(GRAPHS, bypassed)}) > 0"
+    rebuilt = f"sum({of_start(REBUILDS, SERVICE)}) > 0"
     return (
         _called(_what(limit, "over the recompile limit: runs eager until restart"), "CS003"),
         _called(_what(stored, "graphs compiled and not stored"), "CS030"),
+        _called(_what(rebuilt, "graphs from the cache, code built again"), "CS035"),
     )
 
 

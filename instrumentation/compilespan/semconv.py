@@ -39,6 +39,7 @@ Stage = Literal["trace", "autograd", "lower", "kernels", "autotune", "cache", "o
 Outcome = Literal["ok", "skipped", "failed"]
 CacheResult = Literal["hit", "miss", "bypass", "mixed"]
 CacheState = Literal["cold", "warm", "no cache", "unknown"]
+WaitOutcome = Literal["built", "failed", "lost", "bound"]
 JobEnd = Literal["succeeded", "failed", "timed_out", "cancelled"]
 
 SPAN_COMPILE: Final = "torch.compile"
@@ -48,6 +49,9 @@ SPAN_WARMUP_ITEM: Final = "compilespan.warmup.item"
 """Followed by the target's name."""
 SPAN_STARTUP: Final = "compilespan.startup"
 """Its children are named ``compilespan.startup.{part}``."""
+SPAN_CACHE_FETCH: Final = "compilespan.cache.fetch"
+SPAN_CACHE_WAIT: Final = "compilespan.cache.wait"
+SPAN_CACHE_PUBLISH: Final = "compilespan.cache.publish"
 
 IS_ENCODER: Final = "is_encoder"
 COMPONENT: Final = "torch.compile.component"
@@ -64,6 +68,7 @@ IS_RECOMPILE: Final = "torch.compile.is_recompile"
 CACHE_RESULT: Final = "torch.compile.cache.result"
 CACHE_KEY: Final = "torch.compile.cache.key"
 CACHE_BYPASS_REASON: Final = "torch.compile.cache.bypass.reason"
+CACHE_IS_REBUILT: Final = "torch.compile.cache.is_rebuilt"
 EVENT_DROPPED: Final = "torch.compile.event.dropped"
 GRAPH_INDEX: Final = "torch.compile.graph.index"
 OP_COUNT: Final = "torch.compile.graph.op_count"
@@ -97,6 +102,8 @@ EVENT_INTERRUPTED: Final = "compilespan.startup.interrupted"
 
 METRIC_DURATION: Final = "torch.compile.duration"
 METRIC_GRAPHS: Final = "torch.compile.graphs"
+METRIC_CACHE_QUARANTINES: Final = "compilespan.cache.quarantines"
+METRIC_CACHE_REBUILDS: Final = "torch.compile.cache.rebuilds"
 METRIC_RECOMPILES: Final = "torch.compile.recompiles"
 METRIC_RECOMPILE_LIMIT_HITS: Final = "torch.compile.recompile_limit_hits"
 METRIC_STAGE_TIME: Final = "torch.compile.stage.time"
@@ -123,6 +130,10 @@ JOB_STATE: Final = "compilespan.job.state"
 TARGET: Final = "compilespan.target"
 SHAPE: Final = "compilespan.shape"
 ITEM_STATE: Final = "compilespan.item.state"
+CACHE_ENTRIES: Final = "compilespan.cache.entries"
+CACHE_SIZE: Final = "compilespan.cache.size"
+CACHE_LEADER: Final = "compilespan.cache.leader"
+CACHE_WAIT_OUTCOME: Final = "compilespan.cache.wait.outcome"
 SIGNAL: Final = "compilespan.signal"
 
 DURATION_BUCKETS_S: Final = (

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from compilespan.cache.shared import SharedCache
 from compilespan.cache.sharing import Share
 from compilespan.cache.store import LocalStore
 from compilespan.ledger.active import CompileBegun
-from support import in_child, record
+from support import headers, in_child, record
 
 pytest.importorskip("fsspec")
 
@@ -38,19 +39,6 @@ NO_ENTRIES = (
     *("dynamo/code_state.pkl", "precompiled_headers/x.gch", "triton/0/XY/__grp__kernel.json"),
     *("ab/with space.cpp", "ab/with@sign.cpp", "ab/empty.cpp"),
 )
-
-
-@pytest.fixture
-def use(monkeypatch, tmp_path):
-    """Return a function that makes this process one of a machine of its own."""
-    monkeypatch.setattr(namespace, "instruction_set", lambda: "avx512")
-
-    def machine(name):
-        directory = tmp_path / name
-        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(directory))
-        return directory
-
-    return machine
 
 
 def fill(directory, files=FILES):
@@ -217,15 +205,35 @@ def test_graphs_for_another_instruction_set_are_not_fetched(published, url, monk
     assert set(read(follower)) == {path for path in FILES if "graph" not in path}
 
 
-@pytest.mark.parametrize("change", ["flipped", "torn", "missing"])
+def test_precompiled_headers_are_a_root_of_their_own(use, url, tmp_path):
+    builder = use("builder")
+    fill(headers(builder), {"cabc.h": b"#include <x>", "cabc.h.gch": b"\0" * 10**6, "locks/c": b""})
+    assert SharedCache(url).publish(0, 100.0).entries == 2
+    assert max(blob.stat().st_size for blob in blobs(tmp_path)) < 10**4  # they are compressed
+    follower = use("follower")
+    assert SharedCache(url).fetch().entries == 2
+    assert set(read(headers(follower))) == {"cabc.h", "cabc.h.gch"}
+    assert not follower.exists()
+
+
+CHANGES = {
+    "flipped": zlib.compress(b"grapf"),
+    "shorter": zlib.compress(b"gr"),
+    "torn": zlib.compress(b"graph")[:6],
+    "not compressed": b"graph",
+    "a bomb": zlib.compress(b"\0" * 10**7),
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_content_that_changed_is_left_out(published, url, tmp_path, caplog, change):
     follower = published()
     for blob in blobs(tmp_path):
-        if blob.read_bytes() == b"graph":
-            if change == "missing":
-                blob.unlink()
-            else:
-                blob.write_bytes(b"grapf" if change == "flipped" else b"gr")
+        if zlib.decompress(blob.read_bytes()) == b"graph":
+            blob.unlink()
+            if CHANGES[change] is not None:
+                blob.write_bytes(CHANGES[change])
     moved = SharedCache(url).fetch()
     assert moved.entries == len(FILES) - 1
     assert "fxgraph/ab/fabc/graph" not in read(follower)

@@ -142,7 +142,7 @@ def test_inside_a_compile_it_is_a_part_of_that():
 
 
 def test_a_thousand_kernels_of_a_compile_do_not_take_the_place_of_its_graphs():
-    kernels = Kernels()
+    kernels = Kernels(lambda: None)
     with monitor_torch_compile("model", kind="compile") as monitor:
         for _ in range(1000):
             kernels._build(lambda _: None, None, (source(32),), {})

@@ -29,7 +29,8 @@ LOOKED_UP = (
     *(private.GUARD_HOOK, private.SKIP_CODE, private.CALL_IMPL, private.FRAME),
     *(private.AOT_CALL, private.AOTI_CALL, private.STANDALONE_CALL),
     *(private.UNSUPPORTED, private.USER_ERROR, private.COMPILED_AUTOGRAD),
-    *(private.COMPILE_CONTEXT, private.CACHE_DIRECTORY, private.INSTRUCTION_SET),
+    *(private.COMPILE_CONTEXT, private.CACHE_DIRECTORY, private.HEADER_DIRECTORY),
+    private.INSTRUCTION_SET,
 )
 
 

@@ -21,6 +21,7 @@ from compilespan import (
     warm,
 )
 from compilespan.sdk import service_resource
+from compilespan.telemetry.cache_spans import cache_span
 from compilespan.telemetry.startup import Startup
 from serving import Net, batches, target
 
@@ -107,11 +108,22 @@ def everything(instrumented):
         torch.compile(lambda x: x + 3, backend="eager")(torch.zeros(2))
         monitor.add_event(
             semconv.EVENT_GRAPH,
-            {semconv.CACHE_RESULT: "hit", semconv.CACHE_KEY: "k", semconv.RANGE: "1-8"},
+            {
+                semconv.CACHE_RESULT: "hit",
+                semconv.CACHE_KEY: "k",
+                semconv.CACHE_IS_REBUILT: True,
+                semconv.RANGE: "1-8",
+            },
         )
     with monitor_torch_compile("b") as monitor:
         for _ in range(200):
             monitor.add_event(semconv.EVENT_GRAPH, {semconv.CACHE_RESULT: "miss"})
+    with cache_span(semconv.SPAN_CACHE_FETCH) as span:
+        span.moved(2, 100, None)
+    with cache_span(semconv.SPAN_CACHE_PUBLISH) as span:
+        span.moved(0, 0, "the store is down")
+    with cache_span(semconv.SPAN_CACHE_WAIT) as span:
+        span.waited("pod-3:1", "built")
     mark_ready()
     return instrumented
 
@@ -227,6 +239,7 @@ def test_constants_and_registry_name_the_same():
         (semconv.CACHE_RESULT, semconv.CacheResult),
         (semconv.STAGE, semconv.Stage),
         (semconv.STARTUP_PART, semconv.Part),
+        (semconv.CACHE_WAIT_OUTCOME, semconv.WaitOutcome),
     ],
 )
 def test_types_and_registry_allow_the_same_values(attribute, literal):

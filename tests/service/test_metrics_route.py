@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from compilespan import get_ledger, mark_ready
 from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.cache_use import CacheUse
 from serving import Model, in_thread, wait_until
 from support import record
 
@@ -39,6 +40,10 @@ def test_every_metric_of_the_schema_is_there_with_the_names_prometheus_gives_the
     client = serve(Model(sizes=range(1, 12)))
     client.post("/warmup?wait=60")
     get_ledger().followers.note_dropped("journal", 2)
+    get_ledger().note_cache_use(CacheUse(quarantined=3))
+    key = get_ledger().prepare()
+    get_ledger().begin(CompileBegun(key, "net", "other", 1, 1))
+    get_ledger().end(key, record(cache_rebuilds=1))
     mark_ready()
     found = families(client)
     for metric in METRICS:
@@ -47,6 +52,8 @@ def test_every_metric_of_the_schema_is_there_with_the_names_prometheus_gives_the
         assert name in found, sorted(found)
     assert value(client, "torch_compile_recompile_limit_hits_total") == 1
     assert value(client, "compilespan_telemetry_dropped_total", compilespan_signal="journal") == 2
+    assert value(client, "torch_compile_cache_rebuilds_total") == 1
+    assert value(client, "compilespan_cache_quarantines_total") == 3
 
 
 def test_the_numbers_are_those_of_the_totals(serve):

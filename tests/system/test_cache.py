@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -33,31 +35,51 @@ if "explicit" in sys.argv:
 else:
     result = warm(targets)
     mark_ready()
-start = get_ledger().start().parts_s
-print(json.dumps([[r.cache_result for r in get_ledger().records()], result.state, start["load"]]))
+start, totals = get_ledger().start().parts_s, get_ledger().totals()
+codes = [each.code for each in result.findings]
+print(json.dumps({
+    "results": [r.cache_result for r in get_ledger().records()],
+    "state": result.state, "load_s": start["load"], "wait_s": start.get("wait", 0.0),
+    "cache": totals.cache.to_json(), "rebuilds": totals.total.cache_rebuilds, "codes": codes,
+}))
 """
 
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """Return a function that runs the program with an empty cache directory of its own."""
+    """Return a function that runs the program with a cache directory of its own."""
 
     def run(name, *arguments, **env):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
-        done = subprocess.run(
-            [sys.executable, "-c", WARM, *arguments],
-            env={**kept, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / name), **env},
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        results, state, load_s = json.loads(done.stdout.splitlines()[-1])
-        assert state == "succeeded"
-        return results, load_s, done.stderr
+        return finished(start(name, *arguments, **env))
 
+    def start(name, *arguments, **env):
+        temporary = tmp_path / f"{name}-tmp"
+        temporary.mkdir(exist_ok=True)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("COMPILESPAN_", "OTEL_"))}
+        return subprocess.Popen(
+            [sys.executable, "-c", WARM, *arguments],
+            env={
+                **kept,
+                "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / name),
+                "TMPDIR": str(temporary),  # torch keeps precompiled headers there
+                **env,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    run.start = start
     return run
+
+
+def finished(process):
+    """Return what a program said of itself when it ended, and its standard error."""
+    output, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors
+    said = SimpleNamespace(**json.loads(output.splitlines()[-1]), errors=errors)
+    assert said.state == "succeeded"
+    return said
 
 
 def libraries(directory):
@@ -66,39 +88,83 @@ def libraries(directory):
 
 def test_a_follower_hits_and_builds_no_cpp(program, tmp_path):
     url = f"file://{tmp_path}/store"
-    results, _, _ = program("builder", "explicit", url)
-    assert results == ["miss", "miss"]
-    results, load_s, _ = program("follower", "explicit", url)
-    assert results == ["hit", "hit"]
-    assert load_s > 0  # it waited for the store, which is no compile time
+    builder = program("builder", "explicit", url)
+    assert builder.results == ["miss", "miss"]
+    assert builder.cache["published_files"] > 0
+    follower = program("follower", "explicit", url)
+    assert follower.results == ["hit", "hit"]
+    assert follower.rebuilds == 0
+    assert follower.load_s > 0  # it waited for the store, which is no compile time
+    used = follower.cache
+    assert (used["fetched_graphs"], used["used_graphs"], used["unused_graphs"]) == (2, 2, [])
+    assert used["saved_s"] > used["fetch_s"] > 0
     # All that it has came from the store: it built nothing under another name either.
     assert libraries(tmp_path / "follower").keys() == libraries(tmp_path / "builder").keys()
     if torch.backends.cpu.get_cpu_capability() != "AVX2":  # else that is what it had
-        results, _, _ = program("narrower", "avx2", "explicit", url)
-        assert results == ["miss", "miss"]  # the builder's graphs would have been hits
+        narrower = program("narrower", "avx2", "explicit", url)
+        assert narrower.results == ["miss", "miss"]  # the builder's graphs would have been hits
+    # Graphs without their libraries, as torch's own bundle carries them, are built again.
+    for library in (tmp_path / "follower").rglob("*.so"):
+        library.unlink()
+    again = program("follower", "explicit", "")
+    assert again.results == ["hit", "hit"]
+    assert again.rebuilds >= 1  # what the first one built is there for the second
+    assert "CS035" in again.codes
+
+
+def test_of_two_replicas_that_start_together_one_builds(program, tmp_path):
+    url = f"file://{tmp_path}/store"
+    replicas = [program.start(name, "explicit", url) for name in ("one", "two")]
+    built, waited = sorted(map(finished, replicas), key=lambda said: said.wait_s)
+    assert built.results == ["miss", "miss"]
+    assert waited.results == ["hit", "hit"]
+    assert built.wait_s == 0
+    assert waited.wait_s > 5
+    assert waited.cache["wait_s"] == pytest.approx(waited.wait_s, abs=1)
+    assert libraries(tmp_path / "one").keys() == libraries(tmp_path / "two").keys()
+
+
+def test_a_leader_that_is_killed_while_it_compiles_is_replaced(program, tmp_path):
+    url = f"file://{tmp_path}/store"
+    killed = program.start("killed", "explicit", url)
+    deadline_s = time.monotonic() + 120
+    while not list((tmp_path / "store").rglob("lease/*/00000001.beat")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    other = program.start("other", "explicit", url)
+    time.sleep(8)  # it waits by now
+    killed.kill()
+    killed.communicate()
+    said = finished(other)
+    assert said.results == ["miss", "miss"]
+    assert said.wait_s > 3
+    assert program("later", "explicit", url).results == ["hit", "hit"]
 
 
 def test_the_environment_is_enough_and_s3_is_a_store(program, tmp_path, s3):
     key = tmp_path / "key"
     key.write_text("k" * 40)
     shared = {**s3, "COMPILESPAN_CACHE_URL": "s3://bucket/cache"}
-    results, _, errors = program("refused", **shared)
-    assert results == ["miss", "miss"]
-    assert "COMPILESPAN_CACHE_KEY_FILE" in errors
+    refused = program("refused", **shared)
+    assert refused.results == ["miss", "miss"]
+    assert "COMPILESPAN_CACHE_KEY_FILE" in refused.errors
     signed = {**shared, "COMPILESPAN_CACHE_KEY_FILE": str(key)}
-    assert program("builder", **signed)[0] == ["miss", "miss"]
-    assert program("follower", **signed)[0] == ["hit", "hit"]
+    replicas = [program.start(name, **signed) for name in ("one", "two")]
+    built, waited = sorted(map(finished, replicas), key=lambda said: said.wait_s)
+    assert built.results == ["miss", "miss"]
+    assert waited.results == ["hit", "hit"]
+    assert waited.cache["used_graphs"] == 2
 
 
 def test_a_store_that_is_down_costs_a_warning(program):
-    results, _, errors = program(
+    said = program(
         "builder",
         COMPILESPAN_CACHE_URL="ftp://127.0.0.1:9/cache",
         COMPILESPAN_CACHE_UNSIGNED="1",
     )
-    assert results == ["miss", "miss"]
-    assert "failed to fetch the compile cache at ftp://127.0.0.1:9/cache: " in errors
-    assert "ConnectionRefusedError" in errors
+    assert said.results == ["miss", "miss"]
+    assert "failed to fetch the compile cache at ftp://127.0.0.1:9/cache: " in said.errors
+    assert "ConnectionRefusedError" in said.errors
 
 
 @pytest.fixture

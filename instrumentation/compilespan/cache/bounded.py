@@ -30,6 +30,15 @@ def within(deadline_s: float, call: Callable[[], T]) -> T:
     return next(each_within(deadline_s, [call]))
 
 
+def within_s(seconds: float, call: Callable[[], T]) -> T:
+    """Return the result of a call in a thread of its own, which may take some seconds.
+
+    Raises:
+        CacheError: As of `within`.
+    """
+    return within(time.monotonic() + seconds, call)
+
+
 def each_within(deadline_s: float, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
     """Yield the results of calls in a few threads, as they come.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.cache import namespace
 from compilespan.cache.bounded import each_within
+from compilespan.cache.errors import in_words
 from compilespan.cache.local import place
 from compilespan.cache.roots import ROOTS, is_graph
 
@@ -74,7 +75,7 @@ def _fetch_one(space: Space, entry: Entry, directory: Path) -> Entry | None:
         data = space.content(entry)
         why = None if _is_whole(data, entry) else "its content is torn or changed"
     except Exception as error:  # a store may raise anything
-        why = f"{type(error).__name__}: {error}"
+        why = in_words(error)
     if why is not None:
         _logger.warning("compilespan: the cache entry %s is left out: %s", entry.path, why)
         return None

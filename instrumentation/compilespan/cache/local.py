@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from compilespan.cache.manifest import Entry
 
-_PARTS = ".compilespan"
+PARTS = ".compilespan"
 """Folder for files that are being written: torch reads every file of some folders."""
 
 
@@ -34,7 +34,7 @@ def place(directory: Path, entry: Entry, data: bytes) -> None:
         if not stat.S_ISDIR(folder.lstat().st_mode):
             msg = f"{folder} is a link, which is not followed"
             raise CacheError(msg)
-    parts = directory / _PARTS
+    parts = directory / PARTS
     parts.mkdir(mode=0o700, exist_ok=True)
     part = parts / secrets.token_hex(8)
     mode = 0o700 if entry.is_executable else 0o600

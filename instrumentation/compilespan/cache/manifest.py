@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from compilespan.cache.errors import CacheError
-from compilespan.cache.signing import is_signed, signature
+from compilespan.cache.signing import sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +17,9 @@ MAX_ENTRIES = 20_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]{0,254}")
 _MAX_PARTS = 16
+_MAX_KEY = 200
+INVALID = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
+"""What the values of a torn or foreign file raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Manifest:
         builder: Who published it, for people.
         created_ns: When, in nanoseconds since the epoch of that machine.
         compile_s: Seconds of compiles that it took to build the entries.
+        published: Number of entries that it added: the first ones. The others are those that its
+            builder knew.
+        seconds: Seconds that it took to build each graph, by cache key, as far as is known.
         entries: The files.
     """
 
@@ -57,13 +62,18 @@ class Manifest:
     builder: str
     created_ns: int
     compile_s: float
+    published: int
+    seconds: Mapping[str, float]
     entries: tuple[Entry, ...]
+
+    @property
+    def added(self) -> tuple[Entry, ...]:
+        """The entries that it added."""
+        return self.entries[: self.published]
 
     def encoded(self, namespace: str, key: bytes | None) -> bytes:
         """Return the file of the store, signed if there is a key."""
-        content = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
-        signed = signature(key, namespace, content.encode()) if key else None
-        return json.dumps({"content": content, "signature": signed}).encode()
+        return sealed({"schema": SCHEMA, **asdict(self)}, key, namespace)
 
 
 def decoded(data: bytes, namespace: str, key: bytes | None) -> Manifest:
@@ -78,17 +88,8 @@ def decoded(data: bytes, namespace: str, key: bytes | None) -> Manifest:
         CacheError: It is not signed with the key, or not a valid manifest.
     """
     try:
-        outer = json.loads(data)
-        content = outer["content"]
-        signed = outer["signature"]
-        if key is not None and not is_signed(key, namespace, content.encode(), signed):
-            msg = "its signature is missing or wrong"
-            raise CacheError(msg)
-        return _manifest(json.loads(content))
-    except (
-        *(LookupError, TypeError, ValueError, ArithmeticError, AttributeError),
-        RecursionError,
-    ) as error:
+        return _manifest(unsealed(data, key, namespace))
+    except INVALID as error:
         msg = "it is torn or not a manifest"
         raise CacheError(msg) from error
 
@@ -100,7 +101,8 @@ def is_path(path: str) -> bool:
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:
-    if values["schema"] != SCHEMA or len(values["entries"]) > MAX_ENTRIES:
+    counts = (len(values["entries"]), len(values["seconds"]))
+    if values["schema"] != SCHEMA or max(counts) > MAX_ENTRIES:
         msg = "its schema is not known, or it has too many entries"
         raise CacheError(msg)
     return Manifest(
@@ -109,6 +111,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         str(values["builder"])[:200],
         int(values["created_ns"]),
         float(values["compile_s"]),
+        int(values["published"]),
+        {str(key)[:_MAX_KEY]: float(each) for key, each in values["seconds"].items()},
         tuple(map(_entry, values["entries"])),
     )
 

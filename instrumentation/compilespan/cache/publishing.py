@@ -5,19 +5,20 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import itertools
 import os
-import platform
 import stat
 import time
 from typing import TYPE_CHECKING
 
 from compilespan.cache import namespace
 from compilespan.cache.bounded import each_within, within
+from compilespan.cache.leading import own_name
 from compilespan.cache.manifest import MAX_ENTRIES, Entry, Manifest, is_path
 from compilespan.cache.roots import ROOTS, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from compilespan.cache.roots import LocalEntry
@@ -28,7 +29,13 @@ _CLOCK_NS = 2_000_000_000
 
 
 def publish(
-    space: Space, known: set[Entry], since_ns: int, compile_s: float, deadline_s: float
+    space: Space,
+    facts: Mapping[str, str],
+    known: set[Entry],
+    since_ns: int,
+    compile_s: float,
+    seconds: Mapping[str, float],
+    deadline_s: float,
 ) -> Iterator[Entry]:
     """Publish what was written since a moment; yield each new entry.
 
@@ -37,9 +44,11 @@ def publish(
 
     Args:
         space: Where to.
+        facts: Of its namespace.
         known: What is there and here; extended.
         since_ns: The moment, in nanoseconds since the epoch.
         compile_s: Seconds of compiles that it took.
+        seconds: Seconds that each graph took, by cache key.
         deadline_s: By ``time.monotonic()``.
 
     Raises:
@@ -62,11 +71,13 @@ def publish(
         return
     listed = sorted({*published, *known}, key=lambda each: (each not in published, each.path))
     manifest = Manifest(
-        space.facts,
+        facts,
         namespace.instruction_set(),
-        f"{platform.node()}:{os.getpid()}",
+        own_name(),
         time.time_ns(),
         compile_s,
+        len(published),
+        dict(itertools.islice(seconds.items(), MAX_ENTRIES)),
         tuple(listed[:MAX_ENTRIES]),
     )
     within(deadline_s, lambda: space.add(manifest))  # last: what it lists is there

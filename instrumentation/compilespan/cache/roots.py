@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _NO_ENTRY = re.compile(r"^\.|^tmp\.|\.lock$|\.tmp$")
 """Names of temporary files and folders; ``.tmp`` follows a pid and a thread id."""
 _NO_FOLDER = frozenset({"locks", "dynamo", "precompiled_headers", "triton"})
-"""Folders without entries: lock files; the profile of dynamic shapes, which changes; headers of 150
-MB, which a follower that builds nothing does not need; and Triton's groups, which contain paths of
-their builder: graphs contain their Triton kernels, and torch writes them there."""
+"""Folders without entries: lock files; the profile of dynamic shapes, which changes; headers, which
+are a root of their own; and Triton's groups, which contain paths of their builder: graphs contain
+their Triton kernels, and torch writes them there."""
 _GRAPHS = frozenset({"fxgraph", "aotautograd"})
 
 
@@ -62,6 +62,13 @@ class LocalEntry:
 def is_graph(path: str) -> bool:
     """Whether an entry is a graph, and not code that graphs refer to."""
     return path.partition("/")[0] in _GRAPHS
+
+
+def graph_key(path: str) -> tuple[str, str] | None:
+    """Return the cache and the key of a graph's entry; ``None`` for code."""
+    cache, *rest = path.split("/")
+    position = {"aotautograd": 0, "fxgraph": 1}.get(cache)
+    return (cache, rest[position]) if position is not None and len(rest) > position else None
 
 
 def entries(root: Root) -> Iterator[LocalEntry]:
@@ -104,5 +111,15 @@ def _inductor() -> Path | None:
     return Path(find()) if find is not None else None
 
 
-ROOTS = (Root("inductor", _inductor),)
+def _headers() -> Path | None:
+    """Return the directory of the precompiled headers, which no variable moves.
+
+    Each process that loads C++ builds those that are missing, even if it builds nothing else.
+    """
+    import_module(private.HEADER_DIRECTORY.module)
+    directory = private.HEADER_DIRECTORY.found()
+    return Path(directory) if directory is not None else None
+
+
+ROOTS = (Root("inductor", _inductor), Root("headers", _headers))
 """All directories that travel; another kernel cache is one more row."""

@@ -8,26 +8,36 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compilespan.cache.bounded import within
-from compilespan.cache.errors import CacheError
+from compilespan import semconv
+from compilespan.cache import namespace
+from compilespan.cache.bounded import within, within_s
+from compilespan.cache.errors import CacheError, in_words
 from compilespan.cache.fetching import fetch
+from compilespan.cache.lease import Lease
+from compilespan.cache.local import PARTS
+from compilespan.cache.place import Place
+from compilespan.cache.publications import Publications
 from compilespan.cache.publishing import publish
 from compilespan.cache.roots import ROOTS
-from compilespan.cache.signing import read_key
+from compilespan.cache.sound import sound
 from compilespan.cache.space import Space
-from compilespan.cache.store import LocalStore, RemoteStore, Store, directory_of
-from compilespan.cache.trust import objection
+from compilespan.cache.store import LocalStore
+from compilespan.cache.uses import Uses, seconds_of_graphs
+from compilespan.telemetry.cache_spans import cache_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from compilespan.cache.manifest import Entry
+    from compilespan.cache.store import Store
 
 Mode = Literal["read", "write", "readwrite"]
 
 TIMEOUT_S = 60.0
 """Seconds that a fetch or a publication may wait for the store."""
+WAIT_S = 600.0
+"""Seconds that a warmup may wait for another process that builds the same."""
 
 _logger = logging.getLogger("compilespan")
 
@@ -58,6 +68,7 @@ class SharedCache:
         key_file: Path | None = None,
         is_unsigned_allowed: bool = False,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = WAIT_S,
     ) -> None:
         """Read the key, and connect to nothing yet.
 
@@ -69,19 +80,30 @@ class SharedCache:
             is_unsigned_allowed: Whether to load what has no signature from any store. Without it
                 and without a key only a directory that nobody else can write is used.
             timeout_s: Seconds that a fetch or a publication may wait for the store.
+            wait_s: Seconds that a warmup may wait for another process that builds the same.
 
         Raises:
             CacheError: The URL or the key cannot be used.
         """
-        self._directory = directory_of(url)
-        self._remote = RemoteStore(url) if self._directory is None else None
-        self._url = without_secrets(url)
-        self._mode = mode
-        self._key = read_key(key_file) if key_file is not None else None
+        self._place = Place(url, key_file)
         self._is_unsigned_allowed = is_unsigned_allowed
+        self.wait_s = wait_s
+        self._mode = mode
         self._timeout_s = timeout_s
         self._known: set[Entry] = set()
         """Entries that are in the store and here."""
+        self._seconds: dict[str, float] = {}
+        """Seconds that it took to build each graph, by cache key, as manifests say."""
+        self.publications = Publications(
+            lambda: self._space(self._store())[0],
+            lambda: self._notes(self._space(self._store())[0]),
+        )
+        self.uses = Uses()
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether what this process builds is published."""
+        return self._mode != "read"
 
     def fetch(self) -> Moved:
         """Fetch what fits this environment and is not here; imports torch."""
@@ -97,33 +119,75 @@ class SharedCache:
             compile_s: Seconds of compiles that it took to build them.
             timeout_s: Seconds that it may wait for the store; defaults to those of the cache.
         """
-        if self._mode == "read":
+        if not self.may_publish:
             return Moved()
         move = functools.partial(self._publish, since_ns, compile_s)
         return self._moved("publish", move, timeout_s or self._timeout_s)
 
+    def note_use(self) -> None:
+        """Find out which graphs were used by now; mark their publications, so that they are kept.
+
+        The store does that in its own time; what fails is not marked.
+        """
+        self.uses.note()
+        if self.may_publish:
+            self.publications.mark_used()
+
+    def _notes(self, space: Space) -> Space:
+        """Return where trials are noted: who may not write to the store does it here."""
+        if self.may_publish:
+            return space
+        directory = ROOTS[0].find()
+        if directory is None:
+            msg = "torch has no cache directory"
+            raise CacheError(msg)
+        notes = directory / PARTS / "notes"
+        notes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Space(LocalStore(notes, is_checked=False), None, "notes")
+
+    def lease(self, work: str) -> Lease:
+        """Return the lease of some work; imports torch.
+
+        Raises:
+            CacheError: Code from the store must not be loaded, or it did not answer.
+        """
+        space, _ = self._space(within_s(self._timeout_s, self._store))
+        return Lease(space, work)
+
     def _moved(
-        self, what: str, move: Callable[[Store, float], Iterator[Entry]], timeout_s: float
+        self,
+        what: Literal["fetch", "publish"],
+        move: Callable[[Store, float], Iterator[Entry]],
+        timeout_s: float,
     ) -> Moved:
         """Run a transfer; an error ends it with a warning."""
-        began_s, count, size, why = time.monotonic(), 0, 0, None
+        began_s, why = time.monotonic(), None
         deadline_s = began_s + timeout_s
-        try:
-            for each in move(within(deadline_s, self._store), deadline_s):
-                count, size = count + 1, size + each.size
-        except Exception as error:  # torch's own functions may raise anything
-            why = (
-                str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
-            )
+        moved: list[Entry] = []
+        name = semconv.SPAN_CACHE_FETCH if what == "fetch" else semconv.SPAN_CACHE_PUBLISH
+        with cache_span(name) as span:
+            try:
+                for entry in move(within(deadline_s, self._store), deadline_s):
+                    moved.append(entry)  # noqa: PERF402  # kept if a later one fails
+            except Exception as error:  # torch's own functions may raise anything
+                why = in_words(error)
+            count, size = len(moved), sum(each.size for each in moved)
+            span.moved(count, size, why)
+        spent_s = time.monotonic() - began_s
+        if what == "fetch":
+            self.uses.fetched(moved, self._seconds, spent_s)
+        else:
+            self.uses.published(count, spent_s)
+        if why is not None:
             _logger.warning(
                 "compilespan: failed to %s the compile cache at %s: %s. The program continues "
                 "without it.",
-                *(what, self._url, why),
+                *(what, self._place.shown, why),
             )
         if count:
             _logger.info(
                 "compilespan: %s the compile cache at %s: %d files (%.1f MB) in %.1f s",
-                *(what, self._url, count, size / 1e6, time.monotonic() - began_s),
+                *(what, self._place.shown, count, size / 1e6, spent_s),
             )
         return Moved(count, size, why)
 
@@ -133,48 +197,39 @@ class SharedCache:
         Raises:
             CacheError: Code from it must not be loaded.
         """
-        is_trusted = self._key is not None or self._is_unsigned_allowed
-        if self._remote is not None:
-            if not is_trusted:
-                raise _refused("whoever can write to this store could run code here")
-            return self._remote
-        assert self._directory is not None
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = self._directory.resolve(strict=True)
-        if not is_trusted and (why := objection(directory)) is not None:
-            raise _refused(why)
-        return LocalStore(directory, is_checked=not is_trusted)
+        return self._place.trusted(is_unsigned_allowed=self._is_unsigned_allowed)
+
+    def _space(self, store: Store) -> tuple[Space, Mapping[str, str]]:
+        """Return the namespace of this environment, and its facts."""
+        facts = namespace.facts()
+        return Space(store, self._place.key, namespace.digest(facts)), facts
 
     def _fetch(self, store: Store, deadline_s: float) -> Iterator[Entry]:
-        space = Space(store, self._key)
-        manifests = space.manifests(deadline_s)
+        space, _ = self._space(store)
+        named = space.manifests(deadline_s)
+        if named:
+            named, quarantined = sound(space, self._notes(space), named, deadline_s)
+            self.uses.quarantined(quarantined)
+        manifests = list(named.values())
+        self.publications.update(named)
+        for each in reversed(manifests):
+            self._seconds.update(each.seconds)
         try:
             if manifests:
                 yield from fetch(space, manifests, deadline_s)
         finally:
             directories = {root.name: root.find() for root in ROOTS}
             listed = {each for manifest in manifests for each in manifest.entries}
-            for each in listed:  # what was left out is published again when it is built
-                directory = directories.get(each.root)
-                if directory is not None and (directory / each.path).exists():
-                    self._known.add(each)
+            for entry in listed:  # what was left out is published again when it is built
+                directory = directories.get(entry.root)
+                if directory is not None and (directory / entry.path).exists():
+                    self._known.add(entry)
 
     def _publish(
         self, since_ns: int, compile_s: float, store: Store, deadline_s: float
     ) -> Iterator[Entry]:
-        space = Space(store, self._key)
-        yield from publish(space, self._known, since_ns, compile_s, deadline_s)
-
-
-def _refused(why: str) -> CacheError:
-    return CacheError(
-        f"{why}. Sign it with COMPILESPAN_CACHE_KEY_FILE, or allow it with --cache-unsigned or "
-        "COMPILESPAN_CACHE_UNSIGNED=1"
-    )
-
-
-def without_secrets(url: str) -> str:
-    """Return a URL without user, password and query, for messages."""
-    scheme, separator, rest = url.partition("://")
-    shown = rest.rpartition("@")[2].partition("?")[0]
-    return f"{scheme}{separator}{shown}" if separator else url
+        space, facts = self._space(store)
+        self._seconds.update(seconds_of_graphs())
+        yield from publish(
+            space, facts, self._known, since_ns, compile_s, self._seconds, deadline_s
+        )

@@ -8,17 +8,22 @@ import os
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from compilespan.cache.configured import URL, configured
 from compilespan.cache.errors import CacheError
-from compilespan.ledger.entries import Entry, Mark, Ready
+from compilespan.cache.turn import Turn
+from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import get_ledger
 from compilespan.process import now_ns, renewed_after_fork
 from compilespan.process.faults import contained
 from compilespan.telemetry.flushing import at_end_of_child
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from compilespan.cache.shared import SharedCache
 
 EXIT_S = 5.0
@@ -32,7 +37,7 @@ class Share:
 
     def __init__(self, cache: SharedCache) -> None:
         """Share what is built from now on."""
-        self._cache = cache
+        self.cache = cache
         self._pid = os.getpid()
         self._since_ns = time.time_ns()
         total = get_ledger().totals().total
@@ -42,32 +47,63 @@ class Share:
     def fetch(self) -> None:
         """Fetch what fits; the time is a part of the start, and of no compile."""
         began_ns = now_ns()
-        self._cache.fetch()
+        self.cache.fetch()
         fetched = Mark("load", began_ns, now_ns(), "compile cache", threading.get_ident())
         get_ledger().readiness.note(fetched)
 
-    def publish(self, timeout_s: float | None = None) -> None:
+    def publish(self, timeout_s: float | None = None) -> bool:
         """Publish what was built, if that is more than last time; what failed is tried again.
 
         Args:
             timeout_s: Seconds that this may take; defaults to the cache's.
+
+        Returns:
+            Whether the store has now all that was built.
         """
         # A forked child has neither what its parent built nor the thread that holds the lock.
         if os.getpid() != self._pid or not self._lock.acquire(timeout=timeout_s or -1):
-            return
+            return False
         try:
             total = get_ledger().totals().total
-            if total.cache_misses > self._misses:
-                compile_s = total.compile_s - self._compile_s
-                if self._cache.publish(self._since_ns, compile_s, timeout_s).error is None:
-                    self._misses, self._compile_s = total.cache_misses, total.compile_s
+            if total.cache_misses == self._misses:
+                return True
+            compile_s = total.compile_s - self._compile_s
+            is_published = self.cache.publish(self._since_ns, compile_s, timeout_s).error is None
+            if is_published:
+                self._misses, self._compile_s = total.cache_misses, total.compile_s
+            return is_published
         finally:
             self._lock.release()
+
+    def turn(self, work: str, goes_on: Callable[[], bool]) -> AbstractContextManager[Turn | None]:
+        """Return a block in which what several processes need is built once.
+
+        Args:
+            work: A name that all processes with the same work find, and no others.
+            goes_on: ``False`` ends a wait early.
+        """
+        try:
+            lease = self.cache.lease(work)
+        except CacheError:  # the fetch has said why
+            return nullcontext()
+        return Turn(
+            lease,
+            self.cache.wait_s,
+            fetch=self.fetch,
+            publish=self.publish,
+            goes_on=goes_on,
+            waited=self.cache.uses.waited,
+            used=self.cache.note_use,
+            try_out=self.cache.publications.try_out,
+            tried=lambda has_failed: self.cache.publications.tried(has_failed=has_failed),
+            may_lead=self.cache.may_publish,
+        )
 
     def publish_at_exit(self) -> None:
         """Publish in the little time that a process has to end."""
         with contained("publish the compile cache"):
             self.publish(EXIT_S)
+            self.cache.publications.tried()
 
 
 def share_of(url: str | None) -> Share | None:
@@ -98,6 +134,12 @@ class Sharing:
         """Share nothing until `begin` is called in this process."""
         self._share: Share | None = None
 
+    @property
+    def share(self) -> Share | None:
+        """The cache that the environment names, from now on; ``None`` if it names none."""
+        self.begin()
+        return self._share
+
     def begin(self) -> None:
         """Fetch before the first compile; publish when the process is ready and when it ends."""
         if self._share is not None or "torch" not in sys.modules:
@@ -113,13 +155,19 @@ class Sharing:
         if not self._is_fetched:
             self._is_fetched = True
             share.fetch()
+            cache.publications.try_out()
         get_ledger().followers.follow(self._entry, signal="cache")
         # Before threads and executors end: after that, clients of stores cannot connect.
         getattr(threading, "_register_atexit", atexit.register)(share.publish_at_exit)
         at_end_of_child(share.publish_at_exit)
 
     def _entry(self, entry: Entry) -> None:
-        if isinstance(entry, Ready) and self._share is not None:
+        if self._share is None:
+            return
+        if isinstance(entry, Ended) and entry.record is not None and entry.record.cache_hits:
+            self._share.cache.note_use()
+        if isinstance(entry, Ready):
+            self._share.cache.publications.tried()
             publish = self._share.publish
             threading.Thread(target=publish, name="compilespan-cache", daemon=True).start()
 

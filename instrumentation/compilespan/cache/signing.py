@@ -1,16 +1,22 @@
-"""Signatures: compiled artefacts are code, and whoever can write them can run it."""
+"""Signatures: compiled artefacts are code, and whoever can write them can run it.
+
+A sealed file is JSON with its content, as text, and the signature of that text.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import stat
 from typing import TYPE_CHECKING
 
 from compilespan.cache.errors import CacheError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
 _MIN_KEY_BYTES = 32
 
@@ -38,13 +44,31 @@ def read_key(file: Path) -> bytes:
     return key
 
 
-def signature(key: bytes, namespace: str, content: bytes) -> str:
-    """Return the signature of a manifest, which is valid in its namespace only."""
-    signed = b"compilespan-cache-1\n" + namespace.encode() + b"\n" + content
+def sealed(content: Mapping[str, Any], key: bytes | None, scope: str) -> bytes:
+    """Return a file for the store, signed if there is a key, for this scope only."""
+    text = json.dumps(content, sort_keys=True)
+    signature = _signature(key, scope, text) if key else None
+    return json.dumps({"content": text, "signature": signature}).encode()
+
+
+def unsealed(data: bytes, key: bytes | None, scope: str) -> Any:
+    """Return the content of a sealed file.
+
+    Raises:
+        CacheError: There is a key, and this is not its signature.
+        ValueError: It is torn; ``LookupError``, ``TypeError`` and ``RecursionError`` say so, too.
+    """
+    outer = json.loads(data)
+    text, given = outer["content"], outer["signature"]
+    if key is not None:
+        expected = _signature(key, scope, text)
+        # Takes the same time for each wrong one.
+        if not isinstance(given, str) or not hmac.compare_digest(expected.encode(), given.encode()):
+            msg = "its signature is missing or wrong"
+            raise CacheError(msg)
+    return json.loads(text)
+
+
+def _signature(key: bytes, scope: str, content: str) -> str:
+    signed = f"compilespan-cache-1\n{scope}\n{content}".encode()
     return hmac.new(key, signed, hashlib.sha256).hexdigest()
-
-
-def is_signed(key: bytes, namespace: str, content: bytes, given: object) -> bool:
-    """Whether a signature is right; takes the same time for each wrong one."""
-    expected = signature(key, namespace, content)
-    return isinstance(given, str) and hmac.compare_digest(expected.encode(), given.encode())

@@ -5,11 +5,21 @@ from __future__ import annotations
 import functools
 import os
 import secrets
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compilespan.cache.errors import CacheError
 from compilespan.cache.trust import OTHERS
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+_CREATES_ONCE = frozenset(
+    {"file", "local", "memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+)
+"""Kinds of URL whose file system creates a file exclusively; the base class looks and writes."""
 
 
 class Store(Protocol):
@@ -23,6 +33,19 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that others see all of it or nothing."""
+
+    def create(self, name: str) -> bool:
+        """Create an empty file; ``False`` if it exists, or somebody else creates it now.
+
+        Raises:
+            CacheError: This kind of store cannot tell.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+
+    def age_s(self, name: str) -> float | None:
+        """Return the seconds since a file was written; ``None`` if the store does not tell."""
 
 
 class LocalStore:
@@ -60,10 +83,7 @@ class LocalStore:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that others see all of it or nothing."""
-        path = self.directory
-        for each in Path(name).parent.parts:
-            path /= each
-            path.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder_of(name)
         part = path / f"{secrets.token_hex(8)}.part"
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -72,6 +92,35 @@ class LocalStore:
             part.replace(self.directory / name)
         finally:
             part.unlink(missing_ok=True)
+
+    def create(self, name: str) -> bool:
+        """Create an empty file; ``False`` if it exists."""
+        self._folder_of(name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            os.close(os.open(self.directory / name, flags, 0o600))
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+        (self.directory / name).unlink(missing_ok=True)
+
+    def age_s(self, name: str) -> float | None:
+        """Return the seconds since a file was written; ``None`` if it does not exist."""
+        try:
+            return time.time() - (self.directory / name).stat().st_mtime
+        except OSError:
+            return None
+
+    def _folder_of(self, name: str) -> Path:
+        """Return the folder of a file, which is created."""
+        path = self.directory
+        for each in Path(name).parent.parts:
+            path /= each
+            path.mkdir(mode=0o700, exist_ok=True)
+        return path
 
     def _check(self, status: os.stat_result, what: object) -> None:
         is_own = status.st_uid in (os.geteuid(), 0)
@@ -128,6 +177,38 @@ class RemoteStore:
         files, base = self._place
         files.makedirs((base + name).rpartition("/")[0], exist_ok=True)
         files.pipe_file(base + name, data)
+
+    def create(self, name: str) -> bool:
+        """Create an empty file; ``False`` if it exists.
+
+        Raises:
+            CacheError: This kind of store only looks and then writes.
+        """
+        files, base = self._place
+        if self._url.partition("://")[0] not in _CREATES_ONCE:
+            msg = "this kind of store cannot create a file exclusively"
+            raise CacheError(msg)
+        files.makedirs((base + name).rpartition("/")[0], exist_ok=True)
+        try:
+            files.pipe_file(base + name, b"", mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+        files, base = self._place
+        with suppress(FileNotFoundError):
+            files.rm_file(base + name)
+
+    def age_s(self, name: str) -> float | None:
+        """Return the seconds since a file was written; ``None`` if the store does not tell."""
+        files, base = self._place
+        try:
+            written: dt.datetime = files.modified(base + name)
+            return time.time() - written.timestamp()
+        except Exception:  # not all kinds can tell
+            return None
 
 
 def directory_of(url: str) -> Path | None:

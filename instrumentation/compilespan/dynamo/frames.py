@@ -48,6 +48,19 @@ def caller() -> FrameType:
     return frame
 
 
+def builds_code() -> bool:
+    """Whether inductor, which begins to run a compiler here, builds code with it.
+
+    At each warm start it preprocesses a header, too, only to find out whether it has changed.
+    """
+    for frame in outwards(caller()):
+        if frame.f_code.co_name == "_worker_compile_cpp":
+            return True
+        if frame.f_code.co_name == "_precompile_header":
+            return False
+    return True
+
+
 def locals_of(frame: FrameType) -> Mapping[str, Any]:
     """Return the local variables of one of torch's frames; empty for any other frame.
 

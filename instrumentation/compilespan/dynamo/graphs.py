@@ -7,7 +7,7 @@ the key and the bypass reason are copied from its metadata, which also holds tim
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from compilespan import semconv
 from compilespan.dynamo import private
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RESULTS = {"hit": "hit", "miss": "miss", "bypass": "bypass", "disabled": "bypass"}
 # If a graph is looked up several times, the worst result is reported.
 _WORST = ("bypass", "miss", "hit")
+_MAX_KEYS = 4096
 _CALLS = ("call_function", "call_method", "call_module")
 
 
@@ -33,6 +34,9 @@ class Graph:
         self._noted: dict[str, AttributeValue] = {}
         self._autograd: str | None = None
         self._fx: list[str] = []
+        self.is_rebuilt = False
+        """Whether code was built for it that a cache entry refers to."""
+        self.pool_builds = GraphWatch.pool_builds
         with contained("count the nodes of a graph"):
             operations = [node.op for node in getattr(module, "gm", module).graph.nodes]
             self._attributes[semconv.OP_COUNT] = sum(op in _CALLS for op in operations)
@@ -49,6 +53,8 @@ class Graph:
         """
         if result == "bypass" and isinstance(why, str):
             self._attributes[semconv.CACHE_BYPASS_REASON] = semconv.text(why)
+        if result == "hit" and isinstance(key, str) and len(GraphWatch.hit_keys) < _MAX_KEYS:
+            GraphWatch.hit_keys[key] = None
         if cache == "autograd":
             self._autograd = result
         else:
@@ -75,6 +81,8 @@ class Graph:
         result = self.result
         if result is None:
             return {**self._attributes, **self._noted}
+        if result == "hit" and self.is_rebuilt:
+            self._attributes[semconv.CACHE_IS_REBUILT] = True
         return {**self._attributes, semconv.CACHE_RESULT: result, **self._noted}
 
 
@@ -87,6 +95,11 @@ def _note_compile_id() -> None:
 
 class GraphWatch(threading.local):
     """The graphs that are being compiled in this thread, innermost last."""
+
+    hit_keys: ClassVar[dict[str, None]] = {}
+    """Keys of the first 4096 graphs that this process found in a cache."""
+    pool_builds = 0
+    """Files that inductor's pool of threads has built in this process."""
 
     def __init__(self) -> None:
         self._open: list[Graph] = []
@@ -117,6 +130,7 @@ class GraphWatch(threading.local):
     def _end(self, graph: Graph, *, report: bool) -> None:
         if graph in self._open:
             del self._open[self._open.index(graph) :]
+        graph.is_rebuilt |= graph.pool_builds != GraphWatch.pool_builds
         monitor = current_adopter()
         if self._pieces:  # inside a piece, which is reported as a whole
             if self._open and graph.result is not None:
@@ -124,6 +138,13 @@ class GraphWatch(threading.local):
         elif report and monitor is not None:
             self.seen += 1
             monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
+
+    def built(self) -> None:
+        """Record that this thread builds C++ or a Triton kernel."""
+        for graph in self._open:
+            graph.is_rebuilt = True
+        if not self._open:  # a thread of inductor's pool, for a compile that waits for it
+            GraphWatch.pool_builds += 1
 
     def instant(self, name: str, metadata: Any) -> None:
         """Record an instant event of Dynamo's logger if it is a cache lookup."""

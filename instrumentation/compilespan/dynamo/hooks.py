@@ -9,6 +9,7 @@ import wrapt
 
 from compilespan.dynamo import private
 from compilespan.dynamo.calls import Calls
+from compilespan.dynamo.frames import builds_code
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.dynamo.kernels import Kernels
 from compilespan.dynamo.owners import OwnerMemory
@@ -37,7 +38,7 @@ class DynamoHooks:
         self.graphs = GraphWatch()
         self._windows = Windows(names, owners, self.graphs)
         self._calls = Calls(names, owners, self.graphs)
-        self._kernels = Kernels()
+        self._kernels = Kernels(self.graphs.built)
         self._stages = StageWatch([])
 
     @property
@@ -146,6 +147,8 @@ class DynamoHooks:
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
             self._stages.begin(str(name), metadata, logger.get_stack)
+            if name == "compile_file" and builds_code():
+                self.graphs.built()
         return result
 
     def _end_stage(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:

@@ -41,8 +41,14 @@ class Kernels:
     is_recording: ClassVar[bool] = False
     """Shared by all instances, since a kernel keeps the first compiler it saw, with our wrapper."""
 
-    def __init__(self) -> None:
+    def __init__(self, built: Callable[[], object]) -> None:
+        """Prepare the wrappers.
+
+        Args:
+            built: Called when Triton's cache did not have a kernel, in the thread that built it.
+        """
         self._tunings = Tunings()
+        self._built = built
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -69,7 +75,7 @@ class Kernels:
         window = _window(args[0] if args else kwargs.get("src"))
         if window is None:
             return wrapped(*args, **kwargs)
-        with window as monitor, _listening(monitor):
+        with window as monitor, _listening(monitor, self._built):
             return wrapped(*args, **kwargs)
 
     def _submit(self, wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
@@ -98,24 +104,27 @@ class Kernels:
 class _Listener:
     """Our listener in Triton's slot."""
 
-    def __init__(self, previous: Callable[..., Any] | None) -> None:
+    def __init__(self, previous: Callable[..., Any] | None, built: Callable[[], object]) -> None:
         self.previous = previous
+        self._built = built
 
     def __call__(self, **said: Any) -> None:
         """Note whether the kernel came from Triton's cache, then call the previous listener."""
         with contained("note whether a kernel came from Triton's cache"):
             if (monitor := _building.get()) is not None:
                 monitor.note_cache("hit" if said.get("cache_hit") else "miss")
+                if not said.get("cache_hit"):
+                    self._built()
         if self.previous is not None:
             self.previous(**said)
 
 
 @contextmanager
-def _listening(monitor: Monitor) -> Iterator[None]:
+def _listening(monitor: Monitor, built: Callable[[], object]) -> Iterator[None]:
     with contained("install a listener in Triton"):
         knobs = private.TRITON_KNOBS.found()
         if knobs is not None and not isinstance(knobs.listener, _Listener):
-            knobs.listener = _Listener(knobs.listener)
+            knobs.listener = _Listener(knobs.listener, built)
     token = _building.set(monitor)
     try:
         yield

@@ -97,6 +97,7 @@ STAGE_BEGIN = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_star
 STAGE_END = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_end", _STAGES)
 _SHARED = "the compile cache of a fleet"
 CACHE_DIRECTORY = Private("torch._inductor.runtime.cache_dir_utils", "cache_dir", _SHARED)
+HEADER_DIRECTORY = Private("torch._inductor.codecache", "_HEADER_DIR", _SHARED)
 INSTRUCTION_SET = Private("torch._inductor.cpu_vec_isa", "pick_vec_isa", _SHARED)
 STANDALONE = Private(
     "torch._inductor.standalone_compile", "standalone_compile", "standalone compiles"

@@ -67,7 +67,7 @@ def lost(evidence: Evidence) -> Iterable[Finding]:
     found = [
         (record, graphs)
         for record in evidence.records
-        if record.cache_misses and (graphs := len(_keys(record) & earlier))
+        if record.cache_misses and (graphs := len(earlier.intersection(record.keys_of("miss"))))
     ]
     if found:
         count = sum(graphs for _, graphs in found)
@@ -84,6 +84,28 @@ def lost(evidence: Evidence) -> Iterable[Finding]:
             "container, and check that nothing empties it",
             link=_CACHING,
             compiles=refs(record for record, _ in found),
+        )
+
+
+def rebuilt(evidence: Evidence) -> Iterable[Finding]:
+    """Graphs that came from the cache without the code that they refer to."""
+    records = [record for record in evidence.records if record.cache_rebuilds]
+    if records:
+        count, hits = (
+            sum(getattr(record, column) for record in records)
+            for column in ("cache_rebuilds", "cache_hits")
+        )
+        spent_s = _stage(records, "kernels")
+        yield Finding(
+            code="CS035",
+            what=f"{count} of {hits} hit{'s' * (hits > 1)}, code built again: {short(spent_s)}",
+            seconds=spent_s,
+            count=count,
+            evidence=f"{short(spent_s)} of {short(seconds(records))} went into building kernels",
+            fix="carry the whole TORCHINDUCTOR_CACHE_DIR, with the libraries: torch's bundle "
+            "(save_cache_artifacts) and its Redis cache have none; --cache-url does it",
+            link=_CACHING,
+            compiles=refs(records),
         )
 
 
@@ -117,7 +139,7 @@ def alike(evidence: Evidence) -> Iterable[Finding]:
     for group in grouped(missed, lambda each: each.name):
         by_key: dict[str, dict[int, float]] = {}
         for record in group:
-            for key in _keys(record):
+            for key in record.keys_of("miss"):
                 spent_s = record.duration_s / record.cache_misses
                 by_key.setdefault(key, {})[record.pid] = spent_s
         shared = [by_pid for by_pid in by_key.values() if len(by_pid) > 1]
@@ -177,12 +199,3 @@ def _why(record: CompileRecord) -> str:
         if semconv.CACHE_BYPASS_REASON in event.attributes
     )
     return "; ".join(dict.fromkeys(itertools.islice(reasons, _MAX_REASONS)))
-
-
-def _keys(record: CompileRecord) -> set[str]:
-    return {
-        str(event.attributes[semconv.CACHE_KEY])
-        for event in record.events
-        if event.attributes.get(semconv.CACHE_RESULT) == "miss"
-        and semconv.CACHE_KEY in event.attributes
-    }

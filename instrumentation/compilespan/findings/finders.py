@@ -19,6 +19,7 @@ FINDERS: tuple[Finder, ...] = (
     caches.bypassed,
     caches.kernels,
     caches.lost,
+    caches.rebuilt,
     caches.tuning,
     caches.alike,
     caches.ranks,

@@ -175,6 +175,7 @@ _RECORD: Mapping[str, Check] = {
     "line": _optional(_count),
     "stages": _optional(_stages),
     **dict.fromkeys(("cpu_s", "cpu_wait_s"), _optional(_seconds)),
+    "cache_rebuilds": _optional(_count),
 }
 _PROCESS: Mapping[str, Check] = {
     "format": lambda value: value == FORMAT,
@@ -208,6 +209,12 @@ _ROW: Mapping[str, Check] = {
     "intervals_ns": _optional(_intervals),
 }
 _MEMORY: Mapping[str, Check] = {"peak_bytes": _count, "limit_bytes": _optional(_count)}
+_CACHE: Mapping[str, Check] = {
+    **dict.fromkeys(("fetched_files", "fetched_bytes", "published_files"), _count),
+    **dict.fromkeys(("fetched_graphs", "used_graphs", "quarantined"), _count),
+    **dict.fromkeys(("saved_s", "fetch_s", "wait_s", "publish_s"), _seconds),
+    "unused_graphs": _list_of(_name),
+}
 _LINES: Mapping[str, Mapping[str, Check]] = {
     "process": _PROCESS,
     "begin": {"key": _count, "name": _name, "component": _component, "start_ns": _count},
@@ -220,6 +227,7 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         **dict.fromkeys(("span_id", "parent_id"), _optional(_hex(16))),
     },
     "mark": _MARK,
+    "cache": _CACHE,
     "job": {"id": _name, "state": _one_of(semconv.JobEnd), "elapsed_s": _seconds},
     "dropped": {"signal": _name, "count": _count},
     "exit": {"reason": _name},
@@ -233,5 +241,6 @@ _LINES: Mapping[str, Mapping[str, Check]] = {
         "memory": _optional(_object(_MEMORY)),
         "serving_s": _optional(_seconds),
         "graph_keys": _optional(_list_of(_name)),
+        "cache": _optional(_object(_CACHE)),
     },
 }

@@ -12,6 +12,7 @@ from compilespan.journal.lines import MAX_LINE_BYTES, FormatError, parsed
 from compilespan.journal.locks import is_written
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, ProcessSnapshot, spans_of
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.entries import Mark, Ready
 from compilespan.ledger.readiness import MAX_MARKS
 from compilespan.ledger.records import CompileRecord
@@ -124,17 +125,7 @@ class ProcessJournal:
     @property
     def in_progress(self) -> tuple[Begun, ...]:
         """Compiles that have not ended, oldest first."""
-        return tuple(
-            Begun(
-                begun["name"],
-                begun["component"],
-                begun["start_ns"],
-                max(0.0, (self.seen_ns - begun["start_ns"]) / 1e9),
-                begun.get("graphs", 0),
-                begun.get("stage"),
-            )
-            for begun in self._begun.values()
-        )
+        return tuple(Begun.of(begun, self.seen_ns) for begun in self._begun.values())
 
     @property
     def doer(self) -> Doer:
@@ -229,6 +220,9 @@ class ProcessJournal:
         if len(self.marks) < MAX_MARKS:
             self.marks.append(Mark.of(values))
 
+    def _cache(self, values: dict[str, Any]) -> None:
+        self.builder.cache_use = CacheUse.of(values)
+
     def _dropped(self, values: dict[str, Any]) -> None:
         if values["signal"] in self.dropped or len(self.dropped) < _MAX_SIGNALS:
             self.dropped[values["signal"]] = values["count"]
@@ -251,6 +245,7 @@ class ProcessJournal:
         "startup": _startup,
         "mark": _mark,
         "job": lambda self, values: self._on_job(values),
+        "cache": _cache,
         "dropped": _dropped,
         "memory": _memory,
         "exit": _exit,

@@ -43,6 +43,18 @@ class Begun:
         """Whether it belongs to an encoder."""
         return self.component == "encoder"
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], seen_ns: int) -> Begun:
+        """Return the compile of a journal's line, whose process was last seen at ``seen_ns``."""
+        return cls(
+            values["name"],
+            values["component"],
+            values["start_ns"],
+            max(0.0, (seen_ns - values["start_ns"]) / 1e9),
+            values.get("graphs", 0),
+            values.get("stage"),
+        )
+
 
 def spans_of(begun: Iterable[Begun], are_running: bool) -> list[tuple[Component, int, int | None]]:
     """Return component, begin and end (ns) of each; the end is ``None`` if ``are_running``."""

@@ -17,6 +17,7 @@ from compilespan.journal.files import JournalName, in_file_name, open_to_read
 from compilespan.journal.lines import FORMAT, LineError, parsed
 from compilespan.journal.memory import Memory
 from compilespan.journal.snapshot import Begun, spans_of
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.entries import Mark
 from compilespan.ledger.segments import Doer
 from compilespan.ledger.totals import TotalsBuilder
@@ -146,6 +147,7 @@ class Summary:
             "memory": self.memory._asdict() if self.memory is not None else None,
             "serving_s": self.serving_s,
             "graph_keys": list(self.totals.graph_keys),
+            "cache": self.totals.cache_use.to_json(),
         }
 
     @classmethod
@@ -153,6 +155,8 @@ class Summary:
         totals = TotalsBuilder()
         totals.add_json(values["totals"])
         totals.graph_keys.update(dict.fromkeys(values.get("graph_keys") or ()))
+        if values.get("cache"):
+            totals.cache_use = CacheUse.of(values["cache"])
         fields = [field.name for field in dataclasses.fields(Begun)]
         return cls(
             values["process"],

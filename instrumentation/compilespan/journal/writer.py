@@ -25,6 +25,7 @@ from compilespan.journal.memory import Memory, resident_bytes
 from compilespan.journal.own_file import OwnFile
 from compilespan.journal.summary import LINE_TYPE, Summary, who
 from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import CompileLedger, get_ledger
 from compilespan.process import instance_id, now_ns
@@ -150,6 +151,8 @@ class Journal:
         elif isinstance(entry, Ready):
             values = {name: getattr(entry, name) for name in entry.__slots__}
             self._write("ready", values)
+        elif isinstance(entry, CacheUse):
+            self._write("cache", entry.to_json())
         elif isinstance(entry, Mark):
             self._write("mark", entry._asdict())
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from compilespan.ledger.active import CompileBegun
+from compilespan.ledger.cache_use import CacheUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,4 +68,4 @@ class Mark(NamedTuple):
         return cls(**{field: values[field] for field in cls._fields if field in values})
 
 
-Entry: TypeAlias = CompileBegun | Ended | Mark | Ready
+Entry: TypeAlias = CacheUse | CompileBegun | Ended | Mark | Ready

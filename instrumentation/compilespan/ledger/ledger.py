@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from compilespan.ledger.cache_use import CacheUse
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.subscription import Subscription
 
@@ -157,6 +158,12 @@ class CompileLedger:
                     self._sums()
             # The process may end right after its last compile.
             self.followers.publish(Ended(key, record), at_once=not self.active)
+
+    def note_cache_use(self, use: CacheUse) -> None:
+        """Record how far the shared compile cache has helped; the last word counts."""
+        with self._lock:
+            self._builder.cache_use = use
+            self.followers.publish(use)
 
     def mark_ready(self, *, by_program: bool = False) -> None:
         """Declare the process ready: compiles from now on delay requests.

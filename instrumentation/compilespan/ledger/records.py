@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from compilespan import semconv
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -97,6 +99,7 @@ class CompileRecord:
         stages: Seconds by stage; they sum to the duration (rule 3).
         cpu_s: Seconds in which its thread ran on a CPU; ``None`` if unknown.
         cpu_wait_s: Seconds in which its thread waited for a CPU; ``None`` if unknown.
+        cache_rebuilds: Number of graphs that came from a cache while their code was built again.
     """
 
     name: str
@@ -132,6 +135,7 @@ class CompileRecord:
     stages: Mapping[Stage, float] = dataclasses.field(default_factory=dict)
     cpu_s: float | None = None
     cpu_wait_s: float | None = None
+    cache_rebuilds: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a record that contradicts itself.
@@ -168,6 +172,15 @@ class CompileRecord:
     def end_ns(self) -> int:
         """End in nanoseconds since the epoch: start plus monotonic duration (rule 2)."""
         return self.start_ns + self.duration_ns
+
+    def keys_of(self, result: CacheResult) -> list[str]:
+        """Return the cache keys of its graphs with this result."""
+        return [
+            str(event.attributes[semconv.CACHE_KEY])
+            for event in self.events
+            if event.attributes.get(semconv.CACHE_RESULT) == result
+            and semconv.CACHE_KEY in event.attributes
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values; the attributes of events are not copied."""

@@ -44,6 +44,7 @@ class TotalsRow:
         cache_hits: Graphs from a cache.
         cache_misses: Graphs compiled and stored.
         cache_bypasses: Graphs compiled and not stored.
+        cache_rebuilds: Graphs from a cache whose code was built again.
     """
 
     compile_s: float = 0.0
@@ -65,12 +66,14 @@ class TotalsRow:
     cache_hits: int = 0
     cache_misses: int = 0
     cache_bypasses: int = 0
+    cache_rebuilds: int = 0
 
 
 class Row:
     """A row while it is summed up, in integer nanoseconds so that the sums are exact."""
 
     _SUMS_NS = ("compile_s", "failed_s", "load_s", "kernel_s", "cpu_s", "cpu_wait_s")
+    _OF_GRAPHS = ("graphs", "cache_hits", "cache_misses", "cache_bypasses", "cache_rebuilds")
     _COUNTS = tuple(
         field.name for field in dataclasses.fields(TotalsRow) if not field.name.endswith("_s")
     )
@@ -103,7 +106,7 @@ class Row:
         elif record.kind == "capture":
             sums["captures"] += 1
         sums["recompiles"] += record.is_recompile
-        for column in ("graphs", "cache_hits", "cache_misses", "cache_bypasses"):
+        for column in self._OF_GRAPHS:
             sums[column] += getattr(record, column)
 
     def update(self, other: Row) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from compilespan import semconv
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.intervals import IntervalUnion
 from compilespan.ledger.rows import MAX_KEPT_INTERVALS, Row, TotalsRow
 
@@ -31,7 +32,7 @@ class CompileTotals:
 
     ``encoder`` + ``language_model`` + ``other`` = ``total`` in every column except ``wall_s`` (a
     union) and ``longest_s`` (a maximum). ``by_stage`` splits ``compile_s`` plus ``failed_s`` of the
-    total by stage.
+    total by stage. ``cache`` is what the shared compile cache saved, and what it cost.
     """
 
     encoder: TotalsRow
@@ -42,6 +43,7 @@ class CompileTotals:
     by_name: Mapping[str, TotalsRow]
     by_process: Mapping[str, TotalsRow]
     by_stage: Mapping[Stage, float]
+    cache: CacheUse = dataclasses.field(default_factory=CacheUse)
 
 
 def cache_state(row: TotalsRow, *, is_over: bool) -> CacheState:
@@ -72,6 +74,7 @@ class TotalsBuilder:
             IntervalUnion
         )
         """Intervals of compiles, loads and captures, by part of a start and component."""
+        self.cache_use = CacheUse()
         self.graph_keys: dict[str, None] = {}
         """Cache keys of the first 1024 graphs that are now in a cache, in order."""
 
@@ -102,6 +105,7 @@ class TotalsBuilder:
     def update(self, other: TotalsBuilder) -> None:
         """Add the sums of another builder."""
         self.graph_keys.update(other.graph_keys)
+        self.cache_use += other.cache_use
         self._total.update(other._total)
         for component, row in other._components.items():
             self._components[component].update(row)
@@ -137,6 +141,7 @@ class TotalsBuilder:
             theirs.update({key: row.copy() for key, row in mine.items()})
         copied._by_stage.update(self._by_stage)
         copied.graph_keys.update(self.graph_keys)
+        copied.cache_use = self.cache_use
         copied.intervals.update({key: union.copy() for key, union in self.intervals.items()})
         return copied
 
@@ -177,6 +182,7 @@ class TotalsBuilder:
                 for stage in get_args(semconv.Stage)
                 if self._by_stage.get(stage)
             },
+            cache=self.cache_use,
         )
 
     def _name(self, name: str) -> str:

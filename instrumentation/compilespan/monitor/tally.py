@@ -56,6 +56,7 @@ class Tally:
         self._recompile_limit_hit = False
         self._failure: Failure | None = None
         self._cache: dict[str, int] = dict.fromkeys(_CACHE_RESULTS, 0)
+        self._rebuilds = 0
         self._kinds: set[Kind] = set()
         self._outcomes: set[Outcome] = set()
         self._components: set[Component] = set()
@@ -101,6 +102,7 @@ class Tally:
             result = str(attributes.get(semconv.CACHE_RESULT))
             if result in self._cache:
                 self._cache[result] += 1
+            self._rebuilds += bool(attributes.get(semconv.CACHE_IS_REBUILT))
             self._kinds.add("compile")
         elif event.name == semconv.EVENT_GRAPH_BREAK:
             self.graph_break_count += 1
@@ -209,6 +211,7 @@ class Tally:
             cache_hits=self._cache["hit"],
             cache_misses=self._cache["miss"],
             cache_bypasses=self._cache["bypass"],
+            cache_rebuilds=self._rebuilds,
             cache_result=self.cache_result,
             is_recompile=self._is_recompile,
             recompile_reason=self._recompile_reason,

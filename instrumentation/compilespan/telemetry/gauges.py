@@ -51,6 +51,10 @@ class MetricsSource(Protocol):
     def dropped(self) -> Mapping[str, int]:
         """Lost items by signal."""
 
+    @property
+    def quarantined(self) -> int:
+        """Publications of the shared compile cache that were put into quarantine."""
+
 
 class LedgerSource:
     """Reads the ledger of this process."""
@@ -78,6 +82,11 @@ class LedgerSource:
     def dropped(self) -> Mapping[str, int]:
         """Lost items by signal."""
         return get_ledger().followers.dropped
+
+    @property
+    def quarantined(self) -> int:
+        """Publications of the shared compile cache that were put into quarantine."""
+        return get_ledger().totals().cache.quarantined
 
 
 class Gauges:
@@ -133,6 +142,12 @@ class Gauges:
             unit="{item}",
             description="Telemetry that was lost because a bound was reached.",
         )
+        meter.create_observable_counter(
+            semconv.METRIC_CACHE_QUARANTINES,
+            [self._quarantined],
+            unit="{publication}",
+            description="Publications in the shared compile cache that made starts die or fail.",
+        )
 
     def _active(self, _: CallbackOptions) -> Iterable[Observation]:
         active = [begun.component for begun in self._source.in_progress()]
@@ -171,6 +186,9 @@ class Gauges:
     def _dropped(self, _: CallbackOptions) -> Iterable[Observation]:
         for signal, count in self._source.dropped.items():
             yield Observation(count, {semconv.SIGNAL: signal})
+
+    def _quarantined(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(self._source.quarantined)
 
 
 def component_attributes(component: semconv.Component) -> dict[str, AttributeValue]:

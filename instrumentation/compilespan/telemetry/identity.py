@@ -33,12 +33,12 @@ def process_attributes(named: str | None) -> dict[str, str | int]:
     }
     if torch := _torch_version():
         attributes[semconv.TORCH_VERSION] = torch
-    return attributes | _distributed()
+    return attributes | distributed()
 
 
 def is_one_of_many() -> bool:
     """Whether other processes may have the same environment: a child, or one of several ranks."""
-    return is_child() or _distributed().get(semconv.WORLD_SIZE, 1) > 1
+    return is_child() or distributed().get(semconv.WORLD_SIZE, 1) > 1
 
 
 @functools.lru_cache(maxsize=1)
@@ -49,7 +49,7 @@ def _torch_version() -> str | None:
     return None
 
 
-def _distributed() -> dict[str, int]:
+def distributed() -> dict[str, int]:
     """Return rank and world size, from torch.distributed if initialised, else from the launcher."""
     distributed = sys.modules.get("torch.distributed")
     with contextlib.suppress(Exception):  # telemetry must not prevent the start

@@ -10,6 +10,8 @@ from compilespan.process import fork_safe_lock
 from compilespan.telemetry.gauges import Gauges, LedgerSource, component_attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.metrics import Meter
     from opentelemetry.util.types import AttributeValue
@@ -61,6 +63,11 @@ class CompileMetrics:
             unit="{recompile}",
             description="Compiles of a frame that its owner had compiled before.",
         )
+        self._rebuilds = meter.create_counter(
+            semconv.METRIC_CACHE_REBUILDS,
+            unit="{graph}",
+            description="Graphs from a cache whose code was built again.",
+        )
         self._stage_time = meter.create_counter(
             semconv.METRIC_STAGE_TIME,
             unit="s",
@@ -95,16 +102,7 @@ class CompileMetrics:
         if record.error_type:
             attributes[semconv.ERROR_TYPE] = self._error_types.admit(record.error_type)
         self._duration.record(record.duration_s, attributes, context)
-        results = {
-            "hit": record.cache_hits,
-            "miss": record.cache_misses,
-            "bypass": record.cache_bypasses,
-        }
-        for result, count in results.items():
-            if count:
-                self._graphs.add(count, {**component, semconv.CACHE_RESULT: result})
-        if uncached := record.graphs - sum(results.values()):
-            self._graphs.add(uncached, component)
+        self._count_graphs(record, component)
         if record.is_recompile:
             self._recompiles.add(
                 1,
@@ -123,3 +121,17 @@ class CompileMetrics:
                 )
         if record.recompile_limit_hit:
             self._limit_hits.add(1, component)
+
+    def _count_graphs(self, record: CompileRecord, component: Mapping[str, AttributeValue]) -> None:
+        results = {
+            "hit": record.cache_hits,
+            "miss": record.cache_misses,
+            "bypass": record.cache_bypasses,
+        }
+        for result, count in results.items():
+            if count:
+                self._graphs.add(count, {**component, semconv.CACHE_RESULT: result})
+        if uncached := record.graphs - sum(results.values()):
+            self._graphs.add(uncached, component)
+        if record.cache_rebuilds:
+            self._rebuilds.add(record.cache_rebuilds, component)

@@ -45,7 +45,8 @@ def warm(
         on_error: ``stop`` ends the warmup at the first failed item; the rest stay ``pending``.
         on_item: Called when an item's state changes, in this thread.
         cache: URL of a compile cache that replicas share, e.g. ``s3://bucket/cache``; defaults to
-            that of ``COMPILESPAN_CACHE_URL``.
+            that of ``COMPILESPAN_CACHE_URL``. Of the replicas that warm the same items at the same
+            time, one builds what they need; the others wait for it (``COMPILESPAN_CACHE_WAIT``).
 
     Returns:
         The items in order, and what their compiles cost. A result without items is not warm.
@@ -56,8 +57,8 @@ def warm(
     share = share_of(cache)
     for target in targets:
         load(target)
-    result = Warmup(plan(targets), verify=verify, on_error=on_error, on_item=on_item).run()
-    if share is not None:
-        share.publish()
+    result = Warmup(
+        plan(targets), verify=verify, on_error=on_error, on_item=on_item, share=share
+    ).run()
     prompt_export.finish()
     return result

@@ -13,6 +13,7 @@ from compilespan.monitor.counts import Counts
 from compilespan.monitor.surroundings import Surroundings
 from compilespan.warmup.account import Account, Compiled
 from compilespan.warmup.call import Ran, call, call_watched
+from compilespan.warmup.fleet import turn_in_fleet
 from compilespan.warmup.plan import WarmupItem, WarmupResult, elsewhere_of
 from compilespan.warmup.progress import Progress
 from compilespan.warmup.wording import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
+    from compilespan.cache.sharing import Share
     from compilespan.ledger.records import CompileRecord
     from compilespan.ledger.totals import CompileTotals
     from compilespan.monitor.surroundings import Listener
@@ -54,6 +56,7 @@ class Warmup:
         listener: Listener | None = None,
         on_span: Callable[[Span], object] | None = None,
         go_on: Callable[[], bool] = lambda: True,
+        share: Share | None = None,
         contains: tuple[type[BaseException], ...] = (Exception, CancelledError),
     ) -> None:
         """Prepare a run.
@@ -66,6 +69,7 @@ class Warmup:
             listener: Called for the compiles of its calls, in the compiling thread.
             on_span: Called with the span of the warmup when it begins, e.g. to set the job id.
             go_on: Called before each call; ``False`` leaves the remaining items ``cancelled``.
+            share: The compile cache that replicas share; defaults to that of the environment.
             contains: Exceptions of a call that fail only its item. In a thread that runs no signal
                 handlers it can be `BaseException`: none of them is meant to end the program.
         """
@@ -73,6 +77,7 @@ class Warmup:
         self._verify_pass = verify
         self._on_error = on_error
         self._go_on = go_on
+        self._share = share
         self._progress = Progress(
             items, on_item or (lambda _: None), on_span, verifies=verify, contains=contains
         )
@@ -114,18 +119,23 @@ class Warmup:
 
     def _run(self) -> None:
         progress = self._progress
-        for target, item in self._items:
-            if progress.is_over:
-                return
-            if not self._go_on():
-                progress.settle(item, "cancelled")
-                continue
-            item.start_span()
-            progress.settle(item, "running")
-            self._until_nothing_compiles(target, item)
-            item.pause_span()
-            if item.state == "failed" and self._on_error == "stop":
-                return
+        with turn_in_fleet(self._items, self._share, self._goes_on) as turn:
+            for target, item in self._items:
+                if progress.is_over:
+                    return
+                if not self._go_on():
+                    progress.settle(item, "cancelled")
+                    continue
+                item.start_span()
+                progress.settle(item, "running")
+                self._until_nothing_compiles(target, item)
+                item.pause_span()
+                has_failed = item.state == "failed"
+                if turn is not None:
+                    came_from_cache = item.cache_result in ("hit", "mixed")
+                    turn.item_ended(has_failed=has_failed and came_from_cache)
+                if has_failed and self._on_error == "stop":
+                    return
         for target, item in self._items if self._verify_pass else ():
             if item.state != "unverified" or progress.is_over:
                 continue
@@ -133,6 +143,9 @@ class Warmup:
                 self._verify(target, item)
             else:
                 progress.settle(item, "cancelled")
+
+    def _goes_on(self) -> bool:
+        return not self._progress.is_over and self._go_on()
 
     def _until_nothing_compiles(self, target: WarmupTarget, item: WarmupItem) -> None:
         last = Compiled()

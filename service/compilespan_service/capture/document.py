@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compilespan import CompileRecord, CompileTotals
 from compilespan.findings.finding import CompileRef, Finding
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.rows import TotalsRow
 from compilespan.ledger.segments import Segment
 from compilespan_service.capture.capture import Capture, Dump, Interrupted, Parts
@@ -138,7 +139,8 @@ def _totals(values: Mapping[str, Any]) -> CompileTotals:
     rows: dict[str, Any] = {row: _row(values[row]) for row in _ROWS}
     for by in _ROWS_BY:
         rows[by] = {key: _row(row) for key, row in values[by].items()}
-    return CompileTotals(**rows, by_stage=dict(values["by_stage"]))
+    cache = CacheUse.of(values.get("cache", {}))
+    return CompileTotals(**rows, by_stage=dict(values["by_stage"]), cache=cache)
 
 
 def _row(values: Mapping[str, Any]) -> TotalsRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from compilespan_service.cli import cache
 from compilespan_service.cli.explain import explain
 from compilespan_service.cli.report import report
 from compilespan_service.cli.run import run
@@ -20,5 +21,6 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(explain)
 app.command()(report)
+app.add_typer(cache.app)
 # Options after the program belong to the program.
 app.command(context_settings={"allow_interspersed_args": False})(run)

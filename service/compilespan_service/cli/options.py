@@ -7,9 +7,10 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from compilespan.cache.configured import MODE, UNSIGNED, URL, configured
+from compilespan.cache.configured import MODE, UNSIGNED, URL, WAIT, configured
 from compilespan.cache.errors import CacheError
-from compilespan.cache.shared import Mode, without_secrets
+from compilespan.cache.place import without_secrets
+from compilespan.cache.shared import WAIT_S, Mode
 
 
 def choice(literal: Any) -> dict[str, Any]:
@@ -42,6 +43,14 @@ CacheMode = Annotated[
         **choice(Mode), envvar=MODE, help="Whether to fetch from the cache, publish to it or both."
     ),
 ]
+CacheWait = Annotated[
+    float,
+    typer.Option(
+        envvar=WAIT,
+        min=0,
+        help="Seconds that a warmup waits for another replica that builds the same.",
+    ),
+]
 CacheUnsigned = Annotated[
     bool,
     typer.Option(
@@ -52,14 +61,16 @@ CacheUnsigned = Annotated[
 ]
 
 
-def use_cache(command: str, url: str | None, mode: Mode, *, unsigned: bool) -> None:
+def use_cache(
+    command: str, url: str | None, mode: Mode, *, wait_s: float = WAIT_S, unsigned: bool
+) -> None:
     """Put the options into the environment, where all processes find them.
 
     Exits with 2 and one sentence if they cannot be used.
     """
     if url is None:
         return
-    os.environ.update({URL: url, MODE: mode, UNSIGNED: "1" if unsigned else ""})
+    os.environ.update({URL: url, MODE: mode, WAIT: str(wait_s), UNSIGNED: "1" if unsigned else ""})
     try:
         configured()
     except CacheError as error:

@@ -19,13 +19,20 @@ from typing import Annotated, TextIO
 
 import typer
 
+from compilespan.cache.shared import WAIT_S
 from compilespan.process import INSTANCE_ID
 from compilespan_service.capture import document
 from compilespan_service.capture.capture import Capture
 from compilespan_service.capture.dumps import Dumps
 from compilespan_service.capture.taking import Taking
 from compilespan_service.capture.unknown import Strangers
-from compilespan_service.cli.options import CacheMode, CacheUnsigned, CacheUrl, use_cache
+from compilespan_service.cli.options import (
+    CacheMode,
+    CacheUnsigned,
+    CacheUrl,
+    CacheWait,
+    use_cache,
+)
 from compilespan_service.cli.paths import TraceFile, check, write
 from compilespan_service.cli.statusline import status_line
 from compilespan_service.reporters import perfetto, terminal
@@ -64,6 +71,7 @@ def run(
     ] = None,
     cache_url: CacheUrl = None,
     cache_mode: CacheMode = "readwrite",
+    cache_wait: CacheWait = WAIT_S,
     cache_unsigned: CacheUnsigned = False,
 ) -> None:
     """Run a program and show what torch compiled in it, over all its processes.
@@ -81,7 +89,7 @@ def run(
     trace_files = [trace_file] if trace_file is not None else []
     outputs = [*(("-o", path) for path in json_files), *(("--trace", path) for path in trace_files)]
     check("run", outputs, dump_directory)
-    use_cache("run", cache_url, cache_mode, unsigned=cache_unsigned)
+    use_cache("run", cache_url, cache_mode, wait_s=cache_wait, unsigned=cache_unsigned)
     state = _state_directory()
     running = _Run(command, state, dump_directory)
     try:

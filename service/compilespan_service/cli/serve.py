@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from compilespan import get_ledger
+from compilespan.cache.shared import WAIT_S
 from compilespan_service.cli import require
-from compilespan_service.cli.options import CacheMode, CacheUnsigned, CacheUrl, choice, use_cache
+from compilespan_service.cli.options import (
+    CacheMode,
+    CacheUnsigned,
+    CacheUrl,
+    CacheWait,
+    choice,
+    use_cache,
+)
 from compilespan_service.warmups.policy import OnHang, OnWarmupFailure, ReadyWhen, WarmupWhen
 
 
@@ -83,6 +91,7 @@ def serve(
     ] = None,
     cache_url: CacheUrl = None,
     cache_mode: CacheMode = "readwrite",
+    cache_wait: CacheWait = WAIT_S,
     cache_unsigned: CacheUnsigned = False,
     root_path: Annotated[
         str, typer.Option(help="Path under which a proxy serves it.", show_default=False)
@@ -98,7 +107,7 @@ def serve(
     """Warm up compiled models and report what it cost."""
     get_ledger().readiness.time_imports()
     require("service")
-    use_cache("serve", cache_url, cache_mode, unsigned=cache_unsigned)
+    use_cache("serve", cache_url, cache_mode, wait_s=cache_wait, unsigned=cache_unsigned)
     from compilespan_service.cli.server import run_server  # noqa: PLC0415  # needs `service`
 
     run_server(

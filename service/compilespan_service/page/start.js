@@ -5,7 +5,7 @@ import { componentClass, duration, worded } from "./format.js";
 
 const PARTS = {
   boot: "starting Python", import: "import", load: "load", capture: "cudagraphs",
-  wait: "waiting for POST /warmup", other: "other",
+  wait: "waiting", other: "other",
 };
 const ORDER = ["boot", "import", "load", "wait", "compile", "capture", "other"];
 
@@ -18,10 +18,17 @@ export function pieces(start) {
         made.push({ name: compiling(component), kind: componentClass(component), seconds });
       }
     } else {
-      made.push({ name: PARTS[part], kind: `part-${part}`, seconds: start.start[part] ?? 0 });
+      const awaited = part === "wait" ? waitedFor(start.segments) : "";
+      made.push({ name: PARTS[part] + awaited, kind: `part-${part}`, seconds: start.start[part] ?? 0 });
     }
   }
   return made.filter((piece) => piece.seconds >= 0.005);
+}
+
+/** What the server waited for: a request, or a replica that built the same. */
+function waitedFor(segments) {
+  const names = segments.filter((each) => each.part === "wait" && each.name).map((each) => each.name);
+  return names.length ? ` for ${[...new Set(names)].join(" and ")}` : "";
 }
 
 function compiling(component) {

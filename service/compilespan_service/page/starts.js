@@ -35,7 +35,7 @@ export function showStarts(starts) {
   ], starts));
 }
 
-/** Seconds of a start, summed over its parts without waiting for POST /warmup. */
+/** Seconds of a start, summed over its parts without waiting. */
 function whole(start) {
   return Object.entries(start.start)
     .reduce((seconds, [part, each]) => seconds + (part === "wait" ? 0 : each), 0);

@@ -110,7 +110,8 @@ export function showNumbers(totals) {
   byId("failed").parentElement.hidden = !row.failed;
   set("failed", duration(row.failed_s), `${row.failed_s} in ${row.failed}`);
   const asked = row.cache_hits + row.cache_misses + row.cache_bypasses;
-  set("cache", asked ? `${row.cache_hits} of ${count(row.graphs, "graph", "graphs")}`
+  const rebuilt = row.cache_rebuilds ? `, code of ${row.cache_rebuilds} built again` : "";
+  set("cache", asked ? `${row.cache_hits} of ${count(row.graphs, "graph", "graphs")}${rebuilt}`
     : row.graphs ? "no cache" : "–", row.cache_hits);
   set("wall", duration(row.wall_s), row.wall_s);
   const serving = totals.by_phase.serving;

@@ -7,14 +7,14 @@ import { kindsText } from "./timeline.js";
 
 const SHOWN_S = 0.05;
 
-/** wait: seconds in which the server waited for POST /warmup; they have no bar. */
+/** wait: seconds in which the server waited for a request or another replica; they have no bar. */
 export function drawWhole(timeline, { title, spans, from, to, wait, isCut = false }) {
   const length = Math.max(0, to - from) / 1000;
   const covered = union(spans, from, to);
   const idle = length - covered - wait;
   byId("covered").textContent = [
     `${duration(covered)} of ${duration(length)} in bars`,
-    wait > SHOWN_S && `${duration(wait)} waiting for POST /warmup`,
+    wait > SHOWN_S && `${duration(wait)} waiting`,
     idle > SHOWN_S && !isCut && `${duration(idle)} idle: nothing was compiled, loaded or imported`,
     isCut && "earlier compiles are in the numbers, but have no bar",
   ].filter(Boolean).join(" · ");

@@ -90,6 +90,7 @@ class Accounts:
             by_process=dict(totals.by_process),
             by_stage=dict(totals.by_stage),
             start=dict(start.parts_s),
+            cache=totals.cache,
         )
 
     def compiles(self, wanted: Mapping[str, object], limit: int) -> list[schemas.Compile]:

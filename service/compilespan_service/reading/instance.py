@@ -203,6 +203,12 @@ class Instance:
                 lost[signal] = lost.get(signal, 0) + count
         return lost
 
+    @property
+    def quarantined(self) -> int:
+        """Publications of the shared compile cache that its processes put into quarantine."""
+        others = sum(each.totals.cache_use.quarantined for each in self.others)
+        return get_ledger().totals().cache.quarantined + others
+
 
 def _holds_a_model(process: ProcessSnapshot) -> bool:
     """Whether its program declared a process ready, or the process compiles and is no follower.

@@ -48,11 +48,12 @@ _COLUMNS = (
     _count("graphs", "graphs", is_always=True),
     _count("cache hits", "cache_hits", is_always=True),
     _count("recompiles", "recompiles", is_always=True),
+    _count("built again", "cache_rebuilds"),
     *(_count(each, each) for each in ("loads", "captures", "kernels", "skipped", "failed")),
 )
 _LEFT_OUT_FIRST = (
-    *("graphs", "captures", "kernels", "skipped", "loads", "cache hits", "recompiles"),
-    *("failed", "compiles", "component", "failed for"),
+    *("graphs", "built again", "captures", "kernels", "skipped", "loads", "cache hits"),
+    *("recompiles", "failed", "compiles", "component", "failed for"),
 )
 """Order in which narrow terminals lose columns; seconds and 16 letters of names stay."""
 _NAME_LETTERS = 16

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 from compilespan_service.reporters.characters import flowing, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from compilespan import CompileTotals
+    from compilespan.ledger.segments import Segment
     from compilespan.semconv import CacheState, Component, Part, Stage
 
 _MINUTE_S = 60
@@ -18,7 +19,7 @@ _SHOWN_IMPORT_S = 0.1
 _PART_WORDS: dict[Part, str] = {
     "boot": "starting Python",
     "capture": "cudagraphs",
-    "wait": "waiting for POST /warmup",
+    "wait": "waiting",
 }
 
 
@@ -90,6 +91,10 @@ class Parts(Protocol):
         """The part ``import`` by package, longest first."""
 
     @property
+    def segments(self) -> Sequence[Segment]:
+        """The parts in order."""
+
+    @property
     def beside_s(self) -> Mapping[Part, float]:
         """By part: work in other processes at the same time."""
 
@@ -109,6 +114,8 @@ def start_line(start: Parts, width: int) -> str:
             ]
         elif part == "import":
             words.append(f"import {duration(seconds)}{_longest(start.imports_s)}")
+        elif part == "wait":
+            words.append(f"waiting{_awaited(start.segments)} {duration(seconds)}")
         else:
             words.append(f"{_PART_WORDS.get(part, part)} {duration(seconds)}")
     beside = ", ".join(
@@ -117,6 +124,12 @@ def start_line(start: Parts, width: int) -> str:
         if seconds >= _SHOWN_S
     )
     return flowing([*words, *([f"at the same time {beside}"] if beside else [])], " · ", width)
+
+
+def _awaited(segments: Iterable[Segment]) -> str:
+    awaited = [each.name for each in segments if each.part == "wait" and each.name is not None]
+    names = " and ".join(printable(name) for name in dict.fromkeys(awaited))
+    return f" for {names}" if names else ""
 
 
 def _longest(imports_s: Mapping[str, float]) -> str:

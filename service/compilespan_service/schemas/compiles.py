@@ -65,6 +65,9 @@ class Compile(BaseModel):
     cache_hits: int
     cache_misses: int
     cache_bypasses: int
+    cache_rebuilds: Annotated[
+        int, Field(description="Graphs from a cache whose code was built again.")
+    ]
     cache_result: CacheResult | None
     is_recompile: bool
     recompile_reason: str | None

@@ -10,7 +10,8 @@ _NOTHING: dict[str, Any] = {
     **dict.fromkeys(("cpu_s", "cpu_wait_s"), 0.0),
     **dict.fromkeys(("compiles", "skipped", "failed", "loads", "captures", "kernels"), 0),
     "recompiles": 0,
-    **dict.fromkeys(("graphs", "cache_hits", "cache_misses", "cache_bypasses"), 0),
+    **dict.fromkeys(("graphs", "cache_hits", "cache_misses"), 0),
+    **dict.fromkeys(("cache_bypasses", "cache_rebuilds"), 0),
 }
 
 
@@ -47,6 +48,16 @@ TOTALS: dict[str, Any] = {
     "by_process": {"4242": _TOTAL},
     "by_stage": {"trace": 1.6, "autograd": 1.1, "lower": 6.1, "kernels": 24.7, "cache": 1.5},
     "start": {"boot": 0.2, "compile": 35.0, "load": 1.9, "import": 4.3, "other": 2.5},
+    "cache": {
+        **dict.fromkeys(("fetched_files", "fetched_bytes", "fetched_graphs", "used_graphs"), 0),
+        "unused_graphs": [],
+        "published_files": 31,
+        "quarantined": 0,
+        "saved_s": 0.0,
+        "fetch_s": 0.1,
+        "wait_s": 0.0,
+        "publish_s": 0.4,
+    },
     "in_progress": [],
 }
 JOB: dict[str, Any] = {
@@ -94,6 +105,7 @@ COMPILE: dict[str, Any] = {
     "cache_hits": 0,
     "cache_misses": 1,
     "cache_bypasses": 0,
+    "cache_rebuilds": 0,
     "cache_result": "miss",
     "is_recompile": True,
     "recompile_reason": "1/0: tensor 'input_ids' size mismatch at index 1. expected 16, actual 17",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from compilespan import CompileTotals
+from compilespan.ledger.cache_use import CacheUse
 from compilespan.ledger.rows import TotalsRow
 from compilespan.semconv import Component, Part, Stage
 from compilespan_service.schemas import examples
@@ -77,4 +78,7 @@ class Totals(ComponentRows):
             "until now."
         ),
     ]
+    cache: Annotated[
+        CacheUse, Field(description="What the shared compile cache saved, and what it cost.")
+    ] = CacheUse()
     in_progress: list[InProgress]

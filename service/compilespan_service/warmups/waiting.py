@@ -9,6 +9,9 @@ from compilespan import get_ledger
 if TYPE_CHECKING:
     from compilespan.ledger.entries import Mark
 
+REQUEST = "POST /warmup"
+"""Name of the marks."""
+
 
 class Waiting:
     """Marks the time of waiting, which may begin and end several times."""
@@ -19,7 +22,7 @@ class Waiting:
     def begin(self) -> None:
         """Begin to wait."""
         self.end()
-        self._mark = get_ledger().readiness.begin("wait", "POST /warmup")
+        self._mark = get_ledger().readiness.begin("wait", REQUEST)
 
     def end(self) -> None:
         """Stop waiting, because a job runs."""

@@ -1,0 +1,75 @@
+"""The publications that this process may load, and how it goes with them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from compilespan.cache.housekeeping import mark_used
+from compilespan.cache.roots import graph_key
+from compilespan.cache.trials import Trials
+from compilespan.cache.trying import Trying
+from compilespan.dynamo.graphs import GraphWatch
+from compilespan.process.faults import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from compilespan.cache.manifest import Manifest
+    from compilespan.cache.space import Space
+
+
+class Publications:
+    """What others added to a store. Nothing here raises."""
+
+    def __init__(self, space: Callable[[], Space], notes: Callable[[], Space]) -> None:
+        """Begin with none.
+
+        Args:
+            space: Returns where they are, to mark those that are used; may raise anything.
+            notes: Returns where trials are noted; may raise anything.
+        """
+        self._space = space
+        self._notes = notes
+        self._keys: dict[str, frozenset[str]] = {}
+        """Keys of the graphs that each of them added."""
+        self._marked: set[str] = set()
+        self._trying = Trying()
+
+    def update(self, named: Mapping[str, Manifest]) -> None:
+        """Add those with these manifests."""
+        for name, manifest in named.items():
+            keys = (graph_key(entry.path) for entry in manifest.added)
+            self._keys[name] = frozenset(key for _, key in filter(None, keys))
+
+    @property
+    def used(self) -> set[str]:
+        """Those whose graphs torch has found."""
+        hits = GraphWatch.hit_keys
+        return {name for name, keys in self._keys.items() if not keys.isdisjoint(hits)}
+
+    def mark_used(self) -> None:
+        """Mark those that were used, so that they are kept; in a thread, and what fails is not."""
+        new = self.used - self._marked
+        self._marked |= new
+        if new:
+            marking = threading.Thread(
+                target=self._mark, args=(new,), name="compilespan-cache", daemon=True
+            )
+            marking.start()
+
+    def _mark(self, names: set[str]) -> None:
+        with contained("mark what was used of the compile cache"):
+            space = self._space()
+            for name in names:
+                mark_used(space, name)
+
+    def try_out(self) -> None:
+        """Tell the next start what this one may load, in case that it dies of it."""
+        names = [name for name, keys in self._keys.items() if keys]
+        if names:
+            self._trying.begin(lambda: Trials(self._notes()).begin(names))
+
+    def tried(self, *, has_failed: bool = False) -> None:
+        """End that: what was loaded has worked, or the program has failed with it."""
+        self._trying.end(self.used if has_failed else ())
