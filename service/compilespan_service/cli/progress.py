@@ -22,11 +22,13 @@ from compilespan_service.reporters.tables import STYLES, cost_table, print_table
 from compilespan_service.reporters.words import (
     STAGE_WORDS,
     START_WORDS,
+    cache_line,
     duration,
     start_line,
     worded,
 )
 from compilespan_service.warmups.lifecycle import ProcessState
+from compilespan_service.warmups.waiting import awaited_replica
 
 if TYPE_CHECKING:
     import threading
@@ -122,6 +124,8 @@ class Progress:
         planned = job.planned or []
         done = sum(item.state not in ("pending", "running") for _, item in planned)
         line.append(f" · {done} of {len(planned)} shapes run")
+        if awaited := awaited_replica():
+            line.append(f"\n    {awaited}")
         for begun in get_ledger().active.now():
             line.append("\n    ● ", style=STYLES[begun.component])
             line.append(
@@ -152,6 +156,8 @@ class Progress:
         if state == "warm" and (cold_s := self._last_cold_s()):
             self._console.print(f"  the last cold start compiled for {duration(cold_s)}")
         print_table(self._console, *cost_table(totals, self._console.width))
+        if used := cache_line(get_ledger().totals().cache, text_width(self._console) - 2):
+            self._console.print(Text("  " + used.replace("\n", "\n  ")), soft_wrap=True)
         for item in items:
             if not item.is_warm:
                 self._console.print(

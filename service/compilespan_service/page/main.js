@@ -41,7 +41,7 @@ function show() {
     showVerdict({ ...state, start });
     notice(failureOf(job) ?? said());
   }
-  showStart(start);
+  showStart(start, state.totals.cache);
   showNumbers(totals);
   showFindings(state.findings, totals.ready_after_s);
   showItems(job, totals.in_progress);

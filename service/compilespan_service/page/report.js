@@ -60,7 +60,7 @@ byId("serving-section").hidden = !serving.length;
 showAbout(totals, [], run.host.name, run.command.join(" "));
 show(byId("instance"), element("span", {}, localMoment(moment(run.began_ns))));
 showEnd(run.exit_code, run.wall_s, start);
-showStart(start);
+showStart(start, run.totals.cache);
 showNumbers(totals);
 showFindings(findings, run.wall_s, { most: 100, rest: "the file that this page was made from" });
 draw();

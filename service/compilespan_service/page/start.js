@@ -35,7 +35,16 @@ function compiling(component) {
   return component === "other" ? "compiling" : worded(component);
 }
 
-export function showStart(start) {
+/** What the compile cache that replicas share saved, and what it cost; empty without one. */
+function sharedCache(cache) {
+  return [
+    cache?.fetched_files && `${cache.used_graphs} of ${cache.fetched_graphs} graphs used, saved ${duration(cache.saved_s)}, fetched in ${duration(cache.fetch_s)}`,
+    cache?.published_files && `published ${cache.published_files} files in ${duration(cache.publish_s)}`,
+    cache?.quarantined && `${cache.quarantined} put into quarantine`,
+  ].filter(Boolean).join(", ");
+}
+
+export function showStart(start, cache) {
   const place = byId("start");
   place.hidden = !start || !start.segments.length;
   if (place.hidden) return;
@@ -60,5 +69,6 @@ export function showStart(start) {
   byId("start-imports").textContent = [
     imported.length && `imported: ${imported.join(", ")}`,
     beside.length && `in other processes at the same time: ${beside.join(", ")}`,
+    sharedCache(cache) && `shared cache: ${sharedCache(cache)}`,
   ].filter(Boolean).join(" · ");
 }

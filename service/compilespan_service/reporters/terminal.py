@@ -14,6 +14,7 @@ from compilespan_service.reporters.tables import name_table, print_table
 from compilespan_service.reporters.words import (
     STAGE_WORDS,
     START_WORDS,
+    cache_line,
     duration,
     stage_line,
     start_line,
@@ -75,6 +76,8 @@ def _print_costs(capture: Capture, console: Console) -> None:
         say(console, Text(f"{OTHER}: all names after the first {MAX_NAMES}", style="dim"))
     if spent := stage_line(totals, width):
         say(console, Text(spent))
+    if used := cache_line(totals.cache, width):
+        say(console, Text(used))
 
 
 def _print_dumps(capture: Capture, console: Console) -> None:

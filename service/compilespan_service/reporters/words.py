@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from compilespan import CompileTotals
+    from compilespan.ledger.cache_use import CacheUse
     from compilespan.ledger.segments import Segment
     from compilespan.semconv import CacheState, Component, Part, Stage
 
@@ -124,6 +125,22 @@ def start_line(start: Parts, width: int) -> str:
         if seconds >= _SHOWN_S
     )
     return flowing([*words, *([f"at the same time {beside}"] if beside else [])], " · ", width)
+
+
+def cache_line(use: CacheUse, width: int) -> str:
+    """Return what the shared compile cache saved and what it cost; empty if it was not used."""
+    parts = []
+    if use.fetched_files:
+        parts.append(f"{use.used_graphs} of {use.fetched_graphs} graphs used")
+        parts.append(f"saved {duration(use.saved_s)}")
+        parts.append(f"fetched in {duration(use.fetch_s)}")
+    if use.wait_s >= _SHOWN_S:
+        parts.append(f"waited {duration(use.wait_s)}")
+    if use.published_files:
+        parts.append(f"published {use.published_files} files in {duration(use.publish_s)}")
+    if use.quarantined:
+        parts.append(f"{use.quarantined} put into quarantine")
+    return flowing([f"shared cache: {parts[0]}", *parts[1:]], ", ", width) if parts else ""
 
 
 def _awaited(segments: Iterable[Segment]) -> str:

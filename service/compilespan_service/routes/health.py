@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Response
 
 from compilespan import get_ledger
-from compilespan.process import now_ns
 from compilespan_service import schemas
 from compilespan_service.door.route import ProblemRoute
-from compilespan_service.warmups.waiting import REQUEST
+from compilespan_service.warmups.waiting import awaited_replica
 
 if TYPE_CHECKING:
     from compilespan_service.reading.instance import Instance
@@ -37,7 +36,7 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
             state=runner.lifecycle.state.value,
             phase="warmup" if warming else ledger.readiness.phase,
             elapsed_s=max(0.0, (time.time_ns() - ledger.readiness.since_ns) / 1e9),
-            detail=runner.lifecycle.detail or detail or _awaited(),
+            detail=runner.lifecycle.detail or detail or awaited_replica(),
         )
 
     @router.get("/livez", response_model=schemas.Health, summary="Whether the process is alive")
@@ -75,11 +74,3 @@ def routes(runner: Runner, instance: Instance) -> APIRouter:
         return health(response, verdict=unready is None, detail=unready)
 
     return router
-
-
-def _awaited() -> str | None:
-    """Return which replica this process waits for, and for how long; ``None`` if for none."""
-    for mark in get_ledger().readiness.marks:
-        if mark.part == "wait" and mark.end_ns is None and mark.name != REQUEST:
-            return f"waiting for {mark.name}, {(now_ns() - mark.start_ns) / 1e9:.0f} s"
-    return None
