@@ -39,7 +39,7 @@ start, totals = get_ledger().start().parts_s, get_ledger().totals()
 codes = [each.code for each in result.findings]
 print(json.dumps({
     "results": [r.cache_result for r in get_ledger().records()],
-    "state": result.state, "load_s": start["load"], "wait_s": start.get("wait", 0.0),
+    "state": result.state, "load_s": start.get("load", 0.0), "wait_s": start.get("wait", 0.0),
     "cache": totals.cache.to_json(), "rebuilds": totals.total.cache_rebuilds, "codes": codes,
 }))
 """
