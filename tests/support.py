@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from compilespan import CompileRecord
+from compilespan import CompileRecord, get_ledger
+from compilespan.ledger.active import CompileBegun
 
 try:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
@@ -230,3 +231,11 @@ def cli_runner() -> Any:
 def headers(directory: Path) -> Path:
     """Return the directory of precompiled headers beside a compile cache of the tests."""
     return directory.with_name(f"{directory.name}-headers")
+
+
+def built(duration_s: float = 1.0) -> None:
+    """Record a compile that missed the cache."""
+    ledger = get_ledger()
+    key = ledger.prepare()
+    ledger.begin(CompileBegun(key, "net", "other", 1, 1))
+    ledger.end(key, record(duration_ns=int(duration_s * 1e9), cache_misses=1))

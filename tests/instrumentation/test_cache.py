@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from compilespan import get_ledger
 from compilespan.cache import fetching, namespace, sharing, trust
 from compilespan.cache.configured import configured
 from compilespan.cache.errors import CacheError
@@ -23,8 +22,7 @@ from compilespan.cache.manifest import decoded
 from compilespan.cache.shared import SharedCache
 from compilespan.cache.sharing import Share
 from compilespan.cache.store import LocalStore
-from compilespan.ledger.active import CompileBegun
-from support import headers, in_child, record
+from support import built, headers, in_child
 
 pytest.importorskip("fsspec")
 
@@ -84,6 +82,11 @@ def published(use, url):
 
 def blobs(tmp_path):
     return [path for path in (tmp_path / "store").rglob("*") if path.parent.parent.name == "blobs"]
+
+
+def scope_of(path):
+    """Return the whole name of a manifest's file in its store."""
+    return str(path.relative_to(path.parents[2]))
 
 
 def manifests(tmp_path):
@@ -161,7 +164,7 @@ def test_the_newest_manifest_lists_all(published, url, tmp_path):
     fill(follower, {"fxgraph/new/graph": b"new"})
     cache.publish(time.time_ns(), 1.0)
     newest = max(manifests(tmp_path), key=lambda path: path.name)
-    listed = decoded(newest.read_bytes(), newest.parents[1].name, None).entries
+    listed = decoded(newest.read_bytes(), scope_of(newest), None).entries
     assert {each.path for each in listed} == {*FILES, "fxgraph/new/graph"}
 
 
@@ -264,7 +267,8 @@ def test_a_torn_manifest_is_ignored(published, url, tmp_path, caplog, change):
     manifest.write_bytes(change)
     moved = SharedCache(url).fetch()
     assert (moved.entries, moved.error) == (0, None)
-    assert "is ignored: it is torn or not a manifest" in caplog.text
+    assert "ignored of the compile cache: " in caplog.text
+    assert ": it is torn or not a manifest" in caplog.text
 
 
 class TestSignatures:
@@ -560,7 +564,7 @@ class TestSettings:
 def test_a_manifest_is_read_back(published, url, tmp_path):
     published()
     (file,) = manifests(tmp_path)
-    manifest = decoded(file.read_bytes(), file.parents[1].name, None)
+    manifest = decoded(file.read_bytes(), scope_of(file), None)
     assert manifest.facts == namespace.facts()
     assert (manifest.instruction_set, manifest.compile_s) == ("avx512", 100.0)
     assert {each.path for each in manifest.entries} == set(FILES)
@@ -600,7 +604,7 @@ class TestSharing:
         built(duration_s=2.0)
         share.publish()
         costs = [
-            decoded(path.read_bytes(), path.parents[1].name, None).compile_s
+            decoded(path.read_bytes(), scope_of(path), None).compile_s
             for path in sorted(manifests(tmp_path), key=lambda path: path.name)
         ]
         assert costs == pytest.approx([5.0, 2.0])
@@ -627,9 +631,58 @@ class TestSharing:
         assert sharing.share_of(None) is None
 
 
-def built(duration_s=1.0):
-    """Record a compile that missed the cache."""
-    ledger = get_ledger()
-    key = ledger.prepare()
-    ledger.begin(CompileBegun(key, "net", "other", 1, 1))
-    ledger.end(key, record(duration_ns=int(duration_s * 1e9), cache_misses=1))
+class TestLocalStore:
+    """Names of files in a directory that others may write, too."""
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        (tmp_path / "victim").mkdir()
+        (tmp_path / "victim/7-abcdef01").write_text("mine")
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store/link").symlink_to(tmp_path / "victim")
+        return LocalStore(tmp_path / "store", is_checked=False)
+
+    @pytest.mark.parametrize("folder", ["link/", "../victim/", "link/deeper/", "a/../../victim/"])
+    def test_nothing_outside_is_listed_read_or_removed(self, store, folder, tmp_path):
+        name = f"{folder}7-abcdef01"
+        for call in (
+            lambda: store.names(folder),
+            lambda: store.read(name, 10),
+            lambda: store.write(name, b"theirs"),
+            lambda: store.create(name),
+            lambda: store.remove(name),
+        ):
+            with pytest.raises(CacheError, match="leaves the store"):
+                call()
+        assert store.age_s(name) is None
+        assert (tmp_path / "victim/7-abcdef01").read_text() == "mine"
+
+    def test_a_link_is_no_file_and_is_removed_itself(self, store, tmp_path):
+        (tmp_path / "store/file").symlink_to(tmp_path / "victim/7-abcdef01")
+        with pytest.raises(OSError, match="symbolic links"):
+            store.read("file", 10)
+        store.remove("file")
+        assert (tmp_path / "victim/7-abcdef01").read_text() == "mine"
+
+    def test_a_pipe_does_not_keep_a_reader_waiting(self, store, tmp_path):
+        os.mkfifo(tmp_path / "store/pipe")
+        with pytest.raises(CacheError, match="pipe is no file"):
+            store.read("pipe", 10)
+
+    def test_a_file_is_created_once_and_removed(self, store):
+        assert store.create("a/b")
+        assert not store.create("a/b")
+        assert store.age_s("a/b") < 60
+        store.remove("a/b")
+        store.remove("a/b")
+        assert store.age_s("a/b") is None
+
+
+def test_of_many_manifests_that_are_ignored_one_is_shown(published, url, tmp_path, caplog):
+    published()
+    (manifest,) = manifests(tmp_path)
+    for number in range(5):
+        manifest.with_name(f"{number:020d}-abcdef01.json").write_bytes(b"")
+    assert SharedCache(url).fetch().entries == len(FILES)
+    (line,) = [line for line in caplog.messages if "ignored" in line]
+    assert line.endswith("(and 4 more)")

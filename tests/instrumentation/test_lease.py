@@ -17,8 +17,8 @@ from compilespan.cache.lease import Beat, Lease
 from compilespan.cache.space import Space
 from compilespan.cache.store import LocalStore, RemoteStore
 from compilespan.cache.turn import Turn
-from compilespan.ledger.active import CompileBegun
-from support import record
+from compilespan.dynamo.graphs import GraphWatch
+from support import built
 
 pytest.importorskip("fsspec")
 
@@ -328,9 +328,16 @@ def test_beats_of_a_stranger_are_none(tmp_path):
     mine.show(1, Beat("pod", 1, "built"))
     assert mine.beat(1) == Beat("pod", 1, "built")
     # A beat of one epoch is none of another one.
-    (file,) = tmp_path.rglob("00000001.beat")
-    file.with_name("00000002.beat").write_bytes(file.read_bytes())
+    (file,) = tmp_path.rglob("00000001.end")
+    file.with_name("00000002.end").write_bytes(file.read_bytes())
     assert mine.beat(2) is None
+
+
+def test_the_last_beat_stays_the_last(tmp_path):
+    lease = Lease(Space(LocalStore(tmp_path, is_checked=True), None, "space"), "work")
+    lease.show(1, Beat("pod", 2, "built"))
+    lease.show(1, Beat("pod", 1, "building"))  # a slow store wrote it late
+    assert lease.beat(1).state == "built"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"content": "{}", "signature": null}'])
@@ -338,9 +345,61 @@ def test_a_torn_beat_is_none(tmp_path, content):
     lease = Lease(Space(LocalStore(tmp_path, is_checked=True), None, "space"), "work")
     assert lease.begin(1)
     lease.show(1, Beat("pod", 1, "built"))
-    (file,) = tmp_path.rglob("*.beat")
+    (file,) = tmp_path.rglob("*.end")
     file.write_bytes(content)
     assert lease.beat(1) is None
+
+
+def test_a_store_that_does_not_list_what_it_refuses_ends_the_tries(tmp_path, caplog, monkeypatch):
+    lease = Lease(Space(LocalStore(tmp_path, is_checked=True), None, "space"), "work")
+    folder = tmp_path / "space/lease/work/00000001"
+    folder.mkdir(parents=True)  # a folder is not listed, and a file cannot be created there
+    tries = []
+    begin = lease.begin
+    monkeypatch.setattr(lease, "begin", lambda epoch: tries.append(epoch) or begin(epoch))
+    replica = Replica(lease)
+    with replica.turn:
+        assert not replica.leads
+    assert 1 < len(tries) <= turn._TRIES
+    assert "the store does not show who builds" in caplog.text
+
+
+def test_a_reader_waits_for_a_lost_leader_once(lease, monkeypatch):
+    assert lease().begin(1)
+    reader = Replica(lease(), may_lead=False)
+    with reader.turn:
+        waits = [mark for mark in get_ledger().readiness.marks if mark.part == "wait"]
+        for _ in range(3):
+            built()
+            reader.turn.item_ended()
+        assert [m for m in get_ledger().readiness.marks if m.part == "wait"] == waits
+
+
+def test_who_leads_after_a_loss_fetches_what_the_lost_one_published(lease):
+    assert lease().begin(1)
+    replica = Replica(lease())
+    with replica.turn:
+        assert replica.did == ["fetch"]
+
+
+def test_items_that_fail_are_blamed_for_what_they_loaded_themselves(lease):
+    tried = []
+    GraphWatch.hit_keys.clear()
+    GraphWatch.hit_keys["before"] = None
+    with Replica(lease(), tried=tried.append).turn as t:
+        GraphWatch.hit_keys["good"] = None
+        t.item_ended()
+        GraphWatch.hit_keys["bad"] = None
+        t.item_ended(has_failed=True)
+        t.item_ended(has_failed=True)
+    assert tried == [{"bad"}]
+
+
+def test_whatever_fails_at_the_end_the_lease_ends(lease):
+    replica = Replica(lease(), publish=lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), replica.turn:
+        pass
+    assert lease().beat(1).state == "failed"
 
 
 def test_a_store_that_only_looks_and_writes_gives_no_lease(tmp_path, monkeypatch):
@@ -364,11 +423,3 @@ def test_a_leader_stops_beating_when_it_ends(lease):
     time.sleep(3 * PERIOD_S)
     assert mine.beat(1) == last
     assert last.state == "built"
-
-
-def built():
-    """Record a compile that missed the cache."""
-    ledger = get_ledger()
-    key = ledger.prepare()
-    ledger.begin(CompileBegun(key, "net", "other", 1, 1))
-    ledger.end(key, record(cache_misses=1))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import secrets
 import threading
 import time
 
@@ -15,18 +14,25 @@ from compilespan.cache.manifest import Entry, Manifest
 from compilespan.cache.shared import SharedCache
 from compilespan.cache.space import QUARANTINE, Space
 from compilespan.cache.store import LocalStore
-from compilespan.cache.trials import Trials
+from compilespan.cache.trials import Trial, Trials
 from compilespan.cache.trying import Trying
 from compilespan.dynamo.graphs import GraphWatch
-from support import in_child
+from serving import wait_until
+from support import built, in_child
 
-NAME = "manifests/00000000000000000001-ab.json"
+NAME, OTHER = (f"manifests/{number:020d}-abcdef01.json" for number in (1, 2))
 GRAPH = "aotautograd/akey/graph"
+HERE = f"trials/{trials._host()}"
 
 
 @pytest.fixture(autouse=True)
-def no_hits():
+def short(monkeypatch):
     GraphWatch.hit_keys.clear()
+    monkeypatch.setattr(sound, "DEAD_S", 0.3)
+    monkeypatch.setattr(trying, "DEAD_S", 0.3)
+    monkeypatch.setattr(sound, "_LOOK_S", 0.02)
+    monkeypatch.setattr(trying, "BEAT_S", 0.1)
+    monkeypatch.setattr(trying, "_LOOK_S", 0.02)
 
 
 @pytest.fixture
@@ -34,103 +40,185 @@ def space(tmp_path):
     return Space(LocalStore(tmp_path, is_checked=True), b"k" * 32, "space")
 
 
-@pytest.fixture
-def dead_pid():
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
-
-
-def left_behind(space, pid, host=None, names=(NAME,)):
+def left_behind(space, start, *, pid=7, host=HERE, **values):
     """Write the trial of another process."""
-    space.write(f"trials/{host or trials._host()}/{pid}-ab", {"publications": list(names)})
+    name = f"{host}/{pid}-abcdef0{start}"
+    Trials(space).show(
+        name, Trial(str(start) * 16, **{"may": (NAME,), "loaded": (NAME,), **values})
+    )
+    return name
 
 
-def test_a_trial_of_a_dead_process_is_a_failure_once(space, dead_pid):
-    left_behind(space, dead_pid)
-    assert Trials(space).failures() == {NAME: 1}
-    assert Trials(space).failures() == {NAME: 1}
-    left_behind(space, dead_pid)
-    assert Trials(space).failures() == {NAME: 2}
+def starts(space):
+    return {name: len(each) for name, each in Trials(space).failures().items()}
 
 
-def test_a_process_with_our_pid_was_before_us(space):
-    left_behind(space, os.getpid())  # in a container each start is process 1
-    assert Trials(space).failures() == {NAME: 1}
+def settled(space):
+    """Count the trials of dead processes, all of them."""
+    Trials(space).settle(Trials(space).others())
+    return starts(space)
 
 
-def test_the_living_strangers_and_our_own_are_no_failures(space):
-    left_behind(space, os.getppid())
-    left_behind(space, 1, host="another-host")
+def test_a_trial_that_shows_no_life_is_a_failure_of_what_it_loaded(space):
+    left_behind(space, 1, may=(NAME, OTHER), loaded=(NAME,), ended=1)
+    assert settled(space) == {NAME: 1}
+    assert space.names("trials/") == []
+    left_behind(space, 2)
+    assert settled(space) == {NAME: 2}
+
+
+def test_in_its_first_compile_it_may_have_died_of_anything(space):
+    left_behind(space, 1, may=(NAME, OTHER), loaded=(), ended=0)
+    assert settled(space) == {NAME: 1, OTHER: 1}
+
+
+def test_who_compiled_and_loaded_nothing_blames_nobody(space):
+    left_behind(space, 1, loaded=(), ended=3)
+    assert settled(space) == {}
+
+
+def test_the_processes_of_a_start_count_once(space):
+    for pid in (7, 8, 9):
+        left_behind(space, 1, pid=pid)
+    assert settled(space) == {NAME: 1}
+
+
+def test_a_trial_that_is_replayed_counts_once(space):
+    name = left_behind(space, 1)
+    (file,) = (path for path in space._store.directory.rglob("7-abcdef01"))
+    data = file.read_bytes()
+    for _ in range(3):
+        settled(space)
+        file.write_bytes(data)
+    assert starts(space) == {NAME: 1}
+    # Under another name it is not signed.
+    file.with_name("8-abcdef01").write_bytes(data)
+    assert set(Trials(space).others()) == {name}
+
+
+def test_who_lives_is_no_failure(space):
+    name = left_behind(space, 1)
+    seen = Trials(space).others()
+    Trials(space).show(name, trials.beaten(seen[name], {NAME}, 1))
+    Trials(space).settle(seen)
+    assert starts(space) == {}
+    assert space.names("trials/") == [name]
+
+
+def test_our_own_start_and_other_hosts_are_not_looked_at(space):
+    left_behind(space, 1, host="trials/another-host")
     Trials(space).begin([NAME])
-    assert Trials(space).failures() == {}
+    assert Trials(space).others() == {}
 
 
-@pytest.mark.parametrize("pid", ["x", "999999999999999999999"])
-def test_a_trial_without_a_real_pid_is_that_of_a_dead_one(space, pid):
-    left_behind(space, pid)
-    assert Trials(space).failures() == {NAME: 1}
+@pytest.mark.parametrize("name", ["x-abcdef01", "7-xyz", "7-abcdef01/deeper"])
+def test_a_file_of_another_name_is_no_trial(space, name):
+    space.write(f"{HERE}/{name}", {"start": "1"})
+    assert Trials(space).others() == {}
+    assert settled(space) == {}
 
 
-def test_a_torn_or_forged_trial_blames_nobody(space, tmp_path, dead_pid):
-    left_behind(Space(LocalStore(tmp_path, is_checked=True), b"x" * 32, "space"), dead_pid)
-    assert Trials(space).failures() == {}
+def test_a_forged_trial_and_a_forged_failure_count_nothing(space, tmp_path):
+    stranger = Space(LocalStore(tmp_path, is_checked=True), b"x" * 32, "space")
+    left_behind(stranger, 1)
+    trials.fail(stranger, [NAME], "2" * 16)
+    space.mark(f"failures/{NAME[10:-5]}/{'3' * 16}")
+    trials.fail(space, [NAME], "4" * 16)
+    (real,) = tmp_path.rglob("4" * 16)
+    real.with_name("5" * 16).write_bytes(real.read_bytes())
+    assert settled(space) == {NAME: 1}
+
+
+def test_no_name_leaves_the_folder_of_failures(space, tmp_path):
+    trials.fail(space, ["manifests/../../../outside.json"], "1" * 16)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_what_has_worked_is_forgiven_and_nothing_else(space):
+    trials.fail(space, [NAME, OTHER], "1" * 16)
+    name, _ = Trials(space).begin([NAME, OTHER])
+    Trials(space).end(name, worked=[NAME], failed=[])
+    assert starts(space) == {OTHER: 1}
     assert space.names("trials/") == []
 
 
-def test_what_has_worked_leaves_nothing_and_forgets_failures(space):
-    trials.fail(space, [NAME, "manifests/other.json"])
-    trial = Trials(space).begin([NAME])
-    trial.worked()
-    assert Trials(space).failures() == {"manifests/other.json": 1}
-    assert space.names("trials/") == []
-
-
-def test_what_has_failed_blames_what_was_used(space):
-    Trials(space).begin([NAME, "manifests/other.json"]).failed([NAME])
-    assert Trials(space).failures() == {NAME: 1}
-    assert space.names("trials/") == []
+def test_who_may_not_remove_costs_nothing(space, monkeypatch):
+    left_behind(space, 1)
+    monkeypatch.setattr(LocalStore, "remove", lambda *_: 1 / 0)
+    assert settled(space) == {NAME: 1}
+    assert settled(space) == {NAME: 1}
+    name, _ = Trials(space).begin([NAME])
+    Trials(space).end(name, worked=[NAME], failed=[])
 
 
 class TestTrying:
     """The trial of this process."""
 
-    def test_it_is_written_once_and_removed(self, space):
-        one = Trying()
-        one.begin(lambda: Trials(space).begin([NAME]))
-        one.begin(lambda: Trials(space).begin([NAME]))
+    @pytest.fixture
+    def one(self):
+        self.loaded = set()
+        one = Trying(lambda: self.loaded)
+        yield one
+        one.end()
+
+    def test_it_is_written_once_and_removed(self, space, one):
+        one.begin(lambda: Trials(space), [NAME])
+        one.begin(lambda: Trials(space), [NAME])
         assert len(space.names("trials/")) == 1
         one.end()
         one.end()
         assert space.names("trials/") == []
 
-    def test_a_process_that_dies_leaves_it(self, space):
+    def test_it_shows_life_and_what_was_loaded(self, space, one):
+        one.begin(lambda: Trials(space), [NAME, OTHER])
+        (name,) = space.names("trials/")
+        self.loaded.add(NAME)
+        wait_until(lambda: space.read(name)["loaded"] == [NAME])
+        count = space.read(name)["count"]
+        wait_until(lambda: space.read(name)["count"] > count)
+
+    def test_what_worked_is_forgiven_but_not_at_an_exit(self, space, one):
+        trials.fail(space, [NAME], "1" * 16)
+        self.loaded.add(NAME)
+        one.begin(lambda: Trials(space), [NAME])
+        one.end(has_worked=False)
+        assert starts(space) == {NAME: 1}
+        one.begin(lambda: Trials(space), [NAME])
+        one.end()
+        assert starts(space) == {}
+
+    def test_a_process_that_dies_leaves_it(self, space, one):
         def die():
-            Trying().begin(lambda: Trials(space).begin([NAME]))
+            one.begin(lambda: Trials(space), [NAME])
             os.kill(os.getpid(), 9)
 
         in_child(die)
-        assert Trials(space).failures() == {NAME: 1}
+        (name,) = space.names("trials/")
+        assert space.read(name)["may"] == [NAME]
 
-    def test_it_ends_some_time_after_the_last_load(self, space, monkeypatch):
-        monkeypatch.setattr(trying, "_LOOK_S", 0.05)
+    def test_a_forked_child_leaves_that_of_its_parent(self, space, one):
+        one.begin(lambda: Trials(space), [NAME])
+        with one._lock:
+            in_child(one.end)
+        assert len(space.names("trials/")) == 1
+
+    def test_it_ends_some_time_after_the_last_compile(self, space, one, monkeypatch):
         monkeypatch.setattr(trying, "WORKED_S", 0.3)
-        Trying().begin(lambda: Trials(space).begin([NAME]))
+        one.begin(lambda: Trials(space), [NAME])
         time.sleep(0.6)
-        assert space.names("trials/")  # nothing was loaded yet
-        GraphWatch.hit_keys["akey"] = None
-        deadline_s = time.monotonic() + 10
-        while space.names("trials/"):
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        assert space.names("trials/")  # nothing was compiled or loaded yet
+        built()
+        wait_until(lambda: not space.names("trials/"))
 
-    def test_a_store_that_fails_costs_nothing(self, space):
-        one = Trying()
-        one.begin(lambda: 1 / 0)
+    def test_a_store_that_fails_costs_nothing(self, space, one):
+        one.begin(lambda: 1 / 0, [NAME])
         one.end()
-        one.begin(lambda: None)
-        one.end(["x"])
-        assert not any(t.name == "compilespan-cache-trial" for t in threading.enumerate())
+        one.begin(lambda: Trials(space), [NAME])
+        one._trials = None
+        one.end(failed=["x"])
+        wait_until(
+            lambda: not any(t.name == "compilespan-cache-trial" for t in threading.enumerate())
+        )
 
 
 class TestFetching:
@@ -148,71 +236,79 @@ class TestFetching:
         assert SharedCache(url).publish(0, 100.0).entries == 1
         return use("follower")
 
-    def start(self, url, directory, how, **options):
-        """Return whether a start loads the graph; it dies, fails or works."""
-        cache = SharedCache(url, **options)
-        cache.fetch()
-        loads = (directory / GRAPH).exists()
-        cache.publications.try_out()
-        if loads:
-            GraphWatch.hit_keys["akey"] = None
-        if how != "dies":
-            cache.publications.tried(has_failed=how == "fails")
-        trials._own.clear()
-        return loads
+    @pytest.fixture
+    def start(self, url, monkeypatch):
+        """Return a function that tells whether a start loads the graph; it dies, fails or works."""
+
+        def start(directory, how, **options):
+            monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", secrets.token_hex(4))
+            GraphWatch.hit_keys.clear()
+            cache = SharedCache(url, **options)
+            cache.fetch()
+            loads = (directory / GRAPH).exists()
+            cache.publications.try_out()
+            if loads:
+                GraphWatch.hit_keys["akey"] = None
+            if how == "dies":
+                cache.publications._trying._is_over.set()
+            else:
+                cache.publications.tried(["akey"] if how == "fails" and loads else ())
+            return loads
+
+        return start
 
     @pytest.mark.parametrize("how", ["dies", "fails"])
     @pytest.mark.parametrize("mode", ["readwrite", "read"])
-    def test_after_two_failures_a_start_builds(self, published, url, how, mode, caplog):
-        starts = [self.start(url, published, how, mode=mode) for _ in range(4)]
+    def test_after_two_failures_a_start_builds(self, published, url, how, mode, caplog, start):
+        starts = [start(published, how, mode=mode) for _ in range(4)]
         assert starts == [True, True, False, False]
         (line,) = [line for line in caplog.messages if "in quarantine" in line]
         assert line.startswith("compilespan: 2 starts on this host died or failed with what ")
 
-    def test_what_works_in_between_is_forgiven(self, published, url):
+    def test_what_works_in_between_is_forgiven(self, published, url, start):
         for how in ("dies", "works", "dies", "works", "fails"):
-            assert self.start(url, published, how)
+            assert start(published, how)
 
-    def test_another_replica_does_not_load_it_either(self, published, url, use):
+    def test_another_replica_does_not_load_it_either(self, published, url, use, start):
         for _ in range(3):
-            self.start(url, published, "dies")
+            start(published, "dies")
         other = use("other")
-        assert not self.start(url, other, "works")
+        assert not start(other, "works")
 
-    def test_a_reader_keeps_its_quarantine_to_itself(self, published, url, use, tmp_path):
+    def test_a_reader_keeps_its_quarantine_to_itself(self, published, url, use, tmp_path, start):
         for _ in range(3):
-            self.start(url, published, "dies", mode="read")
+            start(published, "dies", mode="read")
         assert list((tmp_path / "store").rglob("quarantine/*")) == []
-        assert self.start(url, use("other"), "works", mode="read")
+        assert start(use("other"), "works", mode="read")
 
-    def test_what_is_built_again_stays(self, published, url):
+    def test_what_is_built_again_stays(self, published, url, start):
         for _ in range(3):
-            self.start(url, published, "dies")
+            start(published, "dies")
         (published / GRAPH).parent.mkdir(parents=True, exist_ok=True)
         (published / GRAPH).write_bytes(b"graph")  # the same: nothing was wrong with it
         SharedCache(url).fetch()
         assert (published / GRAPH).exists()
 
-    def test_only_the_entry_itself_is_removed(self, published, url):
+    def test_only_the_entry_itself_is_removed(self, published, url, start):
         for _ in range(2):
-            self.start(url, published, "dies")
+            start(published, "dies")
         (published / GRAPH).write_bytes(b"other")
         SharedCache(url).fetch()
         assert (published / GRAPH).read_bytes() == b"other"
 
-    def test_what_is_released_is_loaded(self, published, url, tmp_path, use):
+    def test_what_is_released_is_loaded(self, published, url, tmp_path, use, start):
         for _ in range(3):
-            self.start(url, published, "dies")
+            start(published, "dies")
         (name,) = [path.name for path in (tmp_path / "store").rglob("quarantine/*.json")]
         (folder,) = [path.name for path in (tmp_path / "store").iterdir()]
         space = Space(LocalStore(tmp_path / "store", is_checked=False), None, folder)
         shut = space.manifests(time.monotonic() + 9, folder=QUARANTINE)
         trials.release(space, QUARANTINE + name, shut[QUARANTINE + name])
-        assert self.start(url, use("other"), "works")
+        assert start(use("other"), "works")
 
-    def test_what_others_publish_beside_it_is_still_loaded(self, published, url, use):
+    def test_what_others_publish_beside_it_is_still_loaded(self, published, url, use, start):
         for _ in range(3):
-            self.start(url, published, "dies")
+            start(published, "dies")
         builder = use("second-builder")
         for path in (GRAPH, "aotautograd/bkey/graph"):
             (builder / path).parent.mkdir(parents=True)
@@ -222,6 +318,27 @@ class TestFetching:
         SharedCache(url).fetch()
         assert (third / "aotautograd/bkey/graph").exists()
         assert not (third / GRAPH).exists()
+
+    def test_a_store_whose_trials_cannot_be_read_is_fetched(
+        self, published, url, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(Trials, "failures", lambda _: 1 / 0)
+        assert SharedCache(url).fetch().entries == 1
+        assert "cannot be found out: ZeroDivisionError" in caplog.text
+
+    def test_a_signed_manifest_in_quarantine_is_forged(self, published, url, tmp_path, use):
+        key = tmp_path / "key"
+        key.write_text("k" * 32)
+        fill = use("signer") / GRAPH
+        fill.parent.mkdir(parents=True)
+        fill.write_bytes(b"signed")
+        SharedCache(url, key_file=key).publish(0, 1.0)
+        for manifest in list((tmp_path / "store").rglob("manifests/*.json")):
+            shut = manifest.parents[1] / "quarantine" / manifest.name
+            shut.parent.mkdir(exist_ok=True)
+            shut.write_bytes(manifest.read_bytes())
+        use("follower")
+        assert SharedCache(url, key_file=key).fetch().entries == 1
 
 
 def test_a_manifest_loses_what_another_one_added():

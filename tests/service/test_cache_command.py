@@ -43,6 +43,7 @@ def publish(store):
         space = Space(Place(str(store), None).store(), key, space)
         for each in new:
             space.add_content(each, b"x" * each.size)
+            age(store / "space", each, days)
         created_ns = time.time_ns() - days * DAY_NS
         entries = (*new, *known)
         manifest = Manifest(FACTS, "avx512", builder, created_ns, 9.0, len(new), {}, entries)
@@ -50,6 +51,13 @@ def publish(store):
         return space
 
     return publish
+
+
+def age(folder, each, days):
+    """Make content some days old."""
+    for file in folder.parent.glob(f"*/{blob(each)}"):
+        at_s = time.time() - days * 86_400 - 7_200
+        os.utime(file, (at_s, at_s))
 
 
 A, B, C = entry("aotautograd/ka/a"), entry("aotautograd/kb/b"), entry("ab/c.c", 500)
@@ -136,10 +144,58 @@ def test_only_old_content_that_nobody_lists_is_removed(publish, store):
     torn, new = entry("aotautograd/kd/d"), entry("aotautograd/ke/e")
     for each in (torn, new):
         space.add_content(each, b"x" * each.size)
-    old_s = time.time() - 2 * housekeeping.DAY_S
-    os.utime(store / "space" / blob(torn), (old_s, old_s))
+    age(store / "space", torn, 0)
+    for name in ("lease/work/00000001", "trials/host/7-ab"):
+        space.mark(name)
+        at_s = time.time() - 2 * housekeeping.DAY_S
+        os.utime(store / "space" / name, (at_s, at_s))
+    space.mark("lease/work/00000002")
     run("prune", store, "--max-size", "20GB")
     assert blobs(store) == ["a", "e"]
+    assert space.names("lease/") == ["lease/work/00000002"]
+    assert space.names("trials/") == []
+
+
+def test_what_somebody_publishes_meanwhile_stays(publish, store):
+    space = publish(9, [A])
+    (found,) = housekeeping.contents(Place(str(store), None).store(), None, time.monotonic() + 9)
+    space.add_content(A, b"x" * A.size)  # a publisher repairs it, and will list it
+    publish(0, [B])
+    housekeeping.prune(found, found.publications, time.monotonic() + 9)
+    assert blobs(store) == ["a", "b"]
+
+
+def test_what_cannot_be_read_stops_it(publish, store, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("k" * 32)
+    publish(9, [A], key=b"k" * 32)
+    publish(5, [B], [A], key=b"k" * 32)
+    no_key = run("prune", store, "--max-size", "1KB")
+    assert (no_key.exit_code, no_key.output) == (
+        1,
+        "compilespan cache prune: it is signed: give the key with --key-file\n",
+    )
+    other = tmp_path / "other"
+    other.write_text("x" * 32)
+    wrong = run("prune", store, "--max-size", "1KB", "--key-file", other)
+    assert wrong.exit_code == 1
+    assert "its signature is missing or wrong (and 1 more); give the right key" in wrong.output
+    assert blobs(store) == ["a", "b"]
+    assert run("prune", store, "--max-size", "1KB", "--key-file", key).exit_code == 0
+    assert blobs(store) == ["b"]
+    assert run("ls", store, "--key-file", key).exit_code == 0
+
+
+def test_a_signed_publication_is_released_with_the_key_only(publish, store, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("k" * 32)
+    space = publish(9, [A], key=b"k" * 32)
+    shut(space, *space.manifests(time.monotonic() + 9))
+    (row,) = json.loads(run("quarantine", "ls", store, "--json").stdout)
+    refused = run("quarantine", "release", store, row["name"])
+    assert (refused.exit_code, "give the key" in refused.output) == (1, True)
+    assert run("quarantine", "release", store, row["name"], "--key-file", key).exit_code == 0
+    assert len(space.manifests(time.monotonic() + 9)) == 1
 
 
 def test_several_environments_share_the_size(publish, store):

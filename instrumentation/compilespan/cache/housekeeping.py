@@ -14,18 +14,22 @@ import time
 from typing import TYPE_CHECKING
 
 from compilespan.cache.bounded import each_within, within
+from compilespan.cache.errors import CacheError
 from compilespan.cache.roots import graph_key
 from compilespan.cache.space import BLOBS, MANIFESTS, QUARANTINE, Space, blob
+from compilespan.cache.trials import FAILURES, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from compilespan.cache.manifest import Entry, Manifest
     from compilespan.cache.store import Store
 
 USED = "used/"
+GRACE_S = 3_600.0
+"""What no manifest lists is removed when it is older: somebody may be publishing it."""
 DAY_S = 86_400.0
-"""Content that no manifest lists is removed when it is older: somebody may be publishing it."""
+_NOTES = ("lease/", "probe/", TRIALS, FAILURES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def removable(
     return chosen
 
 
-def prune(content: Contents, removed: Iterable[Publication], deadline_s: float) -> int:
+def prune(content: Contents, removed: Sequence[Publication], deadline_s: float) -> int:
     """Remove publications, and what nobody refers to; return the bytes that are free.
 
     Args:
@@ -149,41 +153,59 @@ def prune(content: Contents, removed: Iterable[Publication], deadline_s: float) 
         deadline_s: By ``time.monotonic()``.
 
     Raises:
-        CacheError: The store failed, or was not done by then. What a manifest lists is still there.
+        CacheError: The store failed, or was not done by then, or a manifest cannot be read or was
+            not signed with this key. What a manifest lists is still there.
     """
     space, names = content.space, {each.name for each in removed}
-    kept = [each for each in content.publications if each.name not in names]
-    stays = _added(kept)
+    if not space.has_key and any(space.is_signed(each.name) for each in content.publications):
+        msg = "it is signed: give the key with --key-file"
+        raise CacheError(msg)
+    # Read again, and strictly: somebody may have published, and what cannot be read lists files.
+    now = space.manifests(deadline_s, most=None, is_strict=True)
+    shut = space.manifests(deadline_s, most=None, folder=QUARANTINE, is_strict=True)
+    kept = {name: manifest for name, manifest in now.items() if name not in names}
+    stays = frozenset(e for manifest in (*kept.values(), *shut.values()) for e in manifest.added)
     # Manifests first: what they list must be there.
     calls: list[Callable[[], object]] = [
-        functools.partial(_rewrite, space, each, stays)
-        for each in kept
-        if not stays.issuperset(each.manifest.entries)
+        functools.partial(_rewrite, space, name, manifest, stays)
+        for name, manifest in kept.items()
+        if not stays.issuperset(manifest.entries)
     ]
     calls += [functools.partial(space.remove, name) for name in names]
     list(each_within(deadline_s, calls))
-    freed = {blob(entry): entry.size for entry in content.entries - stays}
-    shut = (entry for manifest in content.quarantine.values() for entry in manifest.added)
-    listed = {blob(entry) for entry in (*stays, *shut)}
+    sizes = {blob(entry): entry.size for each in removed for entry in each.manifest.added}
+    listed = {blob(entry) for entry in stays}
     others = within(deadline_s, lambda: space.names(""))
-    unlisted = [file for file in others if file.startswith(BLOBS) and file not in listed]
-    old = each_within(deadline_s, [functools.partial(_if_old, space, each) for each in unlisted])
-    gone = {*(file for file in old if file is not None), *(freed.keys() & set(unlisted))}
+    old = each_within(
+        deadline_s,
+        [
+            functools.partial(_if_old, space, file, grace_s)
+            for file in others
+            if (grace_s := _grace_s(file, listed)) is not None
+        ],
+    )
+    gone = {file for file in old if file is not None}
     marks = tuple(f"{_marks_of(name)}/" for name in names)
-    gone.update(file for file in others if file.startswith(marks))
+    gone.update(file for file in others if marks and file.startswith(marks))
     list(each_within(deadline_s, [functools.partial(space.remove, file) for file in sorted(gone)]))
-    return sum(size for file, size in freed.items() if file in gone)
+    return sum(size for file, size in sizes.items() if file in gone)
 
 
-def _rewrite(space: Space, publication: Publication, stays: frozenset[Entry]) -> None:
-    manifest = publication.manifest
+def _grace_s(file: str, listed: set[str]) -> float | None:
+    """Return after how many seconds nobody needs a file any more; ``None`` if somebody may."""
+    if file.startswith(BLOBS):
+        return GRACE_S if file not in listed else None
+    return DAY_S if file.startswith(_NOTES) else None
+
+
+def _rewrite(space: Space, name: str, manifest: Manifest, stays: frozenset[Entry]) -> None:
     entries = tuple(each for each in manifest.entries if each in stays)
-    space.add(dataclasses.replace(manifest, entries=entries), publication.name)
+    space.add(dataclasses.replace(manifest, entries=entries), name)
 
 
-def _if_old(space: Space, file: str) -> str | None:
+def _if_old(space: Space, file: str, grace_s: float) -> str | None:
     age_s = space.age_s(file)
-    return file if age_s is not None and age_s > DAY_S else None
+    return file if age_s is None or age_s > grace_s else None
 
 
 def _added(publications: Iterable[Publication]) -> frozenset[Entry]:

@@ -1,12 +1,14 @@
 """Leases: by files in the store, one of several processes builds what all of them need.
 
-``lease/<work>/<epoch>`` is created exclusively by who leads, which then rewrites ``<epoch>.beat``.
+``lease/<work>/<epoch>`` is created exclusively by who leads, which then rewrites ``<epoch>.beat``
+and at its end writes ``<epoch>.end``.
 The moments of two machines are never compared: whether a leader lives is told by its beats.
 """
 
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -65,16 +67,20 @@ class Lease:
 
     def beat(self, epoch: int) -> Beat | None:
         """Return the last beat of an epoch; ``None`` if it has none that is whole and signed."""
+        return self._read(f"{self._name(epoch)}.end") or self._read(f"{self._name(epoch)}.beat")
+
+    def _read(self, name: str) -> Beat | None:
         try:
-            values = self._space.read(f"{self._name(epoch)}.beat")
+            values = self._space.read(name)
             leader, count, state = str(values["leader"]), int(values["count"]), values["state"]
         except (*INVALID, CacheError, FileNotFoundError):
             return None
         return Beat(leader[:_MAX_NAME], count, state) if state in get_args(State) else None
 
     def show(self, epoch: int, beat: Beat) -> None:
-        """Write a beat of an epoch that this process began."""
-        self._space.write(f"{self._name(epoch)}.beat", asdict(beat))
+        """Write a beat of an epoch that this process began; the last one has a file of its own."""
+        kind = "beat" if beat.state == "building" else "end"
+        self._space.write(f"{self._name(epoch)}.{kind}", asdict(beat))
 
     def _name(self, epoch: int) -> str:
         return f"{self._folder}/{epoch:08d}"
@@ -83,7 +89,8 @@ class Lease:
         """Raise unless the store refuses the second creation of a file."""
         name = f"probe/{secrets.token_hex(8)}"
         is_exclusive = self._space.create(name) and not self._space.create(name)
-        self._space.remove(name)
+        with suppress(Exception):  # who may not remove leaves an empty file
+            self._space.remove(name)
         if not is_exclusive:
             msg = "this store creates a file twice"
             raise CacheError(msg)

@@ -18,6 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]{0,254}")
 _MAX_PARTS = 16
 _MAX_KEY = 200
+_MAX_NS = 2**63
 INVALID = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 """What the values of a torn or foreign file raise."""
 
@@ -71,24 +72,24 @@ class Manifest:
         """The entries that it added."""
         return self.entries[: self.published]
 
-    def encoded(self, namespace: str, key: bytes | None) -> bytes:
-        """Return the file of the store, signed if there is a key."""
-        return sealed({"schema": SCHEMA, **asdict(self)}, key, namespace)
+    def encoded(self, scope: str, key: bytes | None) -> bytes:
+        """Return the file of the store, signed if there is a key; ``scope`` is its whole name."""
+        return sealed({"schema": SCHEMA, **asdict(self)}, key, scope)
 
 
-def decoded(data: bytes, namespace: str, key: bytes | None) -> Manifest:
+def decoded(data: bytes, scope: str, key: bytes | None) -> Manifest:
     """Return the manifest in a file of the store.
 
     Args:
         data: The file.
-        namespace: Where it was found.
+        scope: Its whole name.
         key: Whose signature it must have; ``None`` accepts any manifest.
 
     Raises:
         CacheError: It is not signed with the key, or not a valid manifest.
     """
     try:
-        return _manifest(unsealed(data, key, namespace))
+        return _manifest(unsealed(data, key, scope))
     except INVALID as error:
         msg = "it is torn or not a manifest"
         raise CacheError(msg) from error
@@ -109,12 +110,19 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         {str(name): str(value) for name, value in values["facts"].items()},
         str(values["instruction_set"]),
         str(values["builder"])[:200],
-        int(values["created_ns"]),
+        _moment(values["created_ns"]),
         float(values["compile_s"]),
         int(values["published"]),
         {str(key)[:_MAX_KEY]: float(each) for key, each in values["seconds"].items()},
         tuple(map(_entry, values["entries"])),
     )
+
+
+def _moment(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _MAX_NS:
+        msg = f"{value!r} is no moment"
+        raise CacheError(msg)
+    return value
 
 
 def _entry(values: dict[str, Any]) -> Entry:

@@ -13,10 +13,11 @@ from compilespan.dynamo.graphs import GraphWatch
 from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from compilespan.cache.manifest import Manifest
     from compilespan.cache.space import Space
+    from compilespan.cache.trials import Trial
 
 
 class Publications:
@@ -34,7 +35,9 @@ class Publications:
         self._keys: dict[str, frozenset[str]] = {}
         """Keys of the graphs that each of them added."""
         self._marked: set[str] = set()
-        self._trying = Trying()
+        self.others: Mapping[str, Trial] = {}
+        """Trials of other starts, which may be dead."""
+        self._trying = Trying(lambda: self.used)
 
     def update(self, named: Mapping[str, Manifest]) -> None:
         """Add those with these manifests."""
@@ -45,18 +48,23 @@ class Publications:
     @property
     def used(self) -> set[str]:
         """Those whose graphs torch has found."""
-        hits = GraphWatch.hit_keys
-        return {name for name, keys in self._keys.items() if not keys.isdisjoint(hits)}
+        return self.of(list(GraphWatch.hit_keys))
+
+    def of(self, keys: Iterable[str]) -> set[str]:
+        """Return those that added graphs with these keys."""
+        wanted = frozenset(keys)
+        return {name for name, added in list(self._keys.items()) if not added.isdisjoint(wanted)}
 
     def mark_used(self) -> None:
         """Mark those that were used, so that they are kept; in a thread, and what fails is not."""
-        new = self.used - self._marked
-        self._marked |= new
-        if new:
-            marking = threading.Thread(
-                target=self._mark, args=(new,), name="compilespan-cache", daemon=True
-            )
-            marking.start()
+        with contained("mark what was used of the compile cache"):
+            new = self.used - self._marked
+            self._marked |= new
+            if new:
+                marking = threading.Thread(
+                    target=self._mark, args=(new,), name="compilespan-cache", daemon=True
+                )
+                marking.start()
 
     def _mark(self, names: set[str]) -> None:
         with contained("mark what was used of the compile cache"):
@@ -68,8 +76,12 @@ class Publications:
         """Tell the next start what this one may load, in case that it dies of it."""
         names = [name for name, keys in self._keys.items() if keys]
         if names:
-            self._trying.begin(lambda: Trials(self._notes()).begin(names))
+            self._trying.begin(lambda: Trials(self._notes()), names, self.others)
 
-    def tried(self, *, has_failed: bool = False) -> None:
-        """End that: what was loaded has worked, or the program has failed with it."""
-        self._trying.end(self.used if has_failed else ())
+    def tried(self, failed_keys: Iterable[str] = ()) -> None:
+        """End that: what was loaded has worked, except for graphs with these keys."""
+        self._trying.end(failed=self.of(failed_keys))
+
+    def end_trial(self, timeout_s: float) -> None:
+        """End it because the process ends, which tells nothing of what was loaded."""
+        self._trying.end(has_worked=False, timeout_s=timeout_s)

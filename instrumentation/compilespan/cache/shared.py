@@ -99,6 +99,8 @@ class SharedCache:
             lambda: self._notes(self._space(self._store())[0]),
         )
         self.uses = Uses()
+        self.is_down = False
+        """Whether the last transfer failed."""
 
     @property
     def may_publish(self) -> bool:
@@ -173,6 +175,7 @@ class SharedCache:
                 why = in_words(error)
             count, size = len(moved), sum(each.size for each in moved)
             span.moved(count, size, why)
+        self.is_down = why is not None
         spent_s = time.monotonic() - began_s
         if what == "fetch":
             self.uses.fetched(moved, self._seconds, spent_s)
@@ -208,7 +211,9 @@ class SharedCache:
         space, _ = self._space(store)
         named = space.manifests(deadline_s)
         if named:
-            named, quarantined = sound(space, self._notes(space), named, deadline_s)
+            named, quarantined, self.publications.others = sound(
+                space, self._notes(space), named, deadline_s
+            )
             self.uses.quarantined(quarantined)
         manifests = list(named.values())
         self.publications.update(named)

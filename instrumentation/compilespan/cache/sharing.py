@@ -82,6 +82,8 @@ class Share:
             work: A name that all processes with the same work find, and no others.
             goes_on: ``False`` ends a wait early.
         """
+        if self.cache.is_down:  # it would cost as much time again
+            return nullcontext()
         try:
             lease = self.cache.lease(work)
         except CacheError:  # the fetch has said why
@@ -95,15 +97,17 @@ class Share:
             waited=self.cache.uses.waited,
             used=self.cache.note_use,
             try_out=self.cache.publications.try_out,
-            tried=lambda has_failed: self.cache.publications.tried(has_failed=has_failed),
+            tried=self.cache.publications.tried,
             may_lead=self.cache.may_publish,
         )
 
     def publish_at_exit(self) -> None:
         """Publish in the little time that a process has to end."""
         with contained("publish the compile cache"):
-            self.publish(EXIT_S)
-            self.cache.publications.tried()
+            if os.getpid() == self._pid:
+                until_s = time.monotonic() + EXIT_S
+                self.cache.publications.end_trial(EXIT_S / 2)
+                self.publish(max(0.1, until_s - time.monotonic()))
 
 
 def share_of(url: str | None) -> Share | None:

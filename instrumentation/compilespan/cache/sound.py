@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from compilespan.cache.bounded import within
+from compilespan.cache.errors import in_words
 from compilespan.cache.local import PARTS
 from compilespan.cache.roots import ROOTS
 from compilespan.cache.space import QUARANTINE
 from compilespan.cache.trials import MOST_FAILURES, Trials, quarantine
+from compilespan.cache.trying import DEAD_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,16 +22,20 @@ if TYPE_CHECKING:
 
     from compilespan.cache.manifest import Entry, Manifest
     from compilespan.cache.space import Space
+    from compilespan.cache.trials import Trial
+
+_LOOK_S = 0.5
 
 _logger = logging.getLogger("compilespan")
 
 
 def sound(
     space: Space, notes: Space, named: Mapping[str, Manifest], deadline_s: float
-) -> tuple[dict[str, Manifest], int]:
+) -> tuple[dict[str, Manifest], int, dict[str, Trial]]:
     """Return manifests without what is in quarantine, which is removed from this machine, too.
 
-    Also return how many publications were put there now.
+    Also return how many publications were put there now, and the trials of other starts, which may
+    be dead. If they cannot be found out, that costs a warning.
 
     Args:
         space: Where the manifests are.
@@ -39,8 +46,47 @@ def sound(
     Raises:
         CacheError: The store failed, or did not answer in time.
     """
-    failures = within(deadline_s, Trials(notes).failures)
-    failed = [name for name in named if failures[name] >= MOST_FAILURES]
+    count = 0
+    others: dict[str, Trial] = {}
+    try:
+        count, others = _judge(space, notes, named, deadline_s)
+    except Exception as error:  # a store may raise anything
+        _logger.warning(
+            "compilespan: what made earlier starts die cannot be found out: %s", in_words(error)
+        )
+    shut = notes.manifests(deadline_s, folder=QUARANTINE)
+    if notes is not space:
+        shut |= space.manifests(deadline_s, folder=QUARANTINE)
+    bad = frozenset(entry for manifest in shut.values() for entry in manifest.added)
+    for name, manifest in shut.items():
+        _remove(name, manifest.added)
+    opened = {
+        name: _without(manifest, bad)
+        for name, manifest in named.items()
+        if QUARANTINE + name.rpartition("/")[2] not in shut
+    }
+    return opened, count, others
+
+
+def _judge(
+    space: Space, notes: Space, named: Mapping[str, Manifest], deadline_s: float
+) -> tuple[int, dict[str, Trial]]:
+    """Put what failed too often into quarantine; return how many publications, and open trials."""
+    trials = Trials(notes)
+    others = within(deadline_s, trials.others)
+    failures = within(deadline_s, trials.failures)
+    doubtful = {
+        name
+        for name in named
+        if len(failures.get(name, ()))
+        < MOST_FAILURES
+        <= len({*failures.get(name, ()), *(t.start for t in others.values() if name in t.blamed)})
+    }
+    suspects = {name: each for name, each in others.items() if doubtful & {*each.blamed}}
+    if suspects:
+        _settle(trials, suspects, deadline_s)
+        failures = within(deadline_s, trials.failures)
+    failed = [name for name in named if len(failures.get(name, ())) >= MOST_FAILURES]
     for name in failed:
         manifest = named[name]
         within(deadline_s, lambda: quarantine(space, notes, name, manifest))  # noqa: B023  # at once
@@ -48,20 +94,20 @@ def sound(
             "compilespan: %d starts on this host died or failed with what %s has published in the "
             "compile cache: it is in quarantine, and this start compiles. Look at it with "
             "`compilespan cache quarantine ls URL`.",
-            *(failures[name], manifest.builder),
+            *(len(failures[name]), manifest.builder),
         )
-    shut = notes.manifests(deadline_s, most=None, folder=QUARANTINE)
-    if notes is not space:
-        shut |= space.manifests(deadline_s, most=None, folder=QUARANTINE)
-    bad = frozenset(entry for manifest in shut.values() for entry in manifest.added)
-    for name, manifest in shut.items():
-        _remove(name, manifest.added)
-    open_ = {
-        name: _without(manifest, bad)
-        for name, manifest in named.items()
-        if QUARANTINE + name.rpartition("/")[2] not in shut
-    }
-    return open_, len(failed)
+    return len(failed), others
+
+
+def _settle(trials: Trials, suspects: Mapping[str, Trial], deadline_s: float) -> None:
+    """Wait until all suspects have shown a sign of life, or are dead."""
+    dead_s = min(time.monotonic() + DEAD_S, deadline_s)
+    left = dict(suspects)
+    while left and time.monotonic() < dead_s:
+        time.sleep(_LOOK_S)
+        now = within(deadline_s, trials.others)
+        left = {name: each for name, each in left.items() if now.get(name) == each}
+    within(deadline_s, lambda: trials.settle(left))
 
 
 def _without(manifest: Manifest, bad: frozenset[Entry]) -> Manifest:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
+import re
 import secrets
 import zlib
 from typing import TYPE_CHECKING
 
 from compilespan.cache.bounded import each_within, within
-from compilespan.cache.errors import CacheError
+from compilespan.cache.errors import CacheError, in_words
 from compilespan.cache.manifest import decoded
 from compilespan.cache.signing import sealed, unsealed
 
@@ -28,6 +30,7 @@ MAX_MANIFESTS = 64
 """The newest ones are read; each lists what its builder knew, too."""
 _MAX_MANIFEST_BYTES = 8 * 2**20
 _MAX_SEALED_BYTES = 2**16
+_MANIFEST = re.compile(r"\d{20}-[0-9a-f]{8}\.json")
 
 _logger = logging.getLogger("compilespan")
 
@@ -49,7 +52,12 @@ class Space:
         self._key = key
 
     def manifests(
-        self, deadline_s: float, most: int | None = MAX_MANIFESTS, folder: str = MANIFESTS
+        self,
+        deadline_s: float,
+        most: int | None = MAX_MANIFESTS,
+        folder: str = MANIFESTS,
+        *,
+        is_strict: bool = False,
     ) -> dict[str, Manifest]:
         """Return the valid manifests by name, the newest first.
 
@@ -57,28 +65,52 @@ class Space:
             deadline_s: By ``time.monotonic()``.
             most: Number of files that are read at most; ``None`` for all.
             folder: Where they are.
+            is_strict: Whether each must be valid; else the others are ignored with a warning.
 
         Raises:
-            CacheError: The store failed, or did not answer in time.
+            CacheError: The store failed, or did not answer in time; one is not valid.
         """
         names = within(deadline_s, lambda: self.names(folder))
-        names = [name for name in reversed(names) if name.endswith(".json")][:most]
+        names = [name for name in reversed(names) if _is_manifest(name, folder)][:most]
         read = [functools.partial(self._manifest, name) for name in names]
-        found = [each for each in each_within(deadline_s, read) if each is not None]
-        return dict(sorted(found, key=lambda each: each[1].created_ns, reverse=True))
+        found: dict[str, Manifest] = {}
+        ignored: list[str] = []
+        for name, manifest in each_within(deadline_s, read):
+            if isinstance(manifest, str):
+                ignored.append(f"{name}: {manifest}")
+            else:
+                found[name] = manifest
+        if ignored:
+            count = f" (and {len(ignored) - 1} more)" if len(ignored) > 1 else ""
+            if is_strict:
+                msg = f"{ignored[0]}{count}; give the right key, or remove it"
+                raise CacheError(msg)
+            _logger.warning("compilespan: ignored of the compile cache: %s%s", ignored[0], count)
+        return dict(sorted(found.items(), key=lambda each: each[1].created_ns, reverse=True))
 
-    def _manifest(self, name: str) -> tuple[str, Manifest] | None:
+    def _manifest(self, name: str) -> tuple[str, Manifest | str]:
+        """Return a name and its manifest, or why there is none."""
+        scope = f"{self._name}/{name}"
         try:
-            data = self._store.read(f"{self._name}/{name}", _MAX_MANIFEST_BYTES)
-            return name, decoded(data, self._name, self._key)
+            return name, decoded(self._store.read(scope, _MAX_MANIFEST_BYTES), scope, self._key)
         except Exception as error:  # a store may raise anything
-            _logger.warning("compilespan: the cache manifest %s is ignored: %s", name, error)
-            return None
+            return name, in_words(error)
+
+    def is_signed(self, name: str) -> bool:
+        """Whether a manifest has any signature; a store may raise anything."""
+        data = self._store.read(f"{self._name}/{name}", _MAX_MANIFEST_BYTES)
+        return json.loads(data)["signature"] is not None
 
     def add(self, manifest: Manifest, name: str | None = None) -> None:
         """Write a manifest, or replace one; everything that it lists must be there."""
         name = name or f"{MANIFESTS}{manifest.created_ns:020d}-{secrets.token_hex(4)}.json"
-        self._store.write(f"{self._name}/{name}", manifest.encoded(self._name, self._key))
+        scope = f"{self._name}/{name}"
+        self._store.write(scope, manifest.encoded(scope, self._key))
+
+    @property
+    def has_key(self) -> bool:
+        """Whether what is written is signed."""
+        return self._key is not None
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files below a folder of this namespace, sorted."""
@@ -132,6 +164,10 @@ class Space:
     def add_content(self, entry: Entry, data: bytes) -> None:
         """Write the content of an entry; this repairs one that was torn or lost."""
         self._store.write(f"{self._name}/{blob(entry)}", zlib.compress(data, 1))
+
+
+def _is_manifest(name: str, folder: str) -> bool:
+    return name.startswith(folder) and _MANIFEST.fullmatch(name, len(folder)) is not None
 
 
 def blob(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import secrets
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -64,7 +65,7 @@ class LocalStore:
     def names(self, folder: str) -> list[str]:
         """Return the names of the files below a folder, sorted."""
         found = []
-        for parent, _, files in os.walk(self.directory / folder):
+        for parent, _, files in os.walk(self._path(folder)):
             self._check(Path(parent).lstat(), parent)
             found += [str((Path(parent) / name).relative_to(self.directory)) for name in files]
         return sorted(found)
@@ -76,9 +77,15 @@ class LocalStore:
             CacheError: Another user can write it.
             OSError: It cannot be read.
         """
-        descriptor = os.open(self.directory / name, os.O_RDONLY | os.O_NOFOLLOW)
+        # Another kind of file, such as a pipe, might never answer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self._path(name), flags)
         with os.fdopen(descriptor, "rb") as file:
-            self._check(os.fstat(file.fileno()), name)
+            status = os.fstat(file.fileno())
+            self._check(status, name)
+            if not stat.S_ISREG(status.st_mode):
+                msg = f"{name} is no file"
+                raise CacheError(msg)
             return file.read(max_bytes + 1)
 
     def write(self, name: str, data: bytes) -> None:
@@ -105,21 +112,38 @@ class LocalStore:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
-        (self.directory / name).unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
 
     def age_s(self, name: str) -> float | None:
         """Return the seconds since a file was written; ``None`` if it does not exist."""
         try:
-            return time.time() - (self.directory / name).stat().st_mtime
-        except OSError:
+            return time.time() - self._path(name).lstat().st_mtime
+        except (OSError, CacheError):
             return None
 
     def _folder_of(self, name: str) -> Path:
         """Return the folder of a file, which is created."""
+        path = self._path(name).parent
+        for each in reversed([path, *path.parents]):
+            if each.is_relative_to(self.directory):
+                each.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a name.
+
+        Raises:
+            CacheError: It leaves the directory, or a folder on the way is a link.
+        """
         path = self.directory
-        for each in Path(name).parent.parts:
+        for each in filter(None, name.split("/")):
+            if path.is_symlink() or each in (".", ".."):
+                msg = f"{name} leaves the store"
+                raise CacheError(msg)
             path /= each
-            path.mkdir(mode=0o700, exist_ok=True)
+        if name.endswith("/") and path.is_symlink():
+            msg = f"{name} leaves the store"
+            raise CacheError(msg)
         return path
 
     def _check(self, status: os.stat_result, what: object) -> None:

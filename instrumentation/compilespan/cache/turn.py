@@ -11,6 +11,7 @@ from compilespan import semconv
 from compilespan.cache.bounded import within_s
 from compilespan.cache.errors import CacheError, in_words
 from compilespan.cache.leading import PERIOD_S, Leading
+from compilespan.dynamo.graphs import GraphWatch
 from compilespan.ledger.ledger import get_ledger
 from compilespan.telemetry.cache_spans import cache_span
 
@@ -26,6 +27,7 @@ LOST_PERIODS = 3
 _LOOK_S = 0.25
 _SAY_S = 30.0
 _STORE_S = 10.0
+_TRIES = 20
 
 _logger = logging.getLogger("compilespan")
 
@@ -44,7 +46,7 @@ class Turn:
         goes_on: Callable[[], bool],
         waited: Callable[[float], object] = lambda _: None,
         try_out: Callable[[], object] = lambda: None,
-        tried: Callable[[bool], object] = lambda _: None,
+        tried: Callable[[set[str]], object] = lambda _: None,
         used: Callable[[], object] = lambda: None,
         may_lead: bool = True,
     ) -> None:
@@ -58,7 +60,7 @@ class Turn:
             goes_on: ``False`` ends a wait early, and the signs of life of who leads.
             waited: Called with the seconds of each wait.
             try_out: Called before the first item.
-            tried: Called at the end, with whether an item failed that came from the cache.
+            tried: Called at the end, with the keys of graphs that failed items had loaded.
             used: Called when compiles may have used what was fetched.
             may_lead: Whether this process publishes at all.
         """
@@ -69,7 +71,8 @@ class Turn:
         self._goes_on = goes_on
         self._waited, self._used = waited, used
         self._try_out, self._tried = try_out, tried
-        self._has_failed = False
+        self._hits = set(GraphWatch.hit_keys)
+        self._failed_keys: set[str] = set()
         self._may_lead = may_lead
         self._misses = _misses()
         self._epoch = 0
@@ -88,9 +91,12 @@ class Turn:
         """Lead or wait before the next item if the last one was not in the store.
 
         Args:
-            has_failed: Whether the item failed although its graphs came from a cache.
+            has_failed: Whether the item failed.
         """
-        self._has_failed |= has_failed
+        hits = set(GraphWatch.hit_keys)
+        if has_failed:
+            self._failed_keys |= hits - self._hits
+        self._hits = hits
         misses = _misses()
         if misses > self._misses and self._leading is None:
             self._carefully(lambda: self._take(is_needed=True))
@@ -103,12 +109,16 @@ class Turn:
         traceback: TracebackType | None,
     ) -> None:
         """Publish what was built, and tell the others that it is there."""
-        self._used()
-        self._tried(self._has_failed)
-        is_published = error is None and self._publish()
-        leading, self._leading = self._leading, None
-        if leading is not None:
-            leading.end("built" if is_published else "failed")
+        is_published = False
+        try:
+            self._used()
+            if error is None:
+                self._tried(self._failed_keys)
+                is_published = self._publish()
+        finally:
+            leading, self._leading = self._leading, None
+            if leading is not None:
+                leading.end("built" if is_published else "failed")
 
     def _carefully(self, take: Callable[[], None]) -> None:
         if self._is_alone:
@@ -128,20 +138,29 @@ class Turn:
         Args:
             is_needed: Whether what was built before is known not to be enough.
         """
-        while self._goes_on():
+        for _ in range(_TRIES):
+            if not self._goes_on():
+                return
             latest = within_s(_STORE_S, self._lease.latest)
             is_new = latest > self._epoch
-            if is_new and (outcome := self._outcome(latest)) != "lost":
+            if is_new:
+                outcome = self._outcome(latest)
                 self._epoch = latest
                 self._is_alone = outcome in ("failed", "bound")
-                return
+                if outcome != "lost":
+                    return
             if not self._may_lead or not (is_new or is_needed or latest == 0):
                 return
             begin = functools.partial(self._lease.begin, latest + 1)
             if within_s(_STORE_S, begin):
                 self._epoch = latest + 1
                 self._leading = Leading(self._lease, self._epoch, self._goes_on)
+                if is_new:  # the one that is lost may have published
+                    self._fetch()
                 return
+            time.sleep(_LOOK_S)  # another process began it, and the store will list it
+        msg = "the store does not show who builds"
+        raise CacheError(msg)
 
     def _outcome(self, epoch: int) -> WaitOutcome:
         """Wait for the leader of an epoch, and fetch what it built."""

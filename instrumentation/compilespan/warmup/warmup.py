@@ -131,9 +131,8 @@ class Warmup:
                 self._until_nothing_compiles(target, item)
                 item.pause_span()
                 has_failed = item.state == "failed"
-                if turn is not None:
-                    came_from_cache = item.cache_result in ("hit", "mixed")
-                    turn.item_ended(has_failed=has_failed and came_from_cache)
+                if turn is not None:  # an item that was abandoned did not fail by itself
+                    turn.item_ended(has_failed=has_failed and not progress.is_over)
                 if has_failed and self._on_error == "stop":
                     return
         for target, item in self._items if self._verify_pass else ():
