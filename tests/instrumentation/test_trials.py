@@ -306,7 +306,7 @@ class TestFetching:
         trials.release(space, QUARANTINE + name, shut[QUARANTINE + name])
         assert start(use("other"), "works")
 
-    def test_what_others_publish_beside_it_is_still_loaded(self, published, url, use, start):
+    def test_what_others_build_is_loaded_even_if_it_is_the_same(self, published, url, use, start):
         for _ in range(3):
             start(published, "dies")
         builder = use("second-builder")
@@ -315,8 +315,20 @@ class TestFetching:
             (builder / path).write_bytes(b"graph" if path == GRAPH else b"another")
         SharedCache(url).publish(0, 100.0)
         third = use("third")
-        SharedCache(url).fetch()
+        assert SharedCache(url).fetch().entries == 2
         assert (third / "aotautograd/bkey/graph").exists()
+        assert (third / GRAPH).exists()
+
+    def test_what_others_only_know_is_not_loaded(self, published, url, use, start):
+        cache = SharedCache(url)
+        cache.fetch()
+        (published / "aotautograd/bkey").mkdir(parents=True)
+        (published / "aotautograd/bkey/graph").write_bytes(b"another")
+        assert cache.publish(0, 100.0).entries == 1  # it lists what it has fetched, too
+        for _ in range(3):
+            start(use("follower-2"), "dies")
+        third = use("third")
+        SharedCache(url).fetch()
         assert not (third / GRAPH).exists()
 
     def test_a_store_whose_trials_cannot_be_read_is_fetched(

@@ -11,6 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._inductor import codecache
+
+from compilespan.cache.shared import SharedCache
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 pytest.importorskip("fsspec")
@@ -146,6 +149,26 @@ def test_a_leader_that_is_killed_while_it_compiles_is_replaced(program, tmp_path
     assert said.results == ["miss", "miss"]
     assert said.wait_s > 3
     assert program("later", "explicit", url).results == ["hit", "hit"]
+
+
+def test_what_kills_two_starts_is_left_out_by_the_third(program, tmp_path, monkeypatch):
+    url = f"file://{tmp_path}/store"
+    program("builder", "explicit", "")
+    for module in (tmp_path / "builder").rglob("*.py"):  # inductor's own files
+        module.write_text("import os\nos._exit(9)\n")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "builder"))
+    (headers,) = (tmp_path / "builder-tmp").rglob("precompiled_headers")
+    monkeypatch.setattr(codecache, "_HEADER_DIR", str(headers))
+    assert SharedCache(url).publish(0, 100.0).error is None
+    for name in ("first", "second"):
+        dies = program.start(name, "explicit", url)
+        assert dies.wait(120) == 9, dies.communicate()
+    third = program("third", "explicit", url)
+    assert third.results == ["miss", "miss"]
+    assert "2 starts on this host died or failed" in third.errors
+    assert third.cache["quarantined"] == 1
+    # What it built is other content, and the next one loads it.
+    assert program("fourth", "explicit", url).results == ["hit", "hit"]
 
 
 def test_the_environment_is_enough_and_s3_is_a_store(program, tmp_path, s3):

@@ -57,15 +57,16 @@ def sound(
     shut = notes.manifests(deadline_s, folder=QUARANTINE)
     if notes is not space:
         shut |= space.manifests(deadline_s, folder=QUARANTINE)
-    bad = frozenset(entry for manifest in shut.values() for entry in manifest.added)
     for name, manifest in shut.items():
         _remove(name, manifest.added)
     opened = {
-        name: _without(manifest, bad)
+        name: manifest
         for name, manifest in named.items()
         if QUARANTINE + name.rpartition("/")[2] not in shut
     }
-    return opened, count, others
+    # What somebody else built is not bad, even if the content is the same.
+    bad = _added(shut) - _added(opened)
+    return {name: _without(each, bad) for name, each in opened.items()}, count, others
 
 
 def _judge(
@@ -108,6 +109,10 @@ def _settle(trials: Trials, suspects: Mapping[str, Trial], deadline_s: float) ->
         now = within(deadline_s, trials.others)
         left = {name: each for name, each in left.items() if now.get(name) == each}
     within(deadline_s, lambda: trials.settle(left))
+
+
+def _added(manifests: Mapping[str, Manifest]) -> frozenset[Entry]:
+    return frozenset(entry for manifest in manifests.values() for entry in manifest.added)
 
 
 def _without(manifest: Manifest, bad: frozenset[Entry]) -> Manifest:
