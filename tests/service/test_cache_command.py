@@ -8,13 +8,13 @@ import os
 import time
 
 import pytest
-from typer.testing import CliRunner
 
 from compilespan.cache import housekeeping, trials
 from compilespan.cache.manifest import Entry, Manifest
 from compilespan.cache.place import Place
 from compilespan.cache.space import Space, blob
 from compilespan_service.cli.commands import app
+from support import cli_runner
 
 pytestmark = pytest.mark.quick
 DAY_NS = 86_400 * 10**9
@@ -22,7 +22,7 @@ FACTS = {"torch": "2.13.0", "cpu": "AVX512", "threads": "2", "python": "cpython-
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["cache", *map(str, arguments)])
+    return cli_runner().invoke(app, ["cache", *map(str, arguments)])
 
 
 def entry(path, size=1000, digest=None):
@@ -71,22 +71,22 @@ def test_ls_shows_each_environment(publish, store):
     publish(3, [A, C], builder="pod-1:1")
     publish(0, [B], [A, C], builder="pod-2:1")
     said = run("ls", store)
-    assert said.exit_code == 0, said.output
-    header, row = said.output.splitlines()
+    assert said.exit_code == 0, said.stdout
+    header, row = said.stdout.splitlines()
     assert header.split()[:5] == ["environment", "graphs", "files", "size", "last"]
     assert "torch 2.13.0, AVX512, 2 threads, cpython-311" in row
     assert row.split()[-7:-3] == ["2", "3", "2.5", "KB"]
     assert row.endswith("pod-1:1, pod-2:1")
-    (listed,) = json.loads(run("ls", store, "--json").output)
+    (listed,) = json.loads(run("ls", store, "--json").stdout)
     assert (listed["graphs"], listed["files"], listed["bytes"]) == (2, 3, 2500)
     assert listed["environment"] == FACTS
 
 
 def test_ls_of_nothing_and_of_no_directory(store, tmp_path):
-    assert run("ls", store).output == "the cache is empty\n"
+    assert run("ls", store).stdout == "the cache is empty\n"
     missing = run("ls", tmp_path / "missing")
     assert missing.exit_code == 1
-    assert missing.output == f"compilespan cache ls: {tmp_path}/missing is no directory\n"
+    assert missing.stderr == f"compilespan cache ls: {tmp_path}/missing is no directory\n"
     assert not (tmp_path / "missing").exists()
 
 
@@ -104,9 +104,9 @@ def test_prune_removes_what_was_not_used_for_longest(publish, store):
     publish(5, [B], [A])
     publish(1, [C], [A, B])
     said = run("prune", store, "--max-size", "1.5KB")
-    assert said.output == "removed 1 of 3 publications, 1.0 KB\n"
+    assert said.stdout == "removed 1 of 3 publications, 1.0 KB\n"
     assert blobs(store) == ["b", "c"]
-    (listed,) = json.loads(run("ls", store, "--json").output)
+    (listed,) = json.loads(run("ls", store, "--json").stdout)
     assert (listed["files"], listed["bytes"]) == (2, 1500)
     # What stays lists nothing that is gone.
     place = Place(str(store), None)
@@ -135,7 +135,7 @@ def test_content_that_two_publications_added_stays_with_one(publish, store):
 def test_a_dry_run_removes_nothing(publish, store):
     publish(9, [A])
     said = run("prune", store, "--unused-for", "5", "--dry-run", "--json")
-    assert json.loads(said.output) == {"publications": 1, "bytes": 1000, "dry_run": True}
+    assert json.loads(said.stdout) == {"publications": 1, "bytes": 1000, "dry_run": True}
     assert blobs(store) == ["a"]
 
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_read_stops_it(publish, store, tmp_path):
     publish(9, [A], key=b"k" * 32)
     publish(5, [B], [A], key=b"k" * 32)
     no_key = run("prune", store, "--max-size", "1KB")
-    assert (no_key.exit_code, no_key.output) == (
+    assert (no_key.exit_code, no_key.stderr) == (
         1,
         "compilespan cache prune: it is signed: give the key with --key-file\n",
     )
@@ -179,7 +179,7 @@ def test_what_cannot_be_read_stops_it(publish, store, tmp_path):
     other.write_text("x" * 32)
     wrong = run("prune", store, "--max-size", "1KB", "--key-file", other)
     assert wrong.exit_code == 1
-    assert "its signature is missing or wrong (and 1 more); give the right key" in wrong.output
+    assert "its signature is missing or wrong (and 1 more); give the right key" in wrong.stderr
     assert blobs(store) == ["a", "b"]
     assert run("prune", store, "--max-size", "1KB", "--key-file", key).exit_code == 0
     assert blobs(store) == ["b"]
@@ -193,7 +193,7 @@ def test_a_signed_publication_is_released_with_the_key_only(publish, store, tmp_
     shut(space, *space.manifests(time.monotonic() + 9))
     (row,) = json.loads(run("quarantine", "ls", store, "--json").stdout)
     refused = run("quarantine", "release", store, row["name"])
-    assert (refused.exit_code, "give the key" in refused.output) == (1, True)
+    assert (refused.exit_code, "give the key" in refused.stderr) == (1, True)
     assert run("quarantine", "release", store, row["name"], "--key-file", key).exit_code == 0
     assert len(space.manifests(time.monotonic() + 9)) == 1
 
@@ -201,7 +201,7 @@ def test_a_signed_publication_is_released_with_the_key_only(publish, store, tmp_
 def test_several_environments_share_the_size(publish, store):
     publish(9, [A], space="one")
     publish(5, [B], space="two")
-    assert run("prune", store, "--max-size", "1KB").output.startswith("removed 1 of 2 ")
+    assert run("prune", store, "--max-size", "1KB").stdout.startswith("removed 1 of 2 ")
     assert blobs(store) == ["b"]
 
 
@@ -216,7 +216,7 @@ def test_several_environments_share_the_size(publish, store):
 def test_a_usage_error_is_one_sentence(store, arguments, said):
     done = run("prune", store, *arguments)
     assert done.exit_code == 2
-    assert said.lower() in done.output.lower()
+    assert said.lower() in done.stderr.lower()
 
 
 def shut(space, name):
@@ -225,18 +225,18 @@ def shut(space, name):
 
 
 def test_quarantine_is_listed_and_released(publish, store):
-    assert run("quarantine", "ls", store).output == "nothing is in quarantine\n"
+    assert run("quarantine", "ls", store).stdout == "nothing is in quarantine\n"
     space = publish(3, [A, C], builder="pod-7:1")
     (name,) = space.manifests(time.monotonic() + 9)
     shut(space, name)
-    (row,) = json.loads(run("quarantine", "ls", store, "--json").output)
+    (row,) = json.loads(run("quarantine", "ls", store, "--json").stdout)
     assert (row["published_by"], row["files"]) == ("pod-7:1", 2)
     assert row["name"] == f"space/{name[10:-5]}"
-    assert row["name"] in run("quarantine", "ls", store).output
+    assert row["name"] in run("quarantine", "ls", store).stdout
     unknown = run("quarantine", "release", store, "space/other")
     assert unknown.exit_code == 2
-    assert unknown.output == f"space/other is not in quarantine; there is {row['name']}\n"
-    assert run("quarantine", "release", store, row["name"]).output == f"released {row['name']}\n"
+    assert unknown.stderr == f"space/other is not in quarantine; there is {row['name']}\n"
+    assert run("quarantine", "release", store, row["name"]).stdout == f"released {row['name']}\n"
     assert list(space.manifests(time.monotonic() + 9)) == [name]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compilespan.findings.explained import codes
+from compilespan.semconv import __version__
 from compilespan_service.cli.commands import app
 from support import cli_runner
 
@@ -20,3 +21,7 @@ def test_another_name_is_refused_with_all_codes():
     done = cli_runner().invoke(app, ["explain", "CS999"])
     assert done.exit_code == 2
     assert all(code in done.stderr for code in codes())
+
+
+def test_the_version_is_told():
+    assert cli_runner().invoke(app, ["--version"]).stdout == f"compilespan {__version__}\n"
