@@ -13,14 +13,18 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 # The demo's own compile cache and journals, so that the second start is warm and shows the first.
 DEMO := .demo
 
-.PHONY: demo test quick test-servers test-torch test-vllm test-lowest lint wheel generate benchmark clean
+.PHONY: demo test quick test-long test-servers test-torch test-vllm test-lowest lint wheel generate benchmark clean
 
 demo: $(VENV)/demo
 	TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/$(DEMO)/cache \
 	$(BIN)/compilespan serve --port $(PORT) --state-dir $(DEMO)/state
 
 test: quick
-	$(PYTEST) -m "not quick" --ignore tests/servers
+	$(PYTEST) -m "not quick and not long" --ignore tests/servers
+
+# Fleets of replicas that compile, long histories, thousands of graphs.
+test-long: $(VENV)/ready
+	$(PYTEST) -m long
 
 # Unit tests that start no process and do not need inductor; two minutes.
 quick: lint

@@ -28,7 +28,7 @@ lowest() {
 
 # quick FOLDER: old versions use what newer ones of their own dependencies have deprecated.
 quick() {
-  python -m pytest --numprocesses 2 --dist worksteal -W ignore::DeprecationWarning "$1"
+  python -m pytest --numprocesses 2 --dist worksteal -m "not long" -W ignore::DeprecationWarning "$1"
 }
 
 lowest otlp,cache

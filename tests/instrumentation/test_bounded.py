@@ -6,6 +6,8 @@ import gc
 import os
 from pathlib import Path
 
+import pytest
+
 from compilespan import get_ledger, monitor_torch_compile
 from compilespan.journal.files import MAX_BYTES
 from compilespan.journal.reader import ProcessJournal
@@ -27,6 +29,7 @@ def compile_blocks(count):
             pass
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_records_go_through_monitor_ledger_and_journal(tmp_path):
     journal = open_journal(tmp_path)
     for _ in range(5):

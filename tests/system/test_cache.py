@@ -15,7 +15,7 @@ from torch._inductor import codecache
 
 from compilespan.cache.shared import SharedCache
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)]
 pytest.importorskip("fsspec")
 
 WARM = """

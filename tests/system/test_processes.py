@@ -54,6 +54,7 @@ def test_a_target_whose_second_shape_raises(tmp_path):
     assert ready_then == 200
 
 
+@pytest.mark.long
 def test_2000_graphs_in_one_compile_all_arrive():
     with Receiver() as receiver:
         env = receiver.environment()

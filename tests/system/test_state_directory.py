@@ -50,6 +50,7 @@ def test_a_file_that_comes_later_harms_no_running_server(tmp_path):
         assert server.client.get("/totals").json()["total"] == before
 
 
+@pytest.mark.long
 def test_a_server_begins_beside_a_long_history_and_tells_it_newest_first(tmp_path):
     """250 starts of 100 compiles, all killed: no figure waits for them."""
     record = {**bad_journals.RECORD, "name": "old"}
