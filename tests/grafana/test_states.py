@@ -65,9 +65,9 @@ STATES = {
     ),
     # The encoder is done, the language model has begun.
     "second": (
-        [Process().compiled(14.9).compiles_for(5, "language_model")],
+        [Process().compiled(14.75).compiles_for(5, "language_model")],
         {
-            "Compile time A": [("{}", 14.9)],
+            "Compile time A": [("{}", 14.75)],
             "Compile time B": [("{}", 300)],
             "Compiling now, for A": [],
             "Compiling now, for B": [("{}", 300)],
@@ -76,18 +76,18 @@ STATES = {
     "ready": (
         [READY],
         {
-            "Compile time A": [("{}", 14.9)],
-            "Compile time B": [("{}", 25.6)],
+            "Compile time A": [("{}", 14.75)],
+            "Compile time B": [("{}", 25.5)],
             "Compile time D": [],
             "Compiling now, for A": [],
             "Time to ready A": [(told("cold"), 49)],
             "Failed A": [],
             "Graphs from the cache A": [('{graphs="3",hits="0",said="0 of 3"}', 0)],
             f"{BAR} A": [
-                bar("Import", 2.1),
-                bar("Load", 1.4),
-                bar("Encoder", 14.9),
-                bar("Language model", 25.6),
+                bar("Import", 2.25),
+                bar("Load", 1.5),
+                bar("Encoder", 14.75),
+                bar("Language model", 25.5),
                 bar("Waiting", 3),
                 bar("Rest to ready", 2),
             ],
@@ -163,21 +163,21 @@ STATES = {
     # Of another service, and no business of this one.
     "another's duplicate": (
         [
-            Process("a").compiled(14.9).ready(20),
+            Process("a").compiled(14.75).ready(20),
             Process("pod-0", "second", job="other"),
             Process("pod-0", "third", job="other"),
         ],
         {
             MENU: [(said("first", "00:00 · no cache"), 0)],
-            "Compile time A": [("{}", 14.9)],
+            "Compile time A": [("{}", 14.75)],
         },
     ),
     # A program's own SDK says nothing of starts: all of them are one.
     "own sdk": (
-        [Process("a", None).compiled(14.9).ready(20)],
+        [Process("a", None).compiled(14.75).ready(20)],
         {
             MENU: [(UNNAMED, 0)],
-            "Compile time A": [("{}", 14.9)],
+            "Compile time A": [("{}", 14.75)],
             "Time to ready A": [('{cache="no cache"}', 20)],
         },
     ),
@@ -191,11 +191,11 @@ STATES = {
     ),
     "two services": (
         [
-            Process("a", "first").compiled(14.9).ready(20),
+            Process("a", "first").compiled(14.75).ready(20),
             Process("b", "second", job="other").compiled(99).ready(100),
         ],
         {
-            "Compile time A": [("{}", 14.9)],
+            "Compile time A": [("{}", 14.75)],
             "Time to ready A": [(told("no cache"), 20)],
             MENU: [(said("first", "00:00 · no cache"), 0)],
         },

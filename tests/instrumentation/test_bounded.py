@@ -47,7 +47,9 @@ def test_a_hundred_thousand_records_go_through_monitor_ledger_and_journal(tmp_pa
     lost = get_ledger().followers.dropped
     assert set(lost) <= {"journal"}
     assert reader.is_complete == (not lost)
-    assert reader.builder.build().total.compiles >= 90_000
+    # A lost line loses one record at most, and on a loaded machine most lines are written, too.
+    assert reader.builder.build().total.compiles >= 100_000 - lost.get("journal", 0)
+    assert reader.builder.build().total.compiles >= 50_000
 
 
 def test_a_million_events_go_through_one_monitor():

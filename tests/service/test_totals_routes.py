@@ -55,6 +55,7 @@ def test_totals_have_the_rows_and_columns_of_the_contract(serve):
         "by_process",
         "by_stage",
         "start",
+        "cache",
         "in_progress",
     }
     cost_s = totals["total"]["compile_s"] + totals["total"]["failed_s"]
