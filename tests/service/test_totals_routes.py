@@ -30,6 +30,7 @@ COLUMNS = {
     "cache_hits",
     "cache_misses",
     "cache_bypasses",
+    "cache_rebuilds",
     "cpu_s",
     "cpu_wait_s",
 }
