@@ -107,9 +107,14 @@ class SharedCache:
         """Whether what this process builds is published."""
         return self._mode != "read"
 
+    @property
+    def may_fetch(self) -> bool:
+        """Whether what others built is fetched."""
+        return self._mode != "write"
+
     def fetch(self) -> Moved:
         """Fetch what fits this environment and is not here; imports torch."""
-        if self._mode == "write":
+        if not self.may_fetch:
             return Moved()
         return self._moved("fetch", self._fetch, self._timeout_s)
 

@@ -90,7 +90,7 @@ class Share:
             return nullcontext()
         return Turn(
             lease,
-            self.cache.wait_s,
+            self.cache.wait_s if self.cache.may_fetch else 0.0,
             fetch=self.fetch,
             publish=self.publish,
             goes_on=goes_on,

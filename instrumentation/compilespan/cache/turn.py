@@ -13,6 +13,7 @@ from compilespan.cache.errors import CacheError, in_words
 from compilespan.cache.leading import PERIOD_S, Leading
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.ledger.ledger import get_ledger
+from compilespan.process.faults import contained
 from compilespan.telemetry.cache_spans import cache_span
 
 if TYPE_CHECKING:
@@ -111,10 +112,11 @@ class Turn:
         """Publish what was built, and tell the others that it is there."""
         is_published = False
         try:
-            self._used()
-            if error is None:
-                self._tried(self._failed_keys)
-                is_published = self._publish()
+            with contained("share what a warmup has built"):
+                self._used()
+                if error is None:
+                    self._tried(self._failed_keys)
+                    is_published = self._publish()
         finally:
             leading, self._leading = self._leading, None
             if leading is not None:

@@ -60,5 +60,7 @@ def warm(
     result = Warmup(
         plan(targets), verify=verify, on_error=on_error, on_item=on_item, share=share
     ).run()
+    if share is not None and not share.cache.is_down:
+        share.publish()  # a warmup that waits for nobody has not done it
     prompt_export.finish()
     return result
