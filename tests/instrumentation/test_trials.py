@@ -210,6 +210,23 @@ class TestTrying:
         built()
         wait_until(lambda: not space.names("trials/"))
 
+    def test_a_late_sign_of_life_does_not_outlive_it(self, space, one, monkeypatch):
+        entered, go_on = threading.Event(), threading.Event()
+        show = Trials.show
+
+        def slow(trials, name, trial):
+            if trial.count:
+                entered.set()
+                go_on.wait(10)
+            show(trials, name, trial)
+
+        monkeypatch.setattr(Trials, "show", slow)
+        one.begin(lambda: Trials(space), [NAME])
+        assert entered.wait(10)
+        threading.Timer(0.2, go_on.set).start()
+        one.end()
+        assert space.names("trials/") == []
+
     def test_a_store_that_fails_costs_nothing(self, space, one):
         one.begin(lambda: 1 / 0, [NAME])
         one.end()

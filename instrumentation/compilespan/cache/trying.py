@@ -47,6 +47,7 @@ class Trying:
         self._name = ""
         self._others: dict[str, Trial] = {}
         self._is_over = threading.Event()
+        self._watching: threading.Thread | None = None
 
     def begin(
         self,
@@ -69,12 +70,13 @@ class Trying:
             self._name, trial = within_s(_STORE_S, lambda: place.begin(publications))
             self._trials, self._pid = place, os.getpid()
             self._others = dict(others or {})
-            threading.Thread(
+            self._watching = threading.Thread(
                 target=self._watch,
                 args=(over, place, self._name, trial),
                 name="compilespan-cache-trial",
                 daemon=True,
-            ).start()
+            )
+            self._watching.start()
 
     def end(
         self,
@@ -96,6 +98,8 @@ class Trying:
             trials, self._trials, self._pid = self._trials, None, 0
             self._is_over.set()
             assert trials is not None
+            if self._watching is not None and self._watching is not threading.current_thread():
+                self._watching.join(timeout_s)  # what it still writes must not come after the end
             bad = set(failed)
             good = self._loaded() - bad if has_worked else set()
             others, self._others = self._others, {}
