@@ -388,13 +388,13 @@ def test_items_that_fail_are_blamed_for_what_they_loaded_themselves(lease):
     tried = []
     GraphWatch.hit_keys.clear()
     GraphWatch.hit_keys["before"] = None
-    with Replica(lease(), tried=tried.append).turn as t:
+    with Replica(lease(), tried=lambda keys, is_known: tried.append((keys, is_known))).turn as t:
         GraphWatch.hit_keys["good"] = None
         t.item_ended()
         GraphWatch.hit_keys["bad"] = None
         t.item_ended(has_failed=True)
         t.item_ended(has_failed=True)
-    assert tried == [{"bad"}]
+    assert tried == [({"bad"}, True)]
 
 
 def test_whatever_fails_at_the_end_the_lease_ends(lease):

@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from compilespan.cache.manifest import Entry, Manifest
 from compilespan.cache.shared import SharedCache
 from compilespan.cache.space import QUARANTINE, Space
 from compilespan.cache.store import LocalStore
-from compilespan.cache.trials import Trial, Trials
+from compilespan.cache.trials import Others, Trial, Trials
 from compilespan.cache.trying import Trying
 from compilespan.dynamo.graphs import GraphWatch
 from serving import wait_until
@@ -28,9 +29,8 @@ HERE = f"trials/{trials._host()}"
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     GraphWatch.hit_keys.clear()
-    monkeypatch.setattr(sound, "DEAD_S", 0.3)
-    monkeypatch.setattr(trying, "DEAD_S", 0.3)
     monkeypatch.setattr(sound, "_LOOK_S", 0.02)
+    monkeypatch.setattr(trials, "DEAD_S", 0.3)
     monkeypatch.setattr(trying, "BEAT_S", 0.1)
     monkeypatch.setattr(trying, "_LOOK_S", 0.02)
 
@@ -43,9 +43,8 @@ def space(tmp_path):
 def left_behind(space, start, *, pid=7, host=HERE, **values):
     """Write the trial of another process."""
     name = f"{host}/{pid}-abcdef0{start}"
-    Trials(space).show(
-        name, Trial(str(start) * 16, **{"may": (NAME,), "loaded": (NAME,), **values})
-    )
+    told = {"may": (NAME,), "loaded": (NAME,), **values}
+    Trials(space).show(name, Trial(str(start) * 16, **told))
     return name
 
 
@@ -53,9 +52,14 @@ def starts(space):
     return {name: len(each) for name, each in Trials(space).failures().items()}
 
 
+def due(space):
+    """Return the trials of others, as they were long ago."""
+    return replace(Trials(space).others(), at_s=-1e9)
+
+
 def settled(space):
     """Count the trials of dead processes, all of them."""
-    Trials(space).settle(Trials(space).others())
+    Trials(space).settle(due(space))
     return starts(space)
 
 
@@ -93,28 +97,44 @@ def test_a_trial_that_is_replayed_counts_once(space):
     assert starts(space) == {NAME: 1}
     # Under another name it is not signed.
     file.with_name("8-abcdef01").write_bytes(data)
-    assert set(Trials(space).others()) == {name}
+    assert set(Trials(space).others().trials) == {name}
 
 
 def test_who_lives_is_no_failure(space):
     name = left_behind(space, 1)
-    seen = Trials(space).others()
-    Trials(space).show(name, trials.beaten(seen[name], {NAME}, 1))
+    seen = due(space)
+    Trials(space).show(name, trials.beaten(seen.trials[name], {NAME}, 1))
     Trials(space).settle(seen)
     assert starts(space) == {}
     assert space.names("trials/") == [name]
 
 
-def test_our_own_start_and_other_hosts_are_not_looked_at(space):
+def test_who_was_seen_a_moment_ago_is_not_dead_yet(space):
+    name = left_behind(space, 1, may=(NAME, OTHER), loaded=(NAME, OTHER))
+    Trials(space).settle(Trials(space).others())
+    assert starts(space) == {}
+    # What has worked here is forgiven: if it is dead, it did not die of that.
+    Trials(space).settle(Trials(space).others(), [NAME])
+    assert Trials(space).others().trials[name].loaded == (OTHER,)
+    Trials(space).settle(Trials(space).others(), [OTHER])
+    assert settled(space) == {}
+
+
+def test_our_own_start_and_other_hosts_are_not_looked_at(space, monkeypatch):
     left_behind(space, 1, host="trials/another-host")
-    Trials(space).begin([NAME])
-    assert Trials(space).others() == {}
+    Trials(space).show(Trials.new_name(), replace(Trials.new(), may=(NAME,)))
+    assert Trials(space).others().trials == {}
+    monkeypatch.setattr(trials, "_host", lambda: "another-host")
+    trials.fail(space, [NAME], "2" * 16)
+    assert starts(space) == {NAME: 1}
+    monkeypatch.setattr(trials, "_host", lambda: "here")
+    assert starts(space) == {}
 
 
 @pytest.mark.parametrize("name", ["x-abcdef01", "7-xyz", "7-abcdef01/deeper"])
 def test_a_file_of_another_name_is_no_trial(space, name):
     space.write(f"{HERE}/{name}", {"start": "1"})
-    assert Trials(space).others() == {}
+    assert Trials(space).others().trials == {}
     assert settled(space) == {}
 
 
@@ -122,7 +142,7 @@ def test_a_forged_trial_and_a_forged_failure_count_nothing(space, tmp_path):
     stranger = Space(LocalStore(tmp_path, is_checked=True), b"x" * 32, "space")
     left_behind(stranger, 1)
     trials.fail(stranger, [NAME], "2" * 16)
-    space.mark(f"failures/{NAME[10:-5]}/{'3' * 16}")
+    space.mark(f"failures/{NAME[10:-5]}/{trials._host()}/{'3' * 16}")
     trials.fail(space, [NAME], "4" * 16)
     (real,) = tmp_path.rglob("4" * 16)
     real.with_name("5" * 16).write_bytes(real.read_bytes())
@@ -136,41 +156,57 @@ def test_no_name_leaves_the_folder_of_failures(space, tmp_path):
 
 def test_what_has_worked_is_forgiven_and_nothing_else(space):
     trials.fail(space, [NAME, OTHER], "1" * 16)
-    name, _ = Trials(space).begin([NAME, OTHER])
-    Trials(space).end(name, worked=[NAME], failed=[])
+    name = Trials.new_name()
+    Trials(space).show(name, Trials.new())
+    Trials(space).end(name, Trials.new(), worked=[NAME], failed=[])
     assert starts(space) == {OTHER: 1}
     assert space.names("trials/") == []
 
 
-def test_who_may_not_remove_costs_nothing(space, monkeypatch):
-    left_behind(space, 1)
+def test_who_may_not_remove_marks(space, monkeypatch):
     monkeypatch.setattr(LocalStore, "remove", lambda *_: 1 / 0)
+    left_behind(space, 1)
     assert settled(space) == {NAME: 1}
-    assert settled(space) == {NAME: 1}
-    name, _ = Trials(space).begin([NAME])
-    Trials(space).end(name, worked=[NAME], failed=[])
+    assert due(space).trials == {}
+    Trials(space).forgive([NAME])
+    assert starts(space) == {}
+    name = left_behind(space, 2)
+    Trials(space).end(name, Trials(space).others().trials[name], worked=[NAME], failed=[])
+    assert settled(space) == {}
+    trials.fail(space, [NAME], "1" * 16)  # it fails again
+    assert starts(space) == {NAME: 1}
 
 
 class TestTrying:
     """The trial of this process."""
 
     @pytest.fixture
-    def one(self):
+    def one(self, space):
         self.loaded = set()
-        one = Trying(lambda: self.loaded)
+        one = Trying(lambda: self.loaded, lambda: Trials(space))
         yield one
+        one.end(is_turn=True)
         one.end()
 
+    def begin(self, one, *names, **options):
+        one.begin(names or [NAME], Others({}, 0.0), **options)
+
     def test_it_is_written_once_and_removed(self, space, one):
-        one.begin(lambda: Trials(space), [NAME])
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
+        self.begin(one)
         assert len(space.names("trials/")) == 1
         one.end()
         one.end()
         assert space.names("trials/") == []
 
+    def test_what_is_fetched_later_is_in_it(self, space, one):
+        self.begin(one)
+        self.begin(one, NAME, OTHER)
+        (name,) = space.names("trials/")
+        assert set(space.read(name)["may"]) == {NAME, OTHER}
+
     def test_it_shows_life_and_what_was_loaded(self, space, one):
-        one.begin(lambda: Trials(space), [NAME, OTHER])
+        self.begin(one, NAME, OTHER)
         (name,) = space.names("trials/")
         self.loaded.add(NAME)
         wait_until(lambda: space.read(name)["loaded"] == [NAME])
@@ -180,16 +216,29 @@ class TestTrying:
     def test_what_worked_is_forgiven_but_not_at_an_exit(self, space, one):
         trials.fail(space, [NAME], "1" * 16)
         self.loaded.add(NAME)
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
         one.end(has_worked=False)
         assert starts(space) == {NAME: 1}
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
         one.end()
         assert starts(space) == {}
 
+    def test_a_turn_that_goes_on_is_waited_for(self, space, one, monkeypatch):
+        monkeypatch.setattr(trying, "WORKED_S", 0.1)
+        self.begin(one)
+        self.begin(one, is_turn=True)
+        built()
+        self.loaded.add(NAME)
+        time.sleep(0.5)
+        one.end()  # the process is ready
+        assert len(space.names("trials/")) == 1
+        one.end(failed=[NAME], is_turn=True)
+        assert starts(space) == {NAME: 1}
+        assert space.names("trials/") == []
+
     def test_a_process_that_dies_leaves_it(self, space, one):
         def die():
-            one.begin(lambda: Trials(space), [NAME])
+            self.begin(one)
             os.kill(os.getpid(), 9)
 
         in_child(die)
@@ -197,14 +246,14 @@ class TestTrying:
         assert space.read(name)["may"] == [NAME]
 
     def test_a_forked_child_leaves_that_of_its_parent(self, space, one):
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
         with one._lock:
             in_child(one.end)
         assert len(space.names("trials/")) == 1
 
     def test_it_ends_some_time_after_the_last_compile(self, space, one, monkeypatch):
         monkeypatch.setattr(trying, "WORKED_S", 0.3)
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
         time.sleep(0.6)
         assert space.names("trials/")  # nothing was compiled or loaded yet
         built()
@@ -215,27 +264,39 @@ class TestTrying:
         show = Trials.show
 
         def slow(trials, name, trial):
-            if trial.count:
+            if trial.count and not trial.is_over:
                 entered.set()
                 go_on.wait(10)
             show(trials, name, trial)
 
         monkeypatch.setattr(Trials, "show", slow)
-        one.begin(lambda: Trials(space), [NAME])
+        self.begin(one)
         assert entered.wait(10)
-        threading.Timer(0.2, go_on.set).start()
+        one.end(timeout_s=0.1)  # the store is slower than the end
+        go_on.set()
+        wait_until(lambda: not space.names("trials/"))
+
+    def test_a_first_note_that_is_late_is_removed(self, space, one, monkeypatch):
+        go_on = threading.Event()
+        show = Trials.show
+        monkeypatch.setattr(trying, "_STORE_S", 0.1)
+        monkeypatch.setattr(Trials, "show", lambda *each: go_on.wait(10) and show(*each))
+        self.begin(one)
+        go_on.set()
+        time.sleep(0.3)
+        wait_until(lambda: not space.names("trials/"))
+
+    def test_a_store_that_fails_costs_nothing(self, space, one, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "show", lambda *_: 1 / 0)
+            self.begin(one)
+            one.end()
+        self.begin(one)
+        monkeypatch.setattr(Trials, "settle", lambda *_: 1 / 0)
+        self.loaded.add(NAME)
         one.end()
         assert space.names("trials/") == []
-
-    def test_a_store_that_fails_costs_nothing(self, space, one):
-        one.begin(lambda: 1 / 0, [NAME])
-        one.end()
-        one.begin(lambda: Trials(space), [NAME])
-        one._trials = None
-        one.end(failed=["x"])
-        wait_until(
-            lambda: not any(t.name == "compilespan-cache-trial" for t in threading.enumerate())
-        )
+        wait_until(lambda: "compilespan-cache-trial" not in {t.name for t in threading.enumerate()})
 
 
 class TestFetching:
@@ -266,10 +327,14 @@ class TestFetching:
             cache.publications.try_out()
             if loads:
                 GraphWatch.hit_keys["akey"] = None
-            if how == "dies":
-                cache.publications._trying._is_over.set()
-            else:
-                cache.publications.tried(["akey"] if how == "fails" and loads else ())
+            going = cache.publications._trying._now
+            if how == "dies" and going is not None:
+                going._is_over.set()
+                going._thread.join()
+                cache.publications._trying._now = None
+            elif how != "dies":
+                failed = ["akey"] if how == "fails" and loads else ()
+                cache.publications.turn_ended(failed, is_known=True)
             return loads
 
         return start
@@ -322,6 +387,28 @@ class TestFetching:
         shut = space.manifests(time.monotonic() + 9, folder=QUARANTINE)
         trials.release(space, QUARANTINE + name, shut[QUARANTINE + name])
         assert start(use("other"), "works")
+
+    def test_where_nothing_else_is_left_it_is_removed_from_another_machine(
+        self, published, url, use, start
+    ):
+        other = use("other")
+        SharedCache(url).fetch()
+        use("follower")
+        for _ in range(3):
+            start(published, "dies")
+        assert (other / GRAPH).exists()
+        use("other")
+        SharedCache(url).fetch()
+        assert not (other / GRAPH).exists()
+
+    def test_after_a_release_it_can_be_put_there_again(self, published, url, tmp_path, start):
+        for _ in range(3):
+            start(published, "dies")
+        (folder,) = [path.name for path in (tmp_path / "store").iterdir()]
+        space = Space(LocalStore(tmp_path / "store", is_checked=False), None, folder)
+        shut = space.manifests(time.monotonic() + 9, folder=QUARANTINE)
+        trials.release(space, *next(iter(shut.items())))
+        assert [start(published, "dies") for _ in range(3)] == [True, True, False]
 
     def test_what_others_build_is_loaded_even_if_it_is_the_same(self, published, url, use, start):
         for _ in range(3):

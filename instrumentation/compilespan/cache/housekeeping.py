@@ -103,7 +103,7 @@ def contents(store: Store, key: bytes | None, deadline_s: float) -> list[Content
         {
             name.partition("/")[0]
             for name in files
-            if name.partition("/")[2].startswith((MANIFESTS, QUARANTINE))
+            if name.partition("/")[2].startswith((MANIFESTS, QUARANTINE, BLOBS))
         }
     )
     return [_contents(Space(store, key, name), name, files, deadline_s) for name in spaces]
@@ -157,12 +157,7 @@ def prune(content: Contents, removed: Sequence[Publication], deadline_s: float) 
             not signed with this key. What a manifest lists is still there.
     """
     space, names = content.space, {each.name for each in removed}
-    if not space.has_key and any(space.is_signed(each.name) for each in content.publications):
-        msg = "it is signed: give the key with --key-file"
-        raise CacheError(msg)
-    # Read again, and strictly: somebody may have published, and what cannot be read lists files.
-    now = space.manifests(deadline_s, most=None, is_strict=True)
-    shut = space.manifests(deadline_s, most=None, folder=QUARANTINE, is_strict=True)
+    now, shut = read_all(content, deadline_s)  # again: somebody may have published
     kept = {name: manifest for name, manifest in now.items() if name not in names}
     stays = frozenset(e for manifest in (*kept.values(), *shut.values()) for e in manifest.added)
     # Manifests first: what they list must be there.
@@ -189,6 +184,26 @@ def prune(content: Contents, removed: Sequence[Publication], deadline_s: float) 
     gone.update(file for file in others if marks and file.startswith(marks))
     list(each_within(deadline_s, [functools.partial(space.remove, file) for file in sorted(gone)]))
     return sum(size for file, size in sizes.items() if file in gone)
+
+
+def read_all(
+    content: Contents, deadline_s: float
+) -> tuple[dict[str, Manifest], dict[str, Manifest]]:
+    """Return all manifests of a namespace, and those in quarantine.
+
+    Raises:
+        CacheError: The store failed, or was not done by then; a manifest cannot be read, which may
+            list files, or was not signed with this key.
+    """
+    space = content.space
+    now = space.manifests(deadline_s, most=None, is_strict=True)
+    shut = space.manifests(deadline_s, most=None, folder=QUARANTINE, is_strict=True)
+    if not space.has_key:
+        calls = [functools.partial(space.is_signed, name) for name in (*now, *shut)]
+        if any(each_within(deadline_s, calls)):
+            msg = "it is signed: give the key with --key-file"
+            raise CacheError(msg)
+    return now, shut
 
 
 def _grace_s(file: str, listed: set[str]) -> float | None:

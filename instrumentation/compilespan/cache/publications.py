@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compilespan.cache.housekeeping import mark_used
 from compilespan.cache.roots import graph_key
-from compilespan.cache.trials import Trials
+from compilespan.cache.trials import Others, Trials
 from compilespan.cache.trying import Trying
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.process.faults import contained
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from compilespan.cache.manifest import Manifest
     from compilespan.cache.space import Space
-    from compilespan.cache.trials import Trial
 
 
 class Publications:
@@ -35,9 +34,9 @@ class Publications:
         self._keys: dict[str, frozenset[str]] = {}
         """Keys of the graphs that each of them added."""
         self._marked: set[str] = set()
-        self.others: Mapping[str, Trial] = {}
+        self.others = Others({}, 0.0)
         """Trials of other starts, which may be dead."""
-        self._trying = Trying(lambda: self.used)
+        self._trying = Trying(lambda: self.used, lambda: Trials(self._notes()))
 
     def update(self, named: Mapping[str, Manifest]) -> None:
         """Add those with these manifests."""
@@ -72,15 +71,29 @@ class Publications:
             for name in names:
                 mark_used(space, name)
 
-    def try_out(self) -> None:
-        """Tell the next start what this one may load, in case that it dies of it."""
-        names = [name for name, keys in self._keys.items() if keys]
-        if names:
-            self._trying.begin(lambda: Trials(self._notes()), names, self.others)
+    def try_out(self, *, is_turn: bool = False) -> None:
+        """Tell the next start what this one may load, in case that it dies of it.
 
-    def tried(self, failed_keys: Iterable[str] = ()) -> None:
-        """End that: what was loaded has worked, except for graphs with these keys."""
-        self._trying.end(failed=self.of(failed_keys))
+        Args:
+            is_turn: Whether a turn begins, whose end tells how it went.
+        """
+        names = [name for name, keys in list(self._keys.items()) if keys]
+        if names:
+            self._trying.begin(names, self.others, is_turn=is_turn)
+
+    def tried(self) -> None:
+        """End that, unless a turn goes on: what was loaded has worked."""
+        self._trying.end()
+
+    def turn_ended(self, failed_keys: Iterable[str], *, is_known: bool) -> None:
+        """End that: what was loaded has worked, except for graphs with these keys.
+
+        Args:
+            failed_keys: Keys of graphs that failed.
+            is_known: ``False`` if the program ends, which tells nothing.
+        """
+        failed = self.of(failed_keys)
+        self._trying.end(has_worked=is_known, failed=failed, is_turn=True)
 
     def end_trial(self, timeout_s: float) -> None:
         """End it because the process ends, which tells nothing of what was loaded."""

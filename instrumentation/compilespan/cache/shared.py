@@ -195,7 +195,8 @@ class SharedCache:
         if count:
             _logger.info(
                 "compilespan: %s the compile cache at %s: %d files (%.1f MB) in %.1f s",
-                *(what, self._place.shown, count, size / 1e6, spent_s),
+                "fetched from" if what == "fetch" else "published to",
+                *(self._place.shown, count, size / 1e6, spent_s),
             )
         return Moved(count, size, why)
 
@@ -215,11 +216,10 @@ class SharedCache:
     def _fetch(self, store: Store, deadline_s: float) -> Iterator[Entry]:
         space, _ = self._space(store)
         named = space.manifests(deadline_s)
-        if named:
-            named, quarantined, self.publications.others = sound(
-                space, self._notes(space), named, deadline_s
-            )
-            self.uses.quarantined(quarantined)
+        named, quarantined, self.publications.others = sound(
+            space, self._notes(space), named, deadline_s
+        )
+        self.uses.quarantined(quarantined)
         manifests = list(named.values())
         self.publications.update(named)
         for each in reversed(manifests):

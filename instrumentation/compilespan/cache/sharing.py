@@ -16,7 +16,7 @@ from compilespan.cache.errors import CacheError
 from compilespan.cache.turn import Turn
 from compilespan.ledger.entries import Ended, Entry, Mark, Ready
 from compilespan.ledger.ledger import get_ledger
-from compilespan.process import now_ns, renewed_after_fork
+from compilespan.process import fork_safe_lock, now_ns, renewed_after_fork
 from compilespan.process.faults import contained
 from compilespan.telemetry.flushing import at_end_of_child
 
@@ -96,8 +96,10 @@ class Share:
             goes_on=goes_on,
             waited=self.cache.uses.waited,
             used=self.cache.note_use,
-            try_out=self.cache.publications.try_out,
-            tried=self.cache.publications.tried,
+            try_out=lambda: self.cache.publications.try_out(is_turn=True),
+            tried=lambda keys, is_known: self.cache.publications.turn_ended(
+                keys, is_known=is_known
+            ),
             may_lead=self.cache.may_publish,
         )
 
@@ -122,13 +124,23 @@ def share_of(url: str | None) -> Share | None:
         return None
     share = Share(cache)
     share.fetch()
+    cache.publications.try_out()
+    _at_exit(share.publish_at_exit)
     return share
+
+
+def _at_exit(call: Callable[[], None]) -> None:
+    """Call something when the process ends."""
+    # Before threads and executors end: after that, clients of stores cannot connect.
+    getattr(threading, "_register_atexit", atexit.register)(call)
+    at_end_of_child(call)
 
 
 class Sharing:
     """Uses the cache that the environment names, without a line in the program."""
 
     def __init__(self) -> None:
+        self._lock = fork_safe_lock()
         self._is_fetched = False
         """Also in a forked child: what its parent fetched is there."""
         self.renew()
@@ -148,22 +160,24 @@ class Sharing:
         """Fetch before the first compile; publish when the process is ready and when it ends."""
         if self._share is not None or "torch" not in sys.modules:
             return
-        try:
-            cache = configured()
-        except CacheError as error:
-            _logger.warning("compilespan: the compile cache is not shared: %s", error)
-            return
-        if cache is None:
-            return
-        self._share = share = Share(cache)
+        with self._lock:
+            if self._share is not None:
+                return
+            try:
+                cache = configured()
+            except CacheError as error:
+                _logger.warning("compilespan: the compile cache is not shared: %s", error)
+                return
+            if cache is None:
+                return
+            self._share = share = Share(cache)
+        # Without the lock: other threads that compile meanwhile do not wait.
         if not self._is_fetched:
             self._is_fetched = True
             share.fetch()
             cache.publications.try_out()
         get_ledger().followers.follow(self._entry, signal="cache")
-        # Before threads and executors end: after that, clients of stores cannot connect.
-        getattr(threading, "_register_atexit", atexit.register)(share.publish_at_exit)
-        at_end_of_child(share.publish_at_exit)
+        _at_exit(share.publish_at_exit)
 
     def _entry(self, entry: Entry) -> None:
         if self._share is None:

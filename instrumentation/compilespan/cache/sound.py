@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from compilespan.cache.bounded import within
 from compilespan.cache.errors import in_words
 from compilespan.cache.local import PARTS
 from compilespan.cache.roots import ROOTS
 from compilespan.cache.space import QUARANTINE
-from compilespan.cache.trials import MOST_FAILURES, Trials, quarantine
-from compilespan.cache.trying import DEAD_S
+from compilespan.cache.trials import MOST_FAILURES, Others, Trials, quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,20 +21,30 @@ if TYPE_CHECKING:
 
     from compilespan.cache.manifest import Entry, Manifest
     from compilespan.cache.space import Space
-    from compilespan.cache.trials import Trial
 
 _LOOK_S = 0.5
 
 _logger = logging.getLogger("compilespan")
 
 
-def sound(
-    space: Space, notes: Space, named: Mapping[str, Manifest], deadline_s: float
-) -> tuple[dict[str, Manifest], int, dict[str, Trial]]:
-    """Return manifests without what is in quarantine, which is removed from this machine, too.
+class Sound(NamedTuple):
+    """What may be loaded.
 
-    Also return how many publications were put there now, and the trials of other starts, which may
-    be dead. If they cannot be found out, that costs a warning.
+    Attributes:
+        named: Manifests by name, without what is in quarantine.
+        quarantined: How many publications were put there now.
+        others: Trials of other starts, which may be dead.
+    """
+
+    named: dict[str, Manifest]
+    quarantined: int
+    others: Others
+
+
+def sound(space: Space, notes: Space, named: Mapping[str, Manifest], deadline_s: float) -> Sound:
+    """Leave out what is in quarantine, which is removed from this machine, too.
+
+    If it cannot be found out what made earlier starts die, that costs a warning.
 
     Args:
         space: Where the manifests are.
@@ -46,8 +55,7 @@ def sound(
     Raises:
         CacheError: The store failed, or did not answer in time.
     """
-    count = 0
-    others: dict[str, Trial] = {}
+    count, others = 0, Others({}, 0.0)
     try:
         count, others = _judge(space, notes, named, deadline_s)
     except Exception as error:  # a store may raise anything
@@ -57,35 +65,37 @@ def sound(
     shut = notes.manifests(deadline_s, folder=QUARANTINE)
     if notes is not space:
         shut |= space.manifests(deadline_s, folder=QUARANTINE)
-    for name, manifest in shut.items():
-        _remove(name, manifest.added)
     opened = {
         name: manifest
         for name, manifest in named.items()
         if QUARANTINE + name.rpartition("/")[2] not in shut
     }
+    for name in opened:
+        _unmark(QUARANTINE + name.rpartition("/")[2])
+    for name, manifest in shut.items():
+        _remove(name, manifest.added)
     # What somebody else built is not bad, even if the content is the same.
     bad = _added(shut) - _added(opened)
-    return {name: _without(each, bad) for name, each in opened.items()}, count, others
+    return Sound({name: _without(each, bad) for name, each in opened.items()}, count, others)
 
 
 def _judge(
     space: Space, notes: Space, named: Mapping[str, Manifest], deadline_s: float
-) -> tuple[int, dict[str, Trial]]:
+) -> tuple[int, Others]:
     """Put what failed too often into quarantine; return how many publications, and open trials."""
     trials = Trials(notes)
     others = within(deadline_s, trials.others)
     failures = within(deadline_s, trials.failures)
-    doubtful = {
-        name
-        for name in named
-        if len(failures.get(name, ()))
-        < MOST_FAILURES
-        <= len({*failures.get(name, ()), *(t.start for t in others.values() if name in t.blamed)})
-    }
-    suspects = {name: each for name, each in others.items() if doubtful & {*each.blamed}}
+
+    doubtful = set()
+    for name in named:
+        known = failures.get(name, set())
+        possible = {each.start for each in others.trials.values() if name in each.blamed}
+        if len(known) < MOST_FAILURES <= len(known | possible):
+            doubtful.add(name)
+    suspects = {name: t for name, t in others.trials.items() if doubtful & {*t.blamed}}
     if suspects:
-        _settle(trials, suspects, deadline_s)
+        _settle(trials, replace(others, trials=suspects), deadline_s)
         failures = within(deadline_s, trials.failures)
     failed = [name for name in named if len(failures.get(name, ())) >= MOST_FAILURES]
     for name in failed:
@@ -100,14 +110,14 @@ def _judge(
     return len(failed), others
 
 
-def _settle(trials: Trials, suspects: Mapping[str, Trial], deadline_s: float) -> None:
+def _settle(trials: Trials, suspects: Others, deadline_s: float) -> None:
     """Wait until all suspects have shown a sign of life, or are dead."""
-    dead_s = min(time.monotonic() + DEAD_S, deadline_s)
-    left = dict(suspects)
-    while left and time.monotonic() < dead_s:
+    left = suspects
+    while left.trials and not left.are_due and time.monotonic() < deadline_s:
         time.sleep(_LOOK_S)
-        now = within(deadline_s, trials.others)
-        left = {name: each for name, each in left.items() if now.get(name) == each}
+        now = within(deadline_s, trials.others).trials
+        still = {name: each for name, each in left.trials.items() if now.get(name) == each}
+        left = replace(left, trials=still)
     within(deadline_s, lambda: trials.settle(left))
 
 
@@ -120,7 +130,7 @@ def _without(manifest: Manifest, bad: frozenset[Entry]) -> Manifest:
         return manifest
     added = tuple(entry for entry in manifest.added if entry not in bad)
     known = tuple(entry for entry in manifest.entries[manifest.published :] if entry not in bad)
-    return dataclasses.replace(manifest, published=len(added), entries=(*added, *known))
+    return replace(manifest, published=len(added), entries=(*added, *known))
 
 
 def _remove(name: str, entries: Iterable[Entry]) -> None:
@@ -129,7 +139,7 @@ def _remove(name: str, entries: Iterable[Entry]) -> None:
         directory = root.find()
         if directory is None or not directory.is_dir():
             continue
-        noted = directory / PARTS / name.replace("/", "-")
+        noted = directory / _mark_of(name)
         if noted.exists():
             continue
         for entry in entries:
@@ -137,6 +147,17 @@ def _remove(name: str, entries: Iterable[Entry]) -> None:
                 (directory / entry.path).unlink(missing_ok=True)
         noted.parent.mkdir(mode=0o700, exist_ok=True)
         noted.touch()
+
+
+def _unmark(name: str) -> None:
+    """Remove the mark of what was in quarantine, in case that it is there again."""
+    for root in ROOTS:
+        if (directory := root.find()) is not None:
+            (directory / _mark_of(name)).unlink(missing_ok=True)
+
+
+def _mark_of(name: str) -> str:
+    return f"{PARTS}/{name.replace('/', '-')}"
 
 
 def _is(file: Path, entry: Entry) -> bool:

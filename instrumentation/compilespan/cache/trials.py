@@ -1,13 +1,13 @@
 """Starts that try out what is in the store; one that dies or fails tells the next one.
 
 A process writes ``trials/<host>/<name>`` before its first compile: which publications it may load,
-which it has loaded, and a count that rises while it lives. It removes the file when what it loaded
-has worked. A file whose count does not rise is that of a dead process, and a failure of what it had
-loaded. After `MOST_FAILURES` starts that failed, a publication is in quarantine: its manifest is
-moved there, and no entry that it added is loaded any longer.
+which it has loaded, and a count that rises while it lives. It marks the file as over, and removes
+it, when what it loaded has worked. A file whose count does not rise is that of a dead process, and
+a failure of what it had loaded. After `MOST_FAILURES` starts that failed, a publication is in
+quarantine: its manifest is moved there, and no entry that it added is loaded any longer.
 
 Only starts of the same host are looked at: a container that is started again keeps its name, and a
-fleet does not read the files of all its replicas.
+fleet does not read the files of all its replicas. Who may not remove files marks them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import platform
 import re
 import secrets
+import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from compilespan.cache.space import Space
 
 MOST_FAILURES = 2
+DEAD_S = 15.0
+"""Seconds without a sign of life, by the clock of who looks, after which a process is dead."""
 FAILURES = "failures/"
 TRIALS = "trials/"
-_FAILURE = re.compile(rf"{FAILURES}(\d{{20}}-[0-9a-f]{{8}})/[0-9a-f]{{16}}")
+_FAILURE = re.compile(rf"{FAILURES}\d{{20}}-[0-9a-f]{{8}}/[A-Za-z0-9_-]+/[0-9a-f]{{16}}")
 _MOST_READ = 256
 
 
@@ -50,6 +53,7 @@ class Trial:
         may: The publications that it may load, as names of manifests.
         loaded: Those of which it has loaded a graph.
         ended: Number of compiles that have ended.
+        is_over: Whether it has ended well, or nothing is known.
     """
 
     start: str
@@ -57,11 +61,25 @@ class Trial:
     may: tuple[str, ...] = ()
     loaded: tuple[str, ...] = ()
     ended: int = 0
+    is_over: bool = False
 
     @property
     def blamed(self) -> tuple[str, ...]:
         """What it may have died of: what it loaded, or anything in its first compile."""
         return self.loaded or (self.may if not self.ended else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Trials of other starts, as they were at one moment of ``time.monotonic()``."""
+
+    trials: Mapping[str, Trial]
+    at_s: float
+
+    @property
+    def are_due(self) -> bool:
+        """Whether those that have shown no sign of life since are dead."""
+        return time.monotonic() - self.at_s >= DEAD_S
 
 
 class Trials:
@@ -70,66 +88,97 @@ class Trials:
     def __init__(self, space: Space) -> None:
         """Read nothing yet."""
         self._space = space
-        self._folder = f"{TRIALS}{_host()}/"
 
-    def others(self) -> dict[str, Trial]:
-        """Return the trials of other starts of this host by name."""
-        name = re.compile(rf"{re.escape(self._folder)}\d+-[0-9a-f]{{8}}")
-        names = filter(name.fullmatch, self._space.names(self._folder))
+    @staticmethod
+    def new() -> Trial:
+        """Return the trial of this start."""
+        return Trial(_start())
+
+    @staticmethod
+    def new_name() -> str:
+        """Return a name for a trial of this process."""
+        return f"{TRIALS}{_host()}/{os.getpid()}-{secrets.token_hex(4)}"
+
+    def others(self) -> Others:
+        """Return the trials of other starts of this host."""
+        folder = f"{TRIALS}{_host()}/"
+        name = re.compile(rf"{re.escape(folder)}\d+-[0-9a-f]{{8}}")
+        names = filter(name.fullmatch, self._space.names(folder))
         found = {each: self._read(each) for each in sorted(names)[:_MOST_READ]}
-        return {
+        others = {
             each: trial
             for each, trial in found.items()
-            if trial is not None and trial.start != _start()
+            if trial is not None and trial.start != _start() and not trial.is_over
         }
+        return Others(others, time.monotonic())
 
     def failures(self) -> dict[str, set[str]]:
-        """Return the starts that failed by publication."""
+        """Return the starts of this host that failed by publication."""
         found: defaultdict[str, set[str]] = defaultdict(set)
-        names = filter(_FAILURE.fullmatch, self._space.names(FAILURES))
-        for name in sorted(names)[:_MOST_READ]:
-            _, stem, start = name.split("/")
+        for name in self._failures()[:_MOST_READ]:
+            _, stem, _, start = name.split("/")
             with suppress(*INVALID, CacheError, FileNotFoundError):
-                if self._space.read(name)["start"] == start:
+                values = self._space.read(name)
+                if values["start"] == start and not values["is_forgiven"]:
                     found[f"{MANIFESTS}{stem}.json"].add(start)
         return found
 
-    def settle(self, seen: Mapping[str, Trial], worked: Iterable[str] = ()) -> None:
-        """Count trials whose count has not risen since as failures, and remove them.
+    def settle(self, others: Others, worked: Iterable[str] = ()) -> None:
+        """Count trials whose count has not risen since as failures, if they are due.
 
         Args:
-            seen: The trials by name, as they were some time ago.
-            worked: What has worked since, and is forgiven.
+            others: The trials, as they were some time ago.
+            worked: What has worked since, and is forgiven: also those that are not due.
         """
         forgiven = frozenset(worked)
-        for name, before in seen.items():
-            if self._read(name) == before:
+        for name, before in others.trials.items() if forgiven or others.are_due else ():
+            if self._read(name) != before:
+                continue
+            if others.are_due:
                 blamed = [each for each in before.blamed if each not in forgiven]
                 fail(self._space, blamed, before.start)
-                remove(self._space, [name])
-
-    def begin(self, publications: Iterable[str]) -> tuple[str, Trial]:
-        """Write a trial of these publications; return its name and the trial."""
-        name = f"{self._folder}{os.getpid()}-{secrets.token_hex(4)}"
-        trial = Trial(_start(), may=tuple(publications))
-        self.show(name, trial)
-        return name, trial
+                self._over(name, before)
+            elif forgiven.intersection(before.blamed):  # if it lives, it writes it again
+                may, loaded = (
+                    tuple(each for each in names if each not in forgiven)
+                    for names in (before.may, before.loaded)
+                )
+                ended = max(1, before.ended)  # without a name left it blames nobody
+                self.show(name, replace(before, may=may, loaded=loaded, ended=ended))
 
     def show(self, name: str, trial: Trial) -> None:
         """Write how a trial goes on."""
         self._space.write(name, asdict(trial))
 
-    def end(self, name: str, worked: Iterable[str], failed: Iterable[str]) -> None:
+    def end(self, name: str, trial: Trial, worked: Iterable[str], failed: Iterable[str]) -> None:
         """End a trial: what has worked is forgiven, what has failed is noted."""
-        remove(self._space, [name])
+        self._over(name, trial)
         fail(self._space, failed, _start())
-        forget(self._space, worked)
+        self.forgive(worked)
+
+    def forgive(self, publications: Iterable[str]) -> None:
+        """Forgive what failed on this host."""
+        folders = tuple(f"{FAILURES}{_stem(each)}/{_host()}/" for each in publications)
+        for name in self._failures() if folders else ():
+            if name.startswith(folders):
+                start = name.rpartition("/")[2]
+                self._space.write(name, {"start": start, "is_forgiven": True})
+                remove(self._space, [name])
+
+    def _failures(self) -> list[str]:
+        names = filter(_FAILURE.fullmatch, self._space.names(FAILURES))
+        return sorted(name for name in names if name.split("/")[2] == _host())
+
+    def _over(self, name: str, trial: Trial) -> None:
+        self.show(name, replace(trial, is_over=True))
+        remove(self._space, [name])
 
     def _read(self, name: str) -> Trial | None:
         with suppress(*INVALID, CacheError, FileNotFoundError):
             values = self._space.read(name)
             may, loaded = (tuple(map(str, values[key])) for key in ("may", "loaded"))
-            return Trial(str(values["start"]), int(values["count"]), may, loaded, values["ended"])
+            start, count, ended = str(values["start"]), int(values["count"]), int(values["ended"])
+            return Trial(start, count, may, loaded, ended, bool(values["is_over"]))
         return None
 
 
@@ -139,18 +188,11 @@ def beaten(trial: Trial, loaded: Iterable[str], ended: int) -> Trial:
 
 
 def fail(space: Space, publications: Iterable[str], start: str) -> None:
-    """Note that a start failed with these publications; the same start counts once."""
+    """Note that a start of this host failed with these publications; it counts once."""
     for each in publications:
-        name = f"{FAILURES}{_stem(each)}/{start}"
+        name = f"{FAILURES}{_stem(each)}/{_host()}/{start}"
         if _FAILURE.fullmatch(name):
-            space.write(name, {"start": start})
-
-
-def forget(space: Space, publications: Iterable[str]) -> None:
-    """Forget all failures of these publications."""
-    folders = tuple(f"{FAILURES}{_stem(each)}/" for each in publications)
-    if folders:
-        remove(space, [name for name in space.names(FAILURES) if name.startswith(folders)])
+            space.write(name, {"start": start, "is_forgiven": False})
 
 
 def remove(space: Space, names: Iterable[str]) -> None:
@@ -172,7 +214,7 @@ def quarantine(source: Space, target: Space, name: str, manifest: Manifest) -> N
     target.add(manifest, QUARANTINE + name.removeprefix(MANIFESTS))
     if target is source:
         remove(source, [name])
-    forget(target, [name])
+    Trials(target).forgive([name])
 
 
 def release(space: Space, name: str, manifest: Manifest) -> None:

@@ -47,7 +47,7 @@ class Turn:
         goes_on: Callable[[], bool],
         waited: Callable[[float], object] = lambda _: None,
         try_out: Callable[[], object] = lambda: None,
-        tried: Callable[[set[str]], object] = lambda _: None,
+        tried: Callable[[set[str], bool], object] = lambda _keys, _is_known: None,
         used: Callable[[], object] = lambda: None,
         may_lead: bool = True,
     ) -> None:
@@ -61,7 +61,8 @@ class Turn:
             goes_on: ``False`` ends a wait early, and the signs of life of who leads.
             waited: Called with the seconds of each wait.
             try_out: Called before the first item.
-            tried: Called at the end, with the keys of graphs that failed items had loaded.
+            tried: Called at the end, with the keys of graphs that failed items had loaded, and
+                with ``False`` if the program ends.
             used: Called when compiles may have used what was fetched.
             may_lead: Whether this process publishes at all.
         """
@@ -85,7 +86,8 @@ class Turn:
     def __enter__(self) -> Turn:
         """Lead, or wait until another process has built it."""
         self._carefully(lambda: self._take(is_needed=False))
-        self._try_out()
+        with contained("note what a warmup may load"):
+            self._try_out()
         return self
 
     def item_ended(self, *, has_failed: bool = False) -> None:
@@ -114,9 +116,8 @@ class Turn:
         try:
             with contained("share what a warmup has built"):
                 self._used()
-                if error is None:
-                    self._tried(self._failed_keys)
-                    is_published = self._publish()
+                self._tried(self._failed_keys, error is None)
+                is_published = error is None and self._publish()
         finally:
             leading, self._leading = self._leading, None
             if leading is not None:

@@ -8,6 +8,7 @@ from compilespan.cache.roots import graph_key
 from compilespan.dynamo.graphs import GraphWatch
 from compilespan.ledger.cache_use import MAX_UNUSED, CacheUse
 from compilespan.ledger.ledger import get_ledger
+from compilespan.process import fork_safe_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ class Uses:
 
     def __init__(self) -> None:
         """Begin with nothing."""
+        self._lock = fork_safe_lock()
         self._use = self._noted = CacheUse()
         self._graphs: dict[str, None] = {}
         self._seconds: Mapping[str, float] = {}
@@ -38,8 +40,9 @@ class Uses:
         keys = [key for each in moved if (key := graph_key(each.path)) is not None]
         # A graph has an entry in each cache; AOTAutograd's is looked up first.
         first = [key for kind, key in keys if kind == "aotautograd"] or [key for _, key in keys]
-        self._graphs.update(dict.fromkeys(first))
-        self._seconds = seconds
+        with self._lock:
+            self._graphs.update(dict.fromkeys(first))
+            self._seconds = dict(seconds)
         self._add(
             CacheUse(
                 fetched_files=len(moved),
@@ -65,6 +68,10 @@ class Uses:
         self._add(CacheUse())
 
     def _add(self, more: CacheUse) -> None:
+        with self._lock:
+            self._count(more)
+
+    def _count(self, more: CacheUse) -> None:
         self._use += more
         used = [key for key in self._graphs if key in GraphWatch.hit_keys]
         unused = [key for key in self._graphs if key not in GraphWatch.hit_keys]

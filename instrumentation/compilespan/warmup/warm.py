@@ -61,6 +61,8 @@ def warm(
         plan(targets), verify=verify, on_error=on_error, on_item=on_item, share=share
     ).run()
     if share is not None and not share.cache.is_down:
-        share.publish()  # a warmup that waits for nobody has not done it
+        # A warmup that waits for nobody has done neither.
+        share.cache.note_use()
+        share.publish()
     prompt_export.finish()
     return result

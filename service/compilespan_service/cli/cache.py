@@ -89,6 +89,9 @@ def prune(
     since_ns = time.time_ns() - round(unused_for * _DAY_NS) if unused_for is not None else 0
     with told("prune"):
         found = contents(url, key_file)
+        if not dry_run:  # nothing is removed if anything cannot be read
+            for each in found:
+                housekeeping.read_all(each, time.monotonic() + TIMEOUT_S)
         chosen = housekeeping.removable(found, most, since_ns)
         freed = 0
         for each in found:

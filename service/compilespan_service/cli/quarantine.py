@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,18 @@ import typer
 from rich.table import Table
 
 from compilespan.cache import trials
+from compilespan.cache.bounded import within_s
 from compilespan.cache.space import QUARANTINE
-from compilespan_service.cli.stores import Json, Key, Url, contents, environment, moment, told
+from compilespan_service.cli.stores import (
+    TIMEOUT_S,
+    Json,
+    Key,
+    Url,
+    contents,
+    environment,
+    moment,
+    told,
+)
 from compilespan_service.reporters.characters import console_on, printable
 
 if TYPE_CHECKING:
@@ -80,7 +91,8 @@ def release(
             typer.echo(f"{missing[0]} is not in quarantine; there is {there}", err=True)
             raise typer.Exit(2)
         for name in names:
-            trials.release(*known[name])
+            releasing = functools.partial(trials.release, *known[name])
+            within_s(TIMEOUT_S, releasing)
             typer.echo(f"released {name}")
 
 
