@@ -162,7 +162,8 @@ def test_what_kills_two_starts_is_left_out_by_the_third(program, tmp_path, monke
     assert SharedCache(url).publish(0, 100.0).error is None
     for name in ("first", "second"):
         dies = program.start(name, "explicit", url)
-        assert dies.wait(120) == 9, dies.communicate()
+        _, errors = dies.communicate(timeout=120)
+        assert dies.returncode == 9, errors
     third = program("third", "explicit", url)
     assert third.results == ["miss", "miss"]
     assert "2 starts on this host died or failed" in third.errors
