@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from contextlib import contextmanager
@@ -34,9 +35,16 @@ def short(monkeypatch):
     monkeypatch.setattr(turn, "_LOOK_S", 0.01)
 
 
+def creates_once():
+    store = RemoteStore(f"memory://{secrets.token_hex(8)}")
+    return store.create("file") and not store.create("file")
+
+
 @pytest.fixture(params=["memory", "signed"])
 def lease(request, tmp_path):
     """Return a function that returns the lease of a work, as another process sees it."""
+    if request.param == "memory" and not creates_once():
+        pytest.skip("memory:// of this fsspec creates a file twice: there is no lease")
     key = b"k" * 32 if request.param == "signed" else None
     remote = f"memory://{tmp_path}"
 
