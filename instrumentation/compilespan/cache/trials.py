@@ -53,7 +53,7 @@ class Trial:
         may: The publications that it may load, as names of manifests.
         loaded: Those of which it has loaded a graph.
         ended: Number of compiles that have ended.
-        is_over: Whether it has ended well, or nothing is known.
+        is_over: Whether it has ended: its process did not die of what it loaded.
     """
 
     start: str

@@ -69,21 +69,18 @@ class Uses:
 
     def _add(self, more: CacheUse) -> None:
         with self._lock:
-            self._count(more)
-
-    def _count(self, more: CacheUse) -> None:
-        self._use += more
-        used = [key for key in self._graphs if key in GraphWatch.hit_keys]
-        unused = [key for key in self._graphs if key not in GraphWatch.hit_keys]
-        noted = self._use + CacheUse(
-            fetched_graphs=len(self._graphs),
-            used_graphs=len(used),
-            unused_graphs=tuple(unused[:MAX_UNUSED]),
-            saved_s=sum(self._seconds.get(key, 0.0) for key in used),
-        )
-        if noted != self._noted:
-            self._noted = noted
-            get_ledger().note_cache_use(noted)
+            self._use += more
+            used = [key for key in self._graphs if key in GraphWatch.hit_keys]
+            unused = [key for key in self._graphs if key not in GraphWatch.hit_keys]
+            noted = self._use + CacheUse(
+                fetched_graphs=len(self._graphs),
+                used_graphs=len(used),
+                unused_graphs=tuple(unused[:MAX_UNUSED]),
+                saved_s=sum(self._seconds.get(key, 0.0) for key in used),
+            )
+            if noted != self._noted:
+                self._noted = noted
+                get_ledger().note_cache_use(noted)
 
 
 def seconds_of_graphs() -> dict[str, float]:
