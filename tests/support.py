@@ -48,6 +48,7 @@ def since_torch(version: str, reason: str) -> pytest.MarkDecorator:
 _NEW = {
     "torch._dynamo.symbolic_convert.InstructionTranslatorBase.log_graph_break": "2.10",
     "torch.export.pt2_archive._package._load_aoti": "2.10",
+    "torch._functorch._aot_autograd.autograd_cache._get_debug_lines_for_cache_key": "2.13",
 }
 LACKING = {name for name, version in _NEW.items() if is_before_torch(version)}
 """Private names that the installed version of torch does not have yet."""

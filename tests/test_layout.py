@@ -70,7 +70,7 @@ FLOORS = {
         ["warmups"],
         ["settings", "routes"],
         ["app"],
-        ["cli", "vllm", "__init__"],
+        ["cli", "ray", "vllm", "__init__"],
     ],
 }
 FILES = {"compilespan": LIBRARY, "compilespan_service": SERVICE}

@@ -382,7 +382,7 @@ class TestFetching:
         for _ in range(3):
             start(published, "dies")
         (name,) = [path.name for path in (tmp_path / "store").rglob("quarantine/*.json")]
-        (folder,) = [path.name for path in (tmp_path / "store").iterdir()]
+        (folder,) = [path.parent.name for path in (tmp_path / "store").glob("*/quarantine")]
         space = Space(LocalStore(tmp_path / "store", is_checked=False), None, folder)
         shut = space.manifests(time.monotonic() + 9, folder=QUARANTINE)
         trials.release(space, QUARANTINE + name, shut[QUARANTINE + name])
@@ -404,7 +404,7 @@ class TestFetching:
     def test_after_a_release_it_can_be_put_there_again(self, published, url, tmp_path, start):
         for _ in range(3):
             start(published, "dies")
-        (folder,) = [path.name for path in (tmp_path / "store").iterdir()]
+        (folder,) = [path.parent.name for path in (tmp_path / "store").glob("*/quarantine")]
         space = Space(LocalStore(tmp_path / "store", is_checked=False), None, folder)
         shut = space.manifests(time.monotonic() + 9, folder=QUARANTINE)
         trials.release(space, *next(iter(shut.items())))

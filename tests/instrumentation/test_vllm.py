@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
+import json
+import os
 import sys
 import threading
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +26,7 @@ from compilespan.servers.starting import Starting
 from compilespan.servers.vllm import monitors
 from compilespan.servers.vllm.captures import Captures
 from compilespan.servers.vllm.engine import Engine
+from compilespan.servers.vllm.factors import why_missed
 from compilespan.servers.vllm.ray import RayActors
 from compilespan.servers.vllm.server import Server
 
@@ -424,3 +428,58 @@ def test_a_fault_of_ours_fails_no_piece(exported):
         raise TypeError("ours")
 
     assert piece(lambda: None, broken) == [{semconv.GRAPH_INDEX: 7}]
+
+
+@pytest.fixture
+def vllm_cache(tmp_path):
+    """Return a function that makes a cache directory of vLLM, and returns its path."""
+    same = {"config_hash": "c", "compiler_hash": "p", "code_hash": "k"}
+
+    def make(name, *, is_earlier=True, **factors):
+        directory = tmp_path / "torch_compile_cache" / name / "rank_0_0" / "backbone"
+        directory.mkdir(parents=True)
+        file = directory / "cache_key_factors.json"
+        file.write_text(json.dumps({"env": {"VLLM_X": 1}, **same, **factors}))
+        if is_earlier:
+            os.utime(file, (1, 1))
+        return str(directory)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("factors", "why"),
+    [
+        ({"env": {"VLLM_X": 1, "VLLM_PORT": 7}}, "environment `VLLM_PORT`"),
+        ({"env": {}, "code_hash": "other"}, "environment `VLLM_X`, code of the model"),
+        ({"config_hash": "other"}, "vLLM's configuration"),
+        ({"compiler_hash": "other"}, "compiler or its configuration"),
+        ({"env": {f"V{n}": n for n in range(20)}}, "environment `V0`, "),
+    ],
+)
+def test_a_miss_of_vllms_cache_names_the_factor(vllm_cache, factors, why):
+    vllm_cache("0000", env={"secret": "other"}, config_hash="x", code_hash="y")
+    vllm_cache("1111")
+    own = vllm_cache("2222", is_earlier=False, **factors)
+    assert why_missed(own).startswith(why)
+    assert "secret" not in why_missed(own)
+
+
+def test_what_is_not_known_of_vllms_cache_is_not_said(vllm_cache, tmp_path):
+    own = vllm_cache("2222", is_earlier=False)
+    vllm_cache("3333", is_earlier=False, code_hash="of this start")
+    torn = Path(vllm_cache("4444", code_hash="x"))
+    (torn / "cache_key_factors.json").write_text("{")
+    os.utime(torn / "cache_key_factors.json", (1, 1))
+    assert why_missed(own) is None
+    assert why_missed(str(tmp_path / "a/b/c/d")) is None
+
+
+def test_a_piece_that_missed_says_why(exported):
+    watch = GraphWatch()
+    for result in ("miss", "hit"):
+        with monitor_torch_compile("backbone"):
+            watch.around_piece(lambda: None, (), {}, None, {}, lambda _, r=result: r, lambda: "x")
+    missed, hit = [record.events[0].attributes for record in get_ledger().records()]
+    assert missed[semconv.CACHE_MISS_REASON] == "x"
+    assert semconv.CACHE_MISS_REASON not in hit

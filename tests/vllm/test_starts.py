@@ -91,6 +91,20 @@ def test_a_warm_start_is_a_load_although_vllm_uses_the_same_words(warm):
     assert row.load_s == pytest.approx(seconds(loaded))
 
 
+def test_a_start_that_finds_only_another_cache_names_the_variable(cold, start, scratch, tmp_path):
+    assert cold.code == 0
+    shutil.copytree(scratch / "cache", tmp_path / "cache")
+    changed = start("llama", tmp_path, VLLM_EC_SIDE_CHANNEL_PORT="5702")
+    assert changed.code == 0, changed.log
+    (compiled,) = changed.compiles()
+    reasons = {
+        event.attributes.get("torch.compile.cache.miss.reason")
+        for event in compiled.events
+        if event.name == "torch.compile.graph"
+    }
+    assert reasons == {"environment `VLLM_EC_SIDE_CHANNEL_PORT`"}
+
+
 def test_vllms_own_spans_stay_whole_in_the_same_trace_and_run_prints_the_table(
     cold, models, scratch
 ):

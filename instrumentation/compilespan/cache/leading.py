@@ -14,7 +14,7 @@ from compilespan.cache.lease import Beat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from compilespan.cache.lease import Lease, State
+    from compilespan.cache.lease import Epochs, State
 
 PERIOD_S = 5.0
 """Seconds between two beats."""
@@ -32,7 +32,7 @@ def own_name() -> str:
 class Leading:
     """Beats in a thread until what this process builds is in the store."""
 
-    def __init__(self, lease: Lease, epoch: int, goes_on: Callable[[], bool]) -> None:
+    def __init__(self, lease: Epochs, epoch: int, goes_on: Callable[[], bool]) -> None:
         """Begin to beat for an epoch that this process began, while it goes on."""
         self._lease = lease
         self._epoch = epoch

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from compilespan.cache.errors import CacheError
 from compilespan.cache.manifest import INVALID
@@ -38,8 +38,24 @@ class Beat:
     state: State
 
 
+class Epochs(Protocol):
+    """Who builds some work: processes lead in it one after another, each in an epoch."""
+
+    def latest(self) -> int:
+        """Return the epoch that was begun last; 0 if none was."""
+
+    def begin(self, epoch: int) -> bool:
+        """Begin an epoch; ``False`` if another process did."""
+
+    def beat(self, epoch: int) -> Beat | None:
+        """Return the last beat of an epoch; ``None`` if it has none."""
+
+    def show(self, epoch: int, beat: Beat) -> None:
+        """Show a beat of an epoch that this process began."""
+
+
 class Lease:
-    """The right to build the same work, given to one process after another."""
+    """`Epochs` as files of the store: who creates one first, leads."""
 
     def __init__(self, space: Space, work: str) -> None:
         """Read nothing yet.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from compilespan import semconv
 from compilespan.cache import namespace
 from compilespan.cache.bounded import within, within_s
+from compilespan.cache.environments import nearest, note
 from compilespan.cache.errors import CacheError, in_words
 from compilespan.cache.fetching import fetch
 from compilespan.cache.lease import Lease
@@ -23,6 +24,7 @@ from compilespan.cache.sound import sound
 from compilespan.cache.space import Space
 from compilespan.cache.store import LocalStore
 from compilespan.cache.uses import Uses, seconds_of_graphs
+from compilespan.dynamo.known_keys import known_keys
 from compilespan.telemetry.cache_spans import cache_span
 
 if TYPE_CHECKING:
@@ -214,8 +216,10 @@ class SharedCache:
         return Space(store, self._place.key, namespace.digest(facts)), facts
 
     def _fetch(self, store: Store, deadline_s: float) -> Iterator[Entry]:
-        space, _ = self._space(store)
+        space, facts = self._space(store)
         named = space.manifests(deadline_s)
+        if not named:
+            known_keys.elsewhere = nearest(store, self._place.key, facts, deadline_s)
         named, quarantined, self.publications.others = sound(
             space, self._notes(space), named, deadline_s
         )
@@ -240,6 +244,11 @@ class SharedCache:
     ) -> Iterator[Entry]:
         space, facts = self._space(store)
         self._seconds.update(seconds_of_graphs())
-        yield from publish(
+        is_new = False
+        for entry in publish(
             space, facts, self._known, since_ns, compile_s, self._seconds, deadline_s
-        )
+        ):
+            is_new = True
+            yield entry
+        if is_new:
+            within(deadline_s, lambda: note(store, self._place.key, facts))

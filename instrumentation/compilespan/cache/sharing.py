@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from compilespan.cache.configured import URL, configured
@@ -21,15 +22,34 @@ from compilespan.process.faults import contained
 from compilespan.telemetry.flushing import at_end_of_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from compilespan.cache.lease import Epochs
     from compilespan.cache.shared import SharedCache
 
 EXIT_S = 5.0
 """Seconds that a process waits at its end for a publication."""
 
 _logger = logging.getLogger("compilespan")
+
+_find_lease: ContextVar[Callable[[str], Epochs | None]] = ContextVar(
+    "compilespan_find_lease", default=lambda _: None
+)
+
+
+@contextmanager
+def leases(find: Callable[[str], Epochs | None]) -> Iterator[None]:
+    """Let others than the store say who builds, for the warmups in this block.
+
+    Args:
+        find: Returns who leads in some work; ``None`` to ask the store.
+    """
+    token = _find_lease.set(find)
+    try:
+        yield
+    finally:
+        _find_lease.reset(token)
 
 
 class Share:
@@ -85,7 +105,7 @@ class Share:
         if self.cache.is_down:  # it would cost as much time again
             return nullcontext()
         try:
-            lease = self.cache.lease(work)
+            lease = _find_lease.get()(work) or self.cache.lease(work)
         except CacheError:  # the fetch has said why
             return nullcontext()
         return Turn(

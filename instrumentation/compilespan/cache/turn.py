@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from compilespan.cache.lease import Beat, Lease
+    from compilespan.cache.lease import Beat, Epochs
     from compilespan.semconv import WaitOutcome
 
 LOST_PERIODS = 3
@@ -39,7 +39,7 @@ class Turn:
 
     def __init__(
         self,
-        lease: Lease,
+        lease: Epochs,
         wait_s: float,
         *,
         fetch: Callable[[], object],

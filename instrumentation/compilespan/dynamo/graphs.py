@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from compilespan import semconv
 from compilespan.dynamo import private
+from compilespan.dynamo.lookups import Lookups
 from compilespan.monitor.surroundings import current_adopter
 from compilespan.process.faults import contained
 
@@ -34,6 +35,7 @@ class Graph:
         self._noted: dict[str, AttributeValue] = {}
         self._autograd: str | None = None
         self._fx: list[str] = []
+        self.lookups = Lookups()
         self.is_rebuilt = False
         """Whether code was built for it that a cache entry refers to."""
         self.pool_builds = GraphWatch.pool_builds
@@ -67,6 +69,14 @@ class Graph:
     def note(self, attributes: dict[str, AttributeValue]) -> None:
         """Set attributes from the backend; they outweigh ours."""
         self._noted = attributes
+
+    def explain(self, name: str) -> None:
+        """Set why the graph was not in the cache, if it was not, and if that can be told."""
+        key = self._attributes.get(semconv.CACHE_KEY)
+        if self.result == "miss" and key is not None:
+            why = self.lookups.why_missed(key, name)
+            if why is not None:
+                self._attributes[semconv.CACHE_MISS_REASON] = why
 
     @property
     def result(self) -> str | None:
@@ -137,6 +147,7 @@ class GraphWatch(threading.local):
                 self._open[-1].looked_up("fx", graph.result, None)
         elif report and monitor is not None:
             self.seen += 1
+            graph.explain(monitor.unit.name)
             monitor.add_event(semconv.EVENT_GRAPH, graph.attributes)
 
     def built(self) -> None:
@@ -151,12 +162,14 @@ class GraphWatch(threading.local):
         cache, found, state = name.partition("_cache_")
         if found and self._open and cache in ("autograd", "fx_graph") and state in _RESULTS:
             said = metadata if isinstance(metadata, dict) else {}
-            self._open[-1].looked_up(
-                cache.partition("_")[0],
-                _RESULTS[state],
-                said.get("key"),
-                said.get("cache_bypass_reason"),
-            )
+            graph, which, result = self._open[-1], cache.partition("_")[0], _RESULTS[state]
+            graph.looked_up(which, result, said.get("key"), said.get("cache_bypass_reason"))
+            graph.lookups.ended(which, result, said.get("components"))
+
+    def key_computed(self, pickler: Any, details: Any) -> None:
+        """Note what AOTAutograd makes the key of the innermost graph of."""
+        if self._open:
+            self._open[-1].lookups.computed(pickler, details)
 
     def around(
         self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -181,6 +194,7 @@ class GraphWatch(threading.local):
         module: Any,
         attributes: dict[str, AttributeValue],
         cache_result: Callable[[str | None], str],
+        why_missed: Callable[[], str | None] = lambda: None,
     ) -> Any:
         """Call ``wrapped``, which compiles one piece for a backend that counts its pieces itself.
 
@@ -192,6 +206,7 @@ class GraphWatch(threading.local):
             attributes: Attributes known before the compile: index, count, range.
             cache_result: Returns the cache result to report, given torch's (``None`` without
                 lookups). Called after the compile, not if it fails.
+            why_missed: Returns why the backend's own cache missed, as far as it is known.
         """
         graph = self.begin(module)
         if graph is None:
@@ -206,7 +221,10 @@ class GraphWatch(threading.local):
             raise
         self._pieces -= 1
         with contained("find out the cache result of a piece"):
-            graph.note({**attributes, semconv.CACHE_RESULT: cache_result(graph.result)})
+            noted = {**attributes, semconv.CACHE_RESULT: cache_result(graph.result)}
+            graph.note(noted)
+            if noted[semconv.CACHE_RESULT] == "miss" and (why := why_missed()) is not None:
+                graph.note({**noted, semconv.CACHE_MISS_REASON: why})
         self.end(graph)
         return result
 

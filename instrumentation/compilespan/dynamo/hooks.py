@@ -56,6 +56,7 @@ class DynamoHooks:
             {private.EXPLANATION: self._explanation},
             {private.COMPILED_AUTOGRAD: self._captured_backward},
             {private.CACHE_LOOKUP: self._instant},
+            {private.AUTOGRAD_KEY: self._autograd_key},
             {private.STAGE_BEGIN: self._begin_stage, private.STAGE_END: self._end_stage},
             {private.STANDALONE: self._calls.standalone_compile},
             {private.LOAD_ARTIFACTS: self._calls.load_cache_artifacts},
@@ -139,6 +140,12 @@ class DynamoHooks:
             name = args[0] if args else kwargs.get("event_name")
             metadata = args[2] if len(args) > 2 else kwargs.get("metadata")  # noqa: PLR2004
             self.graphs.instant(str(name), metadata)
+        return wrapped(*args, **kwargs)
+
+    def _autograd_key(self, wrapped: Wrapped, _: Any, args: Args, kwargs: Kwargs) -> Any:
+        with contained("note the components of a cache key"):
+            pickler, details = args[:2]
+            self.graphs.key_computed(pickler, details)
         return wrapped(*args, **kwargs)
 
     def _begin_stage(self, wrapped: Wrapped, logger: Any, args: Args, kwargs: Kwargs) -> Any:

@@ -24,11 +24,13 @@ class Private:
         module: The module that has it.
         path: The attribute in that module, dotted for a member of a class.
         lost: What is unavailable without it.
+        is_optional: Whether older versions do the same without it.
     """
 
     module: str
     path: str
     lost: str
+    is_optional: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Private:
     def note_missing(self, why: object = "no such name") -> None:
         """Log once that the name is missing, and note it in the ledger."""
         ledger = get_ledger()
-        if self.name not in ledger.missing():
+        if not self.is_optional and self.name not in ledger.missing():
             ledger.note_missing(self.name, self.lost)
             _logger.warning(
                 "compilespan: %s cannot be used in this version (%s); unavailable: %s",
@@ -91,6 +93,12 @@ EXPLANATION = Private(
 )
 CACHE_LOOKUP = Private(
     "torch._dynamo.utils", "ChromiumEventLogger.log_instant_event", "cache results and keys"
+)
+AUTOGRAD_KEY = Private(
+    "torch._functorch._aot_autograd.autograd_cache",
+    "_get_debug_lines_for_cache_key",
+    "which component of AOTAutograd's cache key differs after a miss",
+    is_optional=True,  # before 2.13 the instant of the lookup has the components
 )
 _STAGES = "stages of compiles, and kernels that inductor tunes at their first launch"
 STAGE_BEGIN = Private("torch._dynamo.utils", "ChromiumEventLogger.log_event_start", _STAGES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compilespan.findings import breaks, caches, failures, recompiles, waiting
+from compilespan.findings import breaks, caches, failures, misses, recompiles, waiting
 from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ FINDERS: tuple[Finder, ...] = (
     caches.bypassed,
     caches.kernels,
     caches.lost,
+    misses.missed,
     caches.rebuilt,
     caches.tuning,
     caches.alike,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from compilespan.ledger.records import CompileEvent, CompileRecord
     from compilespan.monitor.clock import Clock
     from compilespan.monitor.stages import Stages
+    from compilespan.monitor.unit import Unit
     from compilespan.semconv import Component, Kind, Outcome, Phase
     from compilespan.telemetry.exceptions import Failure
 
@@ -57,9 +58,11 @@ class Adopter(Protocol):
 
     Attributes:
         clock: Clock of this monitor.
+        unit: What it measures.
     """
 
     clock: Clock
+    unit: Unit
 
     @property
     def stages(self) -> Stages:

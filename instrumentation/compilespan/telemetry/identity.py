@@ -31,7 +31,7 @@ def process_attributes(named: str | None) -> dict[str, str | int]:
         SERVICE_INSTANCE_ID: named if named and not is_one_of_many() else one_of_many,
         semconv.INSTANCE: instance,
     }
-    if torch := _torch_version():
+    if torch := torch_version():
         attributes[semconv.TORCH_VERSION] = torch
     return attributes | distributed()
 
@@ -42,7 +42,7 @@ def is_one_of_many() -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _torch_version() -> str | None:
+def torch_version() -> str | None:
     """Return the version of the installed torch, which is read from disk, without its import."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("torch")

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 _NEEDED = {
-    "cli": ("rich", "typer"),
+    "cli": ("httpx", "httpx_sse", "rich", "typer"),
     "service": (
         "fastapi",
         "httpx",

@@ -3,7 +3,8 @@
 The names that this rests on, tried on vLLM 0.32: ``monitor_torch_compile`` (its ``is_encoder``,
 ``tag`` and ``announce_start``), bound by name in ``vllm.compilation.decorators``;
 ``_try_load_aot_compiled_fn`` there (its ``aot_compilation_path``); ``use_aot_compile``; and
-``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``compile_range``).
+``CompilerManager.compile`` (its ``graph_index``, ``num_graphs`` and ``compile_range``), and the
+manager's ``cache_dir``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from compilespan.monitor.unit import Unit
 from compilespan.monitor.window import around
 from compilespan.process.faults import contained
 from compilespan.servers.pieces import attributes, bound
+from compilespan.servers.vllm.factors import why_missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +89,7 @@ class Monitors:
             given.get("graph"),
             _attributes(given),
             lambda torchs: _cache_result(manager, before, _counts(manager), torchs),
+            lambda: why_missed(str(manager.cache_dir)),
         )
 
 

@@ -1,0 +1,1 @@
+"""Commands about several servers at once: ``compilespan warm`` and ``compilespan totals``."""
