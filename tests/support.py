@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +218,12 @@ def in_child(call):
     os.close(write)
     with os.fdopen(read, "rb") as file:
         return json.loads(file.read() or b"null")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def cli_runner() -> Any:

@@ -9,6 +9,7 @@ import typer
 from compilespan.semconv import __version__
 from compilespan_service.cli import cache
 from compilespan_service.cli.explain import explain
+from compilespan_service.cli.fleet.totals import totals
 from compilespan_service.cli.fleet.warm import warm
 from compilespan_service.cli.report import report
 from compilespan_service.cli.run import run
@@ -42,6 +43,7 @@ app.command()(serve)
 app.command()(explain)
 app.command()(report)
 app.command()(warm)
+app.command()(totals)
 app.add_typer(cache.app)
 # Options after the program belong to the program.
 app.command(context_settings={"allow_interspersed_args": False})(run)

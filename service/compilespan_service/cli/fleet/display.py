@@ -10,7 +10,6 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from compilespan.ledger.rows import TotalsRow
 from compilespan.ledger.totals import cache_state
 from compilespan_service.reporters.characters import console_on, printable
 from compilespan_service.reporters.tables import STYLES
@@ -143,12 +142,7 @@ def table(servers: Sequence[Warming], console: Console) -> None:
 
 def start_of(server: Warming) -> CacheState:
     """Return whether the graphs of a server's job came from a cache."""
-    job = server.job
-    if job is None:
-        return "unknown"
-    names = TotalsRow.__dataclass_fields__
-    row = TotalsRow(**{k: v for k, v in job["totals"]["total"].items() if k in names})
-    return cache_state(row, is_over=server.state in ("warm", "not warm"))
+    return cache_state(server.total, is_over=server.state in ("warm", "not warm"))
 
 
 def _complaints(server: Warming) -> list[str]:

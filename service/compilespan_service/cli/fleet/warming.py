@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 from httpx_sse import SSEError, aconnect_sse
 
+from compilespan.ledger.rows import TotalsRow
 from compilespan_service.cli.fleet.addresses import problem
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Warming:
         note: Why it waits, or what went wrong.
         job: Its job as it was last seen; ``None`` before.
         compile_s: Seconds of compiles by component, of this job so far.
+        total: All that its job compiled, as it was last seen.
     """
 
     url: str
@@ -50,6 +52,7 @@ class Warming:
     note: str = ""
     job: dict[str, Any] | None = None
     compile_s: dict[str, float] = field(default_factory=dict)
+    total: TotalsRow = field(default_factory=TotalsRow)
     _began_s: float = field(default_factory=time.monotonic)
     _ended_s: float | None = None
 
@@ -147,9 +150,11 @@ class Warming:
         if name in ("job", "end"):
             self._take(values)
         elif name == "compile":
-            component = str(values["component"])
-            spent_s = self.compile_s.get(component, 0.0) + float(values["duration_s"])
-            self.compile_s[component] = spent_s
+            record = values["compile"]
+            if record["kind"] == "compile":
+                component = str(record["component"])
+                spent_s = self.compile_s.get(component, 0.0) + float(record["duration_s"])
+                self.compile_s[component] = spent_s
         else:
             for number, item in enumerate(self.items):
                 if (item["target"], item["shape"]) == (values["target"], values["shape"]):
@@ -161,12 +166,12 @@ class Warming:
         if not isinstance(job["id"], str) or not isinstance(job["items"], list):
             msg = "its job has no id or no items"
             raise TypeError(msg)
-        self.job, self.note = job, ""
-        self.compile_s = {
-            component: float(row["compile_s"])
-            for component, row in job["totals"].items()
-            if component != "total"
-        }
+        rows = {component: float(row["compile_s"]) for component, row in job["totals"].items()}
+        columns = TotalsRow.__dataclass_fields__
+        total = job["totals"]["total"].items()
+        self.total = TotalsRow(**{column: value for column, value in total if column in columns})
+        rows.pop("total")
+        self.job, self.note, self.compile_s = job, "", rows
         is_warm = bool(job.get("already_warm")) or job["state"] == "succeeded"
         if job["state"] not in _OVER:
             self.state = "warming"
