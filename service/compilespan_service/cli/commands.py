@@ -8,6 +8,7 @@ import typer
 
 from compilespan.semconv import __version__
 from compilespan_service.cli import cache
+from compilespan_service.cli.doctor.command import doctor
 from compilespan_service.cli.explain import explain
 from compilespan_service.cli.fleet.totals import totals
 from compilespan_service.cli.fleet.warm import warm
@@ -44,6 +45,7 @@ app.command()(explain)
 app.command()(report)
 app.command()(warm)
 app.command()(totals)
+app.command()(doctor)
 app.add_typer(cache.app)
 # Options after the program belong to the program.
 app.command(context_settings={"allow_interspersed_args": False})(run)

@@ -1,0 +1,1 @@
+"""``compilespan doctor``: what in this environment makes starts slow, or hides why they are."""
