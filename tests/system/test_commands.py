@@ -108,7 +108,7 @@ class Shell:
         if verb == "serve":
             self._serve(*arguments)
         else:
-            self._finish("compilespan", verb, *arguments)
+            self._finish("compilespan", verb, *self._here(arguments))
 
     def _serve(self, *arguments):
         command = ["compilespan", "serve", "--port", str(self.port), *arguments]
@@ -128,8 +128,10 @@ class Shell:
     def _curl(self, *arguments):
         if not shutil.which("curl"):
             pytest.skip("curl is not installed")
-        here = [word.replace("localhost:8000", f"127.0.0.1:{self.port}") for word in arguments]
-        self._finish("curl", "--silent", "--show-error", "--fail", *here)
+        self._finish("curl", "--silent", "--show-error", "--fail", *self._here(arguments))
+
+    def _here(self, arguments):
+        return [word.replace("localhost:8000", f"127.0.0.1:{self.port}") for word in arguments]
 
     def _finish(self, *command, cwd=None):
         done = subprocess.run(
