@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Response
 
 from compilespan_service.app import warmup_router
 from compilespan_service.cli.commands import app as commands
+from compilespan_service.cli.fleet import addresses
 from compilespan_service.settings import Settings
 from serving import Model
 from support import cli_runner, free_port
@@ -182,3 +183,48 @@ def test_few_at_a_time_and_all_in_the_end(serve_at_port):
     servers = [serve_at_port(Model(f"net{number}", sizes=(1,))) for number in range(3)]
     code, said, _ = warm(*(each.url for each in servers), "--concurrency", "1")
     assert (code, [each["state"] for each in said["servers"]]) == (0, ["warm"] * 3)
+
+
+def test_a_name_is_looked_up_until_it_has_enough_addresses(monkeypatch):
+    """Faked: no name with several addresses exists here."""
+    answers = iter([OSError("no such name"), ["10.0.0.4"], ["10.0.0.4", "10.0.0.5"]])
+
+    def getaddrinfo(*_, **__):
+        found = next(answers)
+        if isinstance(found, OSError):
+            raise found
+        return [(None, None, None, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(addresses, "_LOOK_S", 0.01)
+    found = addresses.resolved(["http://pods:1"], 2, 9.0)
+    assert found == ["http://10.0.0.4:1", "http://10.0.0.5:1"]
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "expected"),
+    [
+        ("http://pods:8000/ops", "10.0.0.4", "http://10.0.0.4:8000/ops"),
+        ("http://pods", "fd00::4", "http://[fd00::4]"),
+    ],
+)
+def test_an_address_replaces_the_name_alone(monkeypatch, url, address, expected):
+    info = [(None, None, None, "", (address, 0))]
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: info)
+    assert addresses.resolved([url], 1, 0.0) == [expected]
+
+
+def test_a_name_with_too_few_addresses_is_3(monkeypatch):
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: [])
+    done = cli_runner().invoke(
+        commands, ["warm", "http://pods:1", "--resolve", "2", "--timeout", "0"]
+    )
+    assert done.exit_code == 3
+    assert "http://pods:1 has 0 of 2 addresses" in done.stderr
+
+
+def test_localhost_is_resolved(serve_at_port):
+    server = serve_at_port(Model(sizes=(1,)))
+    url = f"http://127.0.0.1:{server.port}"
+    code, said, _ = warm(url, "--resolve", "1")
+    assert (code, said["servers"][0]["url"]) == (0, url)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LOOK_S = 1.0
 TOKEN = "COMPILESPAN_TOKEN"  # noqa: S105  # the name of a variable
 
 Urls = Annotated[
@@ -61,6 +64,31 @@ def addresses(command: str, urls: Iterable[str] | None, file: Path | None) -> li
     if not servers:
         raise _usage(command, "give the URL of a server, e.g. http://host:8000, or --from-file")
     return servers
+
+
+def resolved(urls: Iterable[str], count: int, timeout_s: float) -> list[str]:
+    """Return a URL for each address that the names of these URLs have.
+
+    Args:
+        urls: With the names, e.g. that of a headless service.
+        count: Number of addresses to wait for.
+        timeout_s: Seconds to wait; then those that are there are returned.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        found = list(dict.fromkeys(each for url in urls for each in _addresses_of(httpx.URL(url))))
+        left_s = deadline_s - time.monotonic()
+        if len(found) >= count or left_s <= 0:
+            return found
+        time.sleep(min(_LOOK_S, left_s))
+
+
+def _addresses_of(url: httpx.URL) -> list[str]:
+    try:
+        infos = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except OSError:  # no pod is there yet
+        return []
+    return [str(url.copy_with(host=str(info[4][0]))).rstrip("/") for info in infos]
 
 
 def headers(command: str, token_env: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,16 @@ def warm(
     concurrency: Annotated[
         int, typer.Option(min=1, help="Servers that are warmed up at the same time.")
     ] = 64,
+    resolve: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Warm up each address that a name has, e.g. of a headless service; wait until "
+            "there are N.",
+            show_default=False,
+        ),
+    ] = None,
     token_env: TokenEnv = TOKEN,
     as_json: Json = False,
 ) -> None:
@@ -53,6 +64,8 @@ def warm(
     """
     found = addresses.addresses("warm", urls, from_file)
     headers = addresses.headers("warm", token_env)
+    if resolve is not None:
+        found, timeout = _every_address(found, resolve, timeout)
     servers = [Warming(url) for url in found]
     is_interrupted = False
     with _one_trace(len(servers)) as (carrier, trace_id):
@@ -73,6 +86,21 @@ def warm(
         raise typer.Exit(DEADLINE)
     if any(each.state != "warm" for each in servers):
         raise typer.Exit(FAILED)
+
+
+def _every_address(names: list[str], count: int, timeout_s: float) -> tuple[list[str], float]:
+    """Return the addresses of names, and the seconds that are left.
+
+    Raises:
+        Exit: There are fewer than ``count`` when time is up.
+    """
+    began_s = time.monotonic()
+    found = addresses.resolved(names, count, timeout_s)
+    if len(found) < count:
+        short = f"{', '.join(names)} has {len(found)} of {count} addresses, and time is up"
+        typer.echo(f"compilespan warm: {short}", err=True)
+        raise typer.Exit(DEADLINE)
+    return found, max(0.0, timeout_s - (time.monotonic() - began_s))
 
 
 async def _warm(
