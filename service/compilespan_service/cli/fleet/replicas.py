@@ -75,7 +75,8 @@ async def _of_server(client: httpx.AsyncClient, url: str) -> Replica:
         replica.rows = {name: _row(totals[name]) for name in ROWS}
         replica.ready_after_s = totals["ready_after_s"]
         for record in records:
-            start_ns = round(dt.datetime.fromisoformat(record["started_at"]).timestamp() * 1e9)
+            began = str(record["started_at"]).replace("Z", "+00:00")  # for Python 3.10
+            start_ns = round(dt.datetime.fromisoformat(began).timestamp() * 1e9)
             union = replica.intervals.setdefault(str(record["component"]), IntervalUnion())
             union.add(start_ns, start_ns + round(float(record["duration_s"]) * 1e9))
     except httpx.HTTPError as error:
