@@ -56,7 +56,7 @@ def missed(evidence: Evidence) -> Iterable[Finding]:
             seconds=sum(record.duration_s / max(1, record.graphs) for record, _ in group),
             count=count,
             **subject_of(records[0], records),
-            evidence=f"against the nearest key of an earlier start differs: {why}",
+            evidence="compared with the nearest key that an earlier start or another machine left",
             fix=next((fix for what, fix in _FIXES.items() if why.startswith(what)), _OTHER),
             link=_LINK,
         )
