@@ -18,7 +18,7 @@ RUN pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
 COPY pyproject.toml README.md LICENSE ./
 COPY instrumentation instrumentation
 COPY service service
-RUN pip install --constraint constraints.txt ".[demo]"
+RUN pip install --constraint constraints.txt ".[cache,demo]" s3fs
 
 FROM python:${PYTHON}
 # inductor compiles C++ at run time. The compiler's version is pinned with the base image.

@@ -83,6 +83,11 @@ class TestLedger:
         spent_s = row.compile_s + row.failed_s
         if max_seconds is not None and spent_s > max_seconds:
             wrong.append(f"seconds: at most {max_seconds:g} expected, got {spent_s:.2f}")
+        if any(count is not None and count > found[name] for name, count in wanted.items()):
+            wrong.append(
+                "what was compiled before in this process, also by a wrapper that is gone, is not "
+                "compiled again: call torch._dynamo.reset() first"
+            )
         if wrong:
             pytest.fail(explained(wrong, records), pytrace=False)
 

@@ -71,12 +71,15 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Check the marker's expectation over the test itself, if the test has passed."""
     ledger = item.stash.get(_LEDGER, None)
-    marker = item.get_closest_marker(MARKER)
-    if ledger is None or marker is None:
+    markers = list(item.iter_markers(MARKER))
+    if ledger is None or not markers:
         return (yield)
     __tracebackhide__ = True
+    expected: dict[str, Any] = {}
+    for marker in reversed(markers):  # the nearest one decides
+        expected |= marker.kwargs
     try:
-        block = ledger.expect(*marker.args, **marker.kwargs)
+        block = ledger.expect(*markers[0].args, **expected)
     except TypeError as error:
         pytest.fail(f"@pytest.mark.{MARKER}: {error}", pytrace=False)
     with block:

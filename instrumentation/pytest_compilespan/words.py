@@ -42,7 +42,9 @@ def explained(wrong: Sequence[str], records: Sequence[CompileRecord]) -> str:
 
 
 def _what(record: CompileRecord) -> str:
+    is_backward = record.trigger == "lazy_backward"
     words: list[str] = ["recompile" if record.is_recompile else record.kind]
+    words += ["of the backward"] if is_backward else []
     words += [record.outcome] if record.outcome != "ok" else []
     words += [f"cache {record.cache_result}"] if record.cache_result else []
     return f"{', '.join(words)}, {record.duration_s:.2f} s"

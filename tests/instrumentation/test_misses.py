@@ -20,7 +20,14 @@ from compilespan.cache import namespace
 from compilespan.cache.shared import SharedCache
 from compilespan.dynamo import key_parts
 from compilespan.dynamo.key_difference import MAX_DIFFERENCES, differences
-from compilespan.dynamo.known_keys import FOLDER, MAX_BYTES, MAX_KEPT, KnownKeys, known_keys
+from compilespan.dynamo.known_keys import (
+    FOLDER,
+    MAX_BYTES,
+    MAX_KEPT,
+    KnownKeys,
+    LookedUp,
+    known_keys,
+)
 from compilespan.findings.finders import findings
 from compilespan.findings.finding import Evidence
 from support import built, events
@@ -213,7 +220,10 @@ def test_an_entry_that_is_gone_has_the_same_key(start, tmp_path):
     start()
     for name in ("aotautograd", "fxgraph"):
         (tmp_path / "cache" / name).rename(tmp_path / name)
-    assert start() == ("miss", "same key: its entry is gone, or was made for other sizes")
+    assert start() == (
+        "miss",
+        "same key: its entry is gone, was not stored, or was made for other sizes",
+    )
 
 
 def test_without_the_autograd_cache_inductors_key_tells(start):
@@ -272,7 +282,7 @@ def keys(tmp_path, monkeypatch):
 
     def look_up(key, parts, name="Model"):
         monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", os.urandom(4).hex())
-        return KnownKeys().why_missed(key, name, parts)
+        return KnownKeys().why_missed(LookedUp(key, parts, time.time_ns()), name)
 
     look_up.directory = tmp_path / FOLDER
     return look_up
@@ -373,3 +383,51 @@ def test_a_store_with_entries_for_others_says_what_differs(
         cache.fetch()
     assert f"has entries for others only: thread count {facts['threads']} → 77" in caplog.text
     assert start() == ("miss", f"thread count {facts['threads']} → 77")
+
+
+def test_what_another_process_stores_during_the_compile_is_no_entry_that_is_gone(keys):
+    """Replicas that start together on one directory miss the same key."""
+    before_ns = time.time_ns() - 10**9
+    keys("one", KEY)
+    assert KnownKeys().why_missed(LookedUp("one", KEY, before_ns), "Model") is None
+
+
+def test_a_compile_that_fails_leaves_no_key(start, tmp_path, monkeypatch):
+    from torch._inductor.graph import GraphLowering
+
+    def fail(_):
+        raise RuntimeError("no space left")
+
+    with monkeypatch.context() as patch, pytest.raises(Exception, match="no space left"):
+        patch.setattr(GraphLowering, "compile_to_module", fail)
+        start()
+    assert list((tmp_path / "cache").glob(f"{FOLDER}/*")) == []
+    assert start() == ("miss", None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "8 1 cpu False #abcdefghijklm",
+            "9 1 cpu False #abxs3cdefghij",
+            ["argument 0: size 8 → 9"],
+        ),
+        ("s0x8 8x1 cpu False #a", "3x8 8x1 cpu False #xs3", ["dynamic shapes True → False"]),
+        ("8 1 cpu False #a", "8 1 cuda0 False #b", ["argument 0: device cpu → cuda0"]),
+    ],
+)
+def test_letters_of_a_digest_are_no_sizes(old, new, said):
+    known, wanted = ({"example_inputs[0]": f"float32 {each}", "gm": each} for each in (old, new))
+    assert differences(known, wanted) == said
+
+
+def test_drafts_of_processes_that_died_are_removed(keys):
+    keys("one", KEY)
+    old, new = keys.directory / ".a.key.1", keys.directory / ".b.key.2"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (1, 1))
+    keys("two", KEY)
+    assert not old.exists()
+    assert new.exists()

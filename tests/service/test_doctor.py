@@ -121,6 +121,8 @@ def test_the_collector(monkeypatch):
     for endpoint in (f"http://127.0.0.1:{port}", "http://127.0.0.1:port", "http://no.such.invalid"):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         assert telemetry.collector().state == "bad"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://user:s3cret@127.0.0.1:{port}")
+    assert telemetry.collector().found.startswith(f"http://127.0.0.1:{port} ")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert telemetry.collector().remedy == "unset it"
 

@@ -133,12 +133,16 @@ def test_answers_that_mean_later_are_tried_again(scripted):
     assert [word for word in ("503", "429", "502") if word in log] == ["503", "429", "502"]
 
 
-JOB = {"id": "a", "state": "succeeded", "items": [], "totals": {}}
+ROW = {"compile_s": 1.0, "cache_misses": 1}
+JOB = {"id": "a", "state": "succeeded", "items": [], "totals": {"total": ROW, "other": ROW}}
 
 
 @pytest.mark.parametrize(
     "answer",
-    [[], "text", {}, {"id": 1}, {**JOB, "items": 3}, {**JOB, "totals": {"encoder": 3}}],
+    [
+        *([], "text", {}, {"id": 1}, {**JOB, "items": 3}, {**JOB, "totals": {"encoder": 3}}),
+        *({**JOB, "items": [1]}, {**JOB, "items": [{"target": "a"}]}, {**JOB, "state": "exploded"}),
+    ],
 )
 def test_who_answers_as_no_compilespan_does_is_refused(scripted, answer):
     app = FastAPI()
@@ -155,7 +159,7 @@ def test_a_path_that_is_not_there_says_so(scripted):
 
 def test_urls_come_from_a_file_or_standard_input_each_once(tmp_path):
     file = tmp_path / "servers"
-    file.write_text("http://127.0.0.1:1  # first\n\nhttp://127.0.0.1:1/\n")
+    file.write_text("http://127.0.0.1:1  # first\n\nhttp://127.0.0.1:1/\n", "utf-8-sig")
     code, said, _ = warm("--from-file", str(file), "--timeout", "0")
     assert (code, [each["url"] for each in said["servers"]]) == (3, ["http://127.0.0.1:1"])
     assert warm("--from-file", "-", "--timeout", "0", stdin="http://127.0.0.1:2\n")[0] == 3
@@ -168,6 +172,8 @@ def test_urls_come_from_a_file_or_standard_input_each_once(tmp_path):
         (["host:8000"], "is no URL of a server"),
         (["ftp://host"], "is no URL of a server"),
         (["http://h:port"], "is no URL"),
+        (["http://h/ops?token=abc"], "has a query or a fragment"),
+        (["http://h/ops#frag"], "has a query or a fragment"),
         (["--from-file", "/nowhere/servers"], "cannot be read"),
         (["http://h", "--token-env", "NOT_SET"], "this variable is not set"),
         (["http://h", "--concurrency", "0"], "concurrency"),
@@ -228,3 +234,56 @@ def test_localhost_is_resolved(serve_at_port):
     url = f"http://127.0.0.1:{server.port}"
     code, said, _ = warm(url, "--resolve", "1")
     assert (code, said["servers"][0]["url"]) == (0, url)
+
+
+def test_an_event_that_cannot_be_read_costs_nothing(scripted):
+    app, states = FastAPI(), iter(["running", "succeeded"])
+
+    @app.post("/warmup")
+    def begin():
+        return {**JOB, "state": "running"}
+
+    @app.get("/warmup/jobs/a/events")
+    def events():
+        return Response("event: job\ndata: notjson\n\n", media_type="text/event-stream")
+
+    @app.get("/warmup/jobs/a")
+    def job():
+        return {**JOB, "state": next(states), "warnings": None}
+
+    code, said, _ = warm(scripted(app), "--timeout", "20")
+    assert (code, said["servers"][0]["state"]) == (0, "warm")
+
+
+def test_a_token_that_is_refused_later_ends_it_and_names_the_job(scripted):
+    app = FastAPI()
+
+    @app.post("/warmup")
+    def begin():
+        return {**JOB, "state": "running"}
+
+    @app.get("/warmup/jobs/a")
+    @app.get("/warmup/jobs/a/events")
+    def refused():
+        return Response(status_code=401)
+
+    url = scripted(app)
+    code, said, log = warm(url, "--timeout", "20")
+    assert (code, said["servers"][0]["state"]) == (1, "refused")
+    assert f"curl -X DELETE {url}/warmup/jobs/a" in log
+
+
+def test_an_answer_without_end_is_refused(scripted, monkeypatch):
+    monkeypatch.setattr(addresses, "MAX_BYTES", 1000)
+    app = FastAPI()
+    app.post("/warmup")(lambda: {**JOB, "rest": "x" * 2000})
+    said = warm(scripted(app), "--timeout", "20")[1]
+    assert "its answer has more than" in said["servers"][0]["note"]
+
+
+def test_passwords_of_urls_are_not_shown():
+    url = "http://user:pass@127.0.0.1:1"
+    done = cli_runner().invoke(commands, ["warm", url, "--timeout", "1"])
+    assert "http://127.0.0.1:1" in done.stdout
+    assert "pass" not in done.stdout + done.stderr
+    assert "pass" not in cli_runner().invoke(commands, ["totals", url]).output

@@ -200,3 +200,46 @@ def test_afterwards():
 """
     )
     done.assert_outcomes(passed=2)
+
+
+def test_a_marker_of_the_test_outweighs_that_of_its_class_number_by_number(session):
+    done = session(
+        """
+@pytest.mark.compilespan(compiles=0, recompiles=0)
+class TestAll:
+    def test_compiles(self):
+        fresh()(torch.ones(3))
+
+    @pytest.mark.compilespan(compiles=1)
+    def test_one(self):
+        fresh()(torch.ones(3))
+
+    @pytest.mark.compilespan(compiles=2)
+    def test_two(self):
+        model = fresh(dynamic=False)
+        model(torch.ones(3))
+        model(torch.ones(4))
+"""
+    )
+    done.assert_outcomes(passed=1, failed=2)
+    assert "recompiles: expected 0, got 1" in done.stdout.str()
+
+
+def test_a_failure_names_a_backward_and_what_was_compiled_before(session):
+    done = session(
+        """
+def double(x):
+    return (x * 2).sum()
+
+@pytest.mark.compilespan(compiles=1)
+def test_backward():
+    torch.compile(double, backend="aot_eager")(torch.ones(3, requires_grad=True)).backward()
+
+@pytest.mark.compilespan(compiles=1)
+def test_again():
+    torch.compile(double, backend="aot_eager")(torch.ones(3, requires_grad=True))
+"""
+    )
+    done.assert_outcomes(failed=2)
+    assert "compile, of the backward" in done.stdout.str()
+    assert "call torch._dynamo.reset() first" in done.stdout.str()

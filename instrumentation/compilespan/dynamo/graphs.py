@@ -36,6 +36,8 @@ class Graph:
         self._autograd: str | None = None
         self._fx: list[str] = []
         self.lookups = Lookups()
+        self.has_failed = False
+        """Whether its compile raised."""
         self.is_rebuilt = False
         """Whether code was built for it that a cache entry refers to."""
         self.pool_builds = GraphWatch.pool_builds
@@ -74,7 +76,7 @@ class Graph:
         """Set why the graph was not in the cache, if it was not, and if that can be told."""
         key = self._attributes.get(semconv.CACHE_KEY)
         if self.result == "miss" and key is not None:
-            why = self.lookups.why_missed(key, name)
+            why = self.lookups.why_missed(key, name, is_kept=not self.has_failed)
             if why is not None:
                 self._attributes[semconv.CACHE_MISS_REASON] = why
 
@@ -178,6 +180,10 @@ class GraphWatch(threading.local):
         graph = self.begin(args[0] if args else kwargs.get("mod"))
         try:
             return wrapped(*args, **kwargs)
+        except BaseException:
+            if graph is not None:
+                graph.has_failed = True
+            raise
         finally:
             self.end(graph)
 

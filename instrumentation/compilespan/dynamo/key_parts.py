@@ -70,7 +70,8 @@ def of_autograd(pickler: Any, details: Any) -> dict[str, str]:
 
 def has_symbols(parts: Mapping[str, str]) -> bool:
     """Whether an argument has a size that is not fixed."""
-    return any(_SYMBOL.search(value) for name, value in parts.items() if name.startswith(ARGUMENT))
+    plain = (value.partition("#")[0] for name, value in parts.items() if name.startswith(ARGUMENT))
+    return any(map(_SYMBOL.search, plain))
 
 
 def folded(parts: Mapping[str, str], component: str) -> dict[str, str]:

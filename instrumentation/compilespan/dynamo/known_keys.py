@@ -31,6 +31,7 @@ MAX_READ = 256
 MAX_KEPT = 1024
 """Keys in a directory; the oldest ones are removed."""
 _SUFFIX = ".key"
+_ABANDONED_NS = 3_600 * 10**9
 _MAX_TEXT = 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _FOLDED = (key_parts.ARGUMENT, key_parts.AUTOGRAD_CONFIG, key_parts.CONFIG)
@@ -47,6 +48,14 @@ class Key(NamedTuple):
     parts: Mapping[str, str]
 
 
+class LookedUp(NamedTuple):
+    """A key that was looked up: its values by component, and when (ns since the epoch)."""
+
+    key: str
+    parts: Mapping[str, str]
+    at_ns: int
+
+
 class KnownKeys:
     """The keys of earlier starts and of other machines, and those that this process adds."""
 
@@ -57,28 +66,35 @@ class KnownKeys:
         self.elsewhere: str | None = None
         """How this environment differs from those that a shared cache has entries for."""
 
-    def why_missed(self, key: str, name: str, parts: Mapping[str, str]) -> str | None:
-        """Return how a key differs from the nearest one that has an entry; keep it.
+    def why_missed(self, looked_up: LookedUp, name: str, *, is_kept: bool = True) -> str | None:
+        """Return how a key differs from the nearest one that has an entry.
 
         Args:
-            key: The cache key that was looked up.
+            looked_up: The key, and when.
             name: Name of the compile.
-            parts: Values by component, from `key_parts`.
+            is_kept: Whether it has an entry now, so that it is kept for the next start.
 
         Returns:
             E.g. ``thread count 16 → 8``. ``None`` if no key of an earlier start is known.
         """
         directory = _directory()
+        key, parts, at_ns = looked_up
         if directory is None or not parts or not _KEY.fullmatch(key):
             return None
         torch = torch_version() or ""
         with self._lock:
-            known = self._known(directory)
-            _keep(directory / f"{key}{_SUFFIX}", Key(torch, name, instance_id(), parts))
+            known = self._known(directory, at_ns)
+            if is_kept:
+                _keep(directory / f"{key}{_SUFFIX}", Key(torch, name, instance_id(), parts))
         return _nearest(known, Key(torch, name, "", parts), key) or self.elsewhere
 
-    def _known(self, directory: Path) -> dict[str, Key]:
-        """Return the keys of earlier starts by file name, the newest first."""
+    def _known(self, directory: Path, until_ns: int) -> dict[str, Key]:
+        """Return the keys of earlier starts by file name, the newest first.
+
+        Args:
+            directory: Where they are.
+            until_ns: What was written later was no entry yet; nanoseconds since the epoch.
+        """
         files = sorted(
             (
                 (each.stat(follow_symlinks=False).st_mtime_ns, each.name)
@@ -89,6 +105,9 @@ class KnownKeys:
         )
         for _, name in files[MAX_KEPT:]:
             (directory / name).unlink(missing_ok=True)
+        for draft in directory.glob(".*"):  # of a process that died
+            if time.time_ns() - draft.stat().st_mtime_ns > _ABANDONED_NS:
+                draft.unlink(missing_ok=True)
         read = self._read
         self._read = {
             each: read[each] if each in read else _decoded(directory / each[1])
@@ -98,7 +117,9 @@ class KnownKeys:
         return {
             name: known
             for (changed_ns, name), known in self._read.items()
-            if known is not None and (known.instance != instance_id() or changed_ns < began_ns)
+            if known is not None
+            and changed_ns < until_ns
+            and (known.instance != instance_id() or changed_ns < began_ns)
         }
 
 
@@ -114,7 +135,7 @@ def _directory() -> Path | None:
 
 def _nearest(known: Mapping[str, Key], wanted: Key, key: str) -> str | None:
     if f"{key}{_SUFFIX}" in known:
-        return "same key: its entry is gone, or was made for other sizes"
+        return "same key: its entry is gone, was not stored, or was made for other sizes"
     same = [each for each in known.values() if each.torch == wanted.torch]
     if not same:
         others = {each.torch: None for each in known.values()}
@@ -139,8 +160,11 @@ def _keep(file: Path, key: Key) -> None:
     data = _encoded(key)
     if data is not None:
         draft = file.with_name(f".{file.name}.{os.getpid()}")
-        draft.write_bytes(data)
-        draft.replace(file)
+        try:
+            draft.write_bytes(data)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _encoded(key: Key) -> bytes | None:

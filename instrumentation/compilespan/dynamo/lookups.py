@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import key_parts
-from compilespan.dynamo.known_keys import known_keys
+from compilespan.dynamo.known_keys import LookedUp, known_keys
 from compilespan.process.faults import contained
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Lookups:
         """Know of no lookup."""
         self._computed: tuple[Any, Any] | None = None
         self._parts: dict[str, str] = {}
+        self._ended_ns = 0
 
     def computed(self, pickler: Any, details: Any) -> None:
         """Keep what AOTAutograd made a key of, until `ended` says what the lookup found."""
@@ -39,6 +41,7 @@ class Lookups:
         computed, self._computed = self._computed, None
         if result != "miss":
             return
+        self._ended_ns = self._ended_ns or time.time_ns()
         with contained("note the components of a cache key"):
             if computed is not None and not components:
                 self._parts = key_parts.of_autograd(*computed)
@@ -52,13 +55,15 @@ class Lookups:
         elif key_parts.GRAPH in parts:
             self._parts.setdefault(key_parts.GRAPH, parts[key_parts.GRAPH])
 
-    def why_missed(self, key: object, name: str) -> str | None:
-        """Return how the key differs from the nearest one that has an entry; keep it.
+    def why_missed(self, key: object, name: str, *, is_kept: bool) -> str | None:
+        """Return how the key differs from the nearest one that has an entry.
 
         Args:
             key: The key that was looked up first.
             name: Name of the compile.
+            is_kept: Whether the graph was compiled, and not only looked up.
         """
         with contained("find out why a cache missed"):
-            return known_keys.why_missed(str(key), name, self._parts)
+            looked_up = LookedUp(str(key), self._parts, self._ended_ns)
+            return known_keys.why_missed(looked_up, name, is_kept=is_kept)
         return None

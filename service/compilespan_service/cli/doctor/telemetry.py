@@ -83,6 +83,7 @@ def collector() -> Check:
     if find_spec("opentelemetry.exporter.otlp") is None:
         return Check("OTLP", "bad", endpoint, "pip install 'compilespan[otlp]'")
     url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    endpoint = endpoint.replace(f"{url.netloc.rpartition('@')[0]}@", "")  # user and password
     try:
         address = (url.hostname or "", url.port or _PORTS.get(url.scheme, 4317))
         with socket.create_connection(address, timeout=_CALL_S):

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LOOK_S = 1.0
+MAX_BYTES = 16 * 10**6
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 TOKEN = "COMPILESPAN_TOKEN"  # noqa: S105  # the name of a variable
 
 Urls = Annotated[
@@ -49,7 +51,7 @@ def addresses(command: str, urls: Iterable[str] | None, file: Path | None) -> li
     found = list(urls or ())
     if file is not None:
         try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+            text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
         except (OSError, ValueError) as error:
             raise _usage(command, f"--from-file {file} cannot be read: {error}") from error
         found += [line.partition("#")[0].strip() for line in text.splitlines()]
@@ -61,6 +63,8 @@ def addresses(command: str, urls: Iterable[str] | None, file: Path | None) -> li
             raise _usage(command, f"{each!r} is no URL: {error}") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise _usage(command, f"{each!r} is no URL of a server, e.g. http://host:8000")
+        if url.query or url.fragment:
+            raise _usage(command, f"{shown(each)!r} has a query or a fragment: leave it out")
     if not servers:
         raise _usage(command, "give the URL of a server, e.g. http://host:8000, or --from-file")
     return servers
@@ -101,6 +105,29 @@ def headers(command: str, token_env: str) -> dict[str, str]:
     if not token and token_env != TOKEN:
         raise _usage(command, f"--token-env {token_env}: this variable is not set")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def shown(url: str) -> str:
+    """Return a URL without user and password."""
+    return str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
+
+
+async def asked(client: httpx.AsyncClient, method: str, url: str, **given: Any) -> httpx.Response:
+    """Return an answer of at most 16 MB.
+
+    Raises:
+        ValueError: It is larger.
+        httpx.HTTPError: There is none.
+    """
+    async with client.stream(method, url, **given) as answer:
+        body = bytearray()
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > MAX_BYTES:
+                msg = f"its answer has more than {MAX_BYTES / 1e6:.0f} MB"
+                raise ValueError(msg)
+    kept = [(name, value) for name, value in answer.headers.items() if name not in _OF_THE_BODY]
+    return httpx.Response(answer.status_code, headers=kept, content=bytes(body))
 
 
 def problem(response: httpx.Response) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from compilespan.ledger.totals import cache_state
+from compilespan_service.cli.fleet.addresses import shown
 from compilespan_service.reporters.characters import console_on, printable
 from compilespan_service.reporters.tables import STYLES
 from compilespan_service.reporters.words import duration, worded
@@ -75,7 +76,7 @@ class Display:
             if is_new or (is_due and each.state in ("waiting", "warming")):
                 self._said[each.url] = each.state, each.note
                 self._said_s = time.monotonic()
-                self._console.print(f"{each.url}: {escape(_line(each))}", soft_wrap=True)
+                self._console.print(f"{shown(each.url)}: {escape(_line(each))}", soft_wrap=True)
 
 
 def _now(servers: Sequence[Warming], console: Console) -> Table:
@@ -83,12 +84,14 @@ def _now(servers: Sequence[Warming], console: Console) -> Table:
     for _ in range(3):
         table.add_column(no_wrap=True, overflow="ellipsis")
     pending = [each for each in servers if each.state in ("waiting", "warming")]
-    shown = pending[: max(1, console.height - _ROOM)]
-    for each in shown:
+    visible = pending[: max(1, console.height - _ROOM)]
+    for each in visible:
         symbol, style = _SYMBOLS.get(each.state, "✕"), _STYLES.get(each.state, "red")
-        table.add_row(f"{symbol} {each.url}", duration(each.elapsed_s), _line(each), style=style)
+        table.add_row(
+            f"{symbol} {shown(each.url)}", duration(each.elapsed_s), _line(each), style=style
+        )
     over = len(servers) - len(pending)
-    more = len(pending) - len(shown)
+    more = len(pending) - len(visible)
     table.add_row(f"{over} of {len(servers)} done" + (f", {more} more" if more else ""), "", "")
     return table
 
@@ -116,17 +119,17 @@ def _shape(shape: Mapping[str, Any]) -> str:
 
 def table(servers: Sequence[Warming], console: Console) -> None:
     """Print all servers, the slowest first, and what went wrong."""
-    shown = sorted(servers, key=lambda each: -each.elapsed_s)
-    components = [c for c in STYLES if any(each.compile_s.get(c) for each in shown)]
+    ordered = sorted(servers, key=lambda each: -each.elapsed_s)
+    components = [c for c in STYLES if any(each.compile_s.get(c) for each in ordered)]
     titles = ["", "start", "items", *map(worded, components), "elapsed"]
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     found.add_column("server", overflow="fold")
     for number, title in enumerate(titles):
         found.add_column(title, justify="left" if number < 2 else "right", no_wrap=True)  # noqa: PLR2004
-    for each in shown:
+    for each in ordered:
         warm = sum(item["state"] == "warm" for item in each.items)
         found.add_row(
-            escape(printable(each.url)),
+            escape(printable(shown(each.url))),
             each.state,
             start_of(each),
             f"{warm} of {len(each.items)}" if each.items else "",
@@ -135,9 +138,9 @@ def table(servers: Sequence[Warming], console: Console) -> None:
             style=_STYLES.get(each.state, "red") if each.state != "warm" else "",
         )
     console.print(found)
-    for each in shown:
+    for each in ordered:
         for line in _complaints(each):
-            console.print(escape(f"{printable(each.url)}: {line}"), soft_wrap=True)
+            console.print(escape(f"{printable(shown(each.url))}: {line}"), soft_wrap=True)
 
 
 def start_of(server: Warming) -> CacheState:
@@ -154,5 +157,5 @@ def _complaints(server: Warming) -> list[str]:
             for item in server.items
             if item["state"] not in ("warm", "pending", "running")
         ]
-        lines += [f"warning: {each}" for each in server.job.get("warnings", ())]
+        lines += [f"warning: {each}" for each in server.warnings]
     return [printable(line) for line in lines]

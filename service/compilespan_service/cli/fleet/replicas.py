@@ -13,7 +13,7 @@ from compilespan.journal.directory import StateDirectory
 from compilespan.ledger.intervals import IntervalUnion
 from compilespan.ledger.rows import TotalsRow
 from compilespan.ledger.totals import TotalsBuilder
-from compilespan_service.cli.fleet.addresses import problem
+from compilespan_service.cli.fleet.addresses import asked, problem, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,11 +61,11 @@ async def of_servers(urls: Sequence[str], headers: Mapping[str, str]) -> list[Re
 
 
 async def _of_server(client: httpx.AsyncClient, url: str) -> Replica:
-    replica = Replica(url)
+    replica = Replica(shown(url))
     try:
         answers = [
-            await client.get(f"{url}/totals"),
-            await client.get(f"{url}/compiles", params={"limit": _MAX_RECORDS}),
+            await asked(client, "GET", f"{url}/totals"),
+            await asked(client, "GET", f"{url}/compiles", params={"limit": _MAX_RECORDS}),
         ]
         for each in answers:
             if not each.is_success:

@@ -157,7 +157,7 @@ def _one_trace(count: int) -> Iterator[tuple[dict[str, str], str | None]]:
 
 def _document(server: Warming) -> dict[str, Any]:
     return {
-        "url": server.url,
+        "url": addresses.shown(server.url),
         "state": server.state,
         "start": display.start_of(server),
         "elapsed_s": round(server.elapsed_s, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ import httpx
 from httpx_sse import SSEError, aconnect_sse
 
 from compilespan.ledger.rows import TotalsRow
-from compilespan_service.cli.fleet.addresses import problem
+from compilespan_service.cli.fleet.addresses import asked, problem, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +26,21 @@ _PAUSE_S = 1.0
 _MAX_PAUSE_S = 15.0
 _SILENCE_S = 45.0
 """Seconds without an event or a heartbeat after which a stream is opened again."""
+_REFUSALS = {401, 403}
+_GOES_ON = {"queued", "running", "cancelling"}
 _OVER = {"succeeded", "failed", "timed_out", "cancelled"}
 _INVALID = (ValueError, LookupError, TypeError, AttributeError)
 """What the answer of another program raises."""
+
+
+def _item(values: Any) -> dict[str, Any]:
+    """Return an item of a job as it is shown; raises one of `_INVALID`."""
+    return {
+        "target": str(values["target"]),
+        "shape": dict(values["shape"]),
+        "state": str(values["state"]),
+        "error": str(values["error"]) if values["error"] is not None else None,
+    }
 
 
 class RestartedError(Exception):
@@ -43,6 +56,8 @@ class Warming:
         state: ``refused`` if it will not warm up, ``unfinished`` if there was no more time.
         note: Why it waits, or what went wrong.
         job: Its job as it was last seen; ``None`` before.
+        items: The items of the job: ``target``, ``shape``, ``state``, ``error``.
+        warnings: Of the job.
         compile_s: Seconds of compiles by component, of this job so far.
         total: All that its job compiled, as it was last seen.
     """
@@ -51,6 +66,8 @@ class Warming:
     state: State = "waiting"
     note: str = ""
     job: dict[str, Any] | None = None
+    items: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     compile_s: dict[str, float] = field(default_factory=dict)
     total: TotalsRow = field(default_factory=TotalsRow)
     _began_s: float = field(default_factory=time.monotonic)
@@ -60,11 +77,6 @@ class Warming:
     def elapsed_s(self) -> float:
         """Seconds since the command asked for it, until it was warm or given up."""
         return (self._ended_s or time.monotonic()) - self._began_s
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """Its items, as the job has them."""
-        return list(self.job["items"]) if self.job is not None else []
 
     async def run(self, client: httpx.AsyncClient, headers: Mapping[str, str]) -> None:
         """Warm it up: wait until it is there, and follow its jobs until one has ended.
@@ -84,7 +96,7 @@ class Warming:
 
     async def _once(self, client: httpx.AsyncClient, headers: Mapping[str, str]) -> None:
         try:
-            answer = await client.post(f"{self.url}/warmup", headers=dict(headers))
+            answer = await asked(client, "POST", f"{self.url}/warmup", headers=dict(headers))
             if answer.is_success:
                 self._take(answer.json())
                 if not self._is_over():
@@ -107,7 +119,7 @@ class Warming:
     async def _follow(self, client: httpx.AsyncClient, headers: Mapping[str, str]) -> None:
         """Follow the job until it is over; a stream that breaks is resumed."""
         last_id, job_url = "", f"{self.url}/warmup/jobs/{self._id}"
-        while not self._is_over():
+        while self.state == "warming":
             resumed = {**headers, **({"Last-Event-ID": last_id} if last_id else {})}
             try:
                 async with aconnect_sse(
@@ -120,7 +132,7 @@ class Warming:
             except (httpx.HTTPError, SSEError) as error:
                 self.note = f"no answer: {str(error) or type(error).__name__}"
                 await asyncio.sleep(_PAUSE_S)
-            if not self._is_over():
+            if self.state == "warming":
                 await self._look(client, job_url, headers)
 
     async def _look(
@@ -132,7 +144,7 @@ class Warming:
             RestartedError: The server does not know it.
         """
         try:
-            answer = await client.get(job_url, headers=dict(headers))
+            answer = await asked(client, "GET", job_url, headers=dict(headers))
         except httpx.HTTPError:  # it may be restarting
             await asyncio.sleep(_PAUSE_S)
             return
@@ -140,13 +152,20 @@ class Warming:
             raise RestartedError
         if answer.is_success:
             self._take(answer.json())
-        if not self._is_over():
+        elif answer.status_code in _REFUSALS:
+            self.state, self.note = "refused", problem(answer)
+        else:
+            self.note = problem(answer)
+        if self.state == "warming":
             await asyncio.sleep(_PAUSE_S)
 
     def _event(self, name: str, data: str) -> None:
         if name not in ("job", "item", "compile", "end"):
             return
-        values = json.loads(data)
+        with suppress(*_INVALID):  # the job itself is asked for when the stream ends
+            self._tell(name, json.loads(data))
+
+    def _tell(self, name: str, values: Any) -> None:
         if name in ("job", "end"):
             self._take(values)
         elif name == "compile":
@@ -158,20 +177,22 @@ class Warming:
         else:
             for number, item in enumerate(self.items):
                 if (item["target"], item["shape"]) == (values["target"], values["shape"]):
-                    assert self.job is not None  # it has items
-                    self.job["items"][number] = values
+                    self.items[number] = _item(values)
 
     def _take(self, job: dict[str, Any]) -> None:
         """Take over a job as the server shows it."""
-        if not isinstance(job["id"], str) or not isinstance(job["items"], list):
-            msg = "its job has no id or no items"
+        if not isinstance(job["id"], str) or job["state"] not in _GOES_ON | _OVER:
+            msg = "its job has no id, or an unknown state"
             raise TypeError(msg)
+        items = [_item(each) for each in job["items"]]
+        warnings = [str(each) for each in job.get("warnings") or ()]
         rows = {component: float(row["compile_s"]) for component, row in job["totals"].items()}
         columns = TotalsRow.__dataclass_fields__
         total = job["totals"]["total"].items()
         self.total = TotalsRow(**{column: value for column, value in total if column in columns})
         rows.pop("total")
         self.job, self.note, self.compile_s = job, "", rows
+        self.items, self.warnings = items, warnings
         is_warm = bool(job.get("already_warm")) or job["state"] == "succeeded"
         if job["state"] not in _OVER:
             self.state = "warming"
@@ -189,9 +210,9 @@ class Warming:
     @property
     def cancel_url(self) -> str | None:
         """Where a job that goes on can be cancelled, with DELETE."""
-        if self.state != "unfinished" or self.job is None or self.job["state"] in _OVER:
+        if self.job is None or self.job["state"] in _OVER:
             return None
-        return f"{self.url}/warmup/jobs/{self._id}"
+        return f"{shown(self.url)}/warmup/jobs/{self._id}"
 
     async def _wait(self, answer: httpx.Response, note: str) -> None:
         self.note = note
