@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 import ray
+from ray import serve
 
 
 @ray.remote(num_cpus=1)
 class Replica:
     """One replica; each has a compile cache of its own, as on a machine of its own."""
 
-    def __init__(self, number, directory, hang_s=0.0):
+    def __init__(self, number, directory, hang_s=0.0, threads=1):
+        self._threads = threads
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{directory}/cache-{number}"
         os.environ["OMP_NUM_THREADS"] = "1"
         self._began = Path(directory) / f"began-{number}"
@@ -26,7 +28,7 @@ class Replica:
         from compilespan import WarmupTarget, get_ledger
         from compilespan_service.ray import warm_replica
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(self._threads)
         weight = torch.ones(8, 8)
         model = torch.compile(lambda x: (x @ weight).sin())
 
@@ -50,3 +52,31 @@ class Replica:
     def pid(self):
         """Return its process."""
         return os.getpid()
+
+
+@serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 1})
+class Served:
+    """A deployment that warms up in the one line that the docs show."""
+
+    def __init__(self, directory, url):
+        import torch
+
+        from compilespan import WarmupTarget
+        from compilespan_service.ray import warm_replica
+
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{directory}/cache-{os.getpid()}"
+        torch.set_num_threads(1)
+        weight = torch.ones(8, 8)
+        self._model = torch.compile(lambda x: (x @ weight).cos())
+        warm_replica([WarmupTarget("m", self.run, [{"batch": 4}])], cache=url)
+
+    def run(self, shape):
+        """Call the model as a request does."""
+        import torch
+
+        with torch.no_grad():
+            return self._model(torch.ones(shape["batch"], 8))
+
+    def __call__(self):
+        """Answer with the size of the result."""
+        return list(self.run({"batch": 4}).shape)

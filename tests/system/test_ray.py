@@ -13,7 +13,10 @@ from receiver import Receiver
 
 ray = pytest.importorskip("ray")
 
-pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [
+    *(pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray's own use of pydantic
+]
 
 HERE = Path(__file__).parent
 
@@ -55,9 +58,9 @@ def start(cluster, tmp_path):
     sys.path.remove(str(HERE))
     started = []
 
-    def run(*numbers, hang_s=0.0):
+    def run(*numbers, **options):
         replicas = [
-            Replica.options(scheduling_strategy="SPREAD").remote(n, str(tmp_path), hang_s)
+            Replica.options(scheduling_strategy="SPREAD").remote(n, str(tmp_path), **options)
             for n in numbers
         ]
         started.extend(replicas)
@@ -103,6 +106,34 @@ def test_one_that_is_added_later_finds_everything(start, tmp_path):
     done = ray.get(second.warm.remote(url, "later"), timeout=300)
     assert (done["is_warm"], done["misses"], done["hits"], done["rebuilds"]) == (True, 0, 1, 0)
     assert done["waited_s"] == 0
+
+
+def test_replicas_of_another_environment_do_not_wait_for_one_another(start, tmp_path):
+    url = f"file://{tmp_path}/store"
+    started = [*start(0), *start(1, threads=2)]
+    done = ray.get([each.warm.remote(url, "mixed") for each in started], timeout=300)
+    assert [(each["misses"], each["waited_s"]) for each in done] == [(1, 0), (1, 0)]
+
+
+def test_the_replicas_of_a_serve_deployment_are_a_fleet(cluster, tmp_path, monkeypatch):
+    from ray import serve
+
+    from compilespan_service.ray import Fleet
+
+    monkeypatch.syspath_prepend(str(HERE))
+    from ray_replicas import Served
+
+    serve.start(http_options={"location": "NoServer"})
+    try:
+        handle = serve.run(Served.bind(str(tmp_path), f"file://{tmp_path}/store"), name="app")
+        assert handle.remote().result(timeout_s=60) == [4, 8]
+        fleet = Fleet("app/Served")
+        wait_until(lambda: dict(fleet.health().states) == {"warm": 2})
+        wait_until(lambda: fleet.totals().total.graphs == 2)
+        row = fleet.totals().total
+        assert (row.cache_misses, row.cache_hits) == (1, 1)
+    finally:
+        serve.shutdown()
 
 
 def test_if_the_leader_is_killed_in_the_middle_another_one_leads(start, tmp_path):

@@ -218,8 +218,7 @@ class SharedCache:
     def _fetch(self, store: Store, deadline_s: float) -> Iterator[Entry]:
         space, facts = self._space(store)
         named = space.manifests(deadline_s)
-        if not named:
-            known_keys.elsewhere = nearest(store, self._place.key, facts, deadline_s)
+        known_keys.elsewhere = None if named else nearest(store, self._place.key, facts, deadline_s)
         named, quarantined, self.publications.others = sound(
             space, self._notes(space), named, deadline_s
         )

@@ -58,7 +58,7 @@ def of_autograd(pickler: Any, details: Any) -> dict[str, str]:
     found = of_lines(pickler.debug_lines(described))
     config = getattr(details, AUTOGRAD_CONFIG, None)
     if isinstance(config, bytes):
-        del found[AUTOGRAD_CONFIG]
+        found.pop(AUTOGRAD_CONFIG, None)
         values = pickle.loads(config)  # noqa: S301  # torch pickled it in this process
         for name, value in values.items():
             text = repr(value)

@@ -11,6 +11,7 @@ import os
 import re
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,19 +96,17 @@ class KnownKeys:
             directory: Where they are.
             until_ns: What was written later was no entry yet; nanoseconds since the epoch.
         """
-        files = sorted(
-            (
-                (each.stat(follow_symlinks=False).st_mtime_ns, each.name)
-                for each in os.scandir(directory)
-                if each.name.endswith(_SUFFIX) and each.is_file(follow_symlinks=False)
-            ),
-            reverse=True,
-        )
+        files = []
+        for each in os.scandir(directory):
+            with suppress(FileNotFoundError):  # another process removes it, too
+                changed_ns = each.stat(follow_symlinks=False).st_mtime_ns
+                if each.name.endswith(_SUFFIX) and each.is_file(follow_symlinks=False):
+                    files.append((changed_ns, each.name))
+                elif each.name.startswith(".") and time.time_ns() - changed_ns > _ABANDONED_NS:
+                    Path(each.path).unlink()  # the draft of a process that died
+        files.sort(reverse=True)
         for _, name in files[MAX_KEPT:]:
             (directory / name).unlink(missing_ok=True)
-        for draft in directory.glob(".*"):  # of a process that died
-            if time.time_ns() - draft.stat().st_mtime_ns > _ABANDONED_NS:
-                draft.unlink(missing_ok=True)
         read = self._read
         self._read = {
             each: read[each] if each in read else _decoded(directory / each[1])

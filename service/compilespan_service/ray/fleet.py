@@ -19,7 +19,6 @@ NAMESPACE = "compilespan"
 CALL_S = 10.0
 """Seconds that a call of the actor may take."""
 _THREADS = 16
-_HANDED_DOWN = ("OTEL_", "COMPILESPAN_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,7 @@ class Fleet:
         Args:
             name: The same in all replicas; ``warm_replica`` uses ``application/deployment``.
         """
-        environment = {k: v for k, v in os.environ.items() if k.startswith(_HANDED_DOWN)}
-        environment.pop("COMPILESPAN_INSTANCE_ID", None)
+        environment = {k: v for k, v in os.environ.items() if k.startswith("OTEL_")}
         self._register: Any = (
             ray.remote(Register)
             .options(

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from compilespan import TorchCompileInstrumentor, get_ledger, mark_ready, warm
+from compilespan.cache import namespace
 from compilespan.cache.sharing import leases
 from compilespan.ledger.totals import TotalsBuilder
 from compilespan.process.faults import contained
@@ -120,8 +121,11 @@ class _Member:
         threading.Thread(target=self._report_on, name="compilespan-fleet", daemon=True).start()
 
     def lease(self, work: str) -> ActorLease | None:
-        """Return who leads in this work; ``None`` to ask the store."""
-        return ActorLease(self._fleet, work) if self._fleet is not None else None
+        """Return who leads in this work, in this environment; ``None`` to ask the store."""
+        if self._fleet is None:
+            return None
+        # Replicas in another environment, e.g. with another GPU, cannot use what these build.
+        return ActorLease(self._fleet, f"{namespace.digest(namespace.facts())}/{work}")
 
     def ended(self, *, is_warm: bool) -> None:
         """Say how the warmup ended."""
