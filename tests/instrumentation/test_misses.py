@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import logging
@@ -432,3 +433,25 @@ def test_drafts_of_processes_that_died_are_removed(keys):
     keys("two", KEY)
     assert not old.exists()
     assert new.exists()
+
+
+def test_keys_in_a_read_only_image_are_compared(keys, monkeypatch):
+    keys("one", KEY)
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert keys("two", {**KEY, "cpp_runtime_thread_count": "4"}) == "thread count 8 → 4"
+    assert [file.name for file in keys.directory.iterdir()] == ["one.key"]
+
+
+def test_of_many_keys_the_nearest_has_the_name_then_the_graph(keys):
+    keys("far", {**KEY, "gm": "#z", "default_dtype": "x"})
+    keys("graph", {**KEY, "cpp_runtime_thread_count": "1"}, name="Other")
+    keys("name", {**KEY, "cpp_runtime_thread_count": "2", "gm": "#y"})
+    keys("both", {**KEY, "cpp_runtime_thread_count": "3"})
+    assert keys("new", KEY) == "thread count 3 → 8"
+    assert keys("renamed", {**KEY, "cpp_runtime_thread_count": "9"}, name="Third").startswith(
+        "thread count 8 → 9"
+    )

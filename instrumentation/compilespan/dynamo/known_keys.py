@@ -19,6 +19,7 @@ from compilespan import semconv
 from compilespan.dynamo import key_parts, private
 from compilespan.dynamo.key_difference import THE_GRAPH, are_same_graph, differences, distance
 from compilespan.process import fork_safe_lock, instance_id, process_age_ns
+from compilespan.process.faults import contained
 from compilespan.telemetry.identity import torch_version
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = "compilespan"
 MAX_BYTES = 16 * 2**10
 """Size of one key's components in a file."""
-MAX_READ = 256
+MAX_READ = 128
 """The newest keys are compared."""
 MAX_KEPT = 1024
 """Keys in a directory; the oldest ones are removed."""
@@ -86,7 +87,8 @@ class KnownKeys:
         with self._lock:
             known = self._known(directory, at_ns)
             if is_kept:
-                _keep(directory / f"{key}{_SUFFIX}", Key(torch, name, instance_id(), parts))
+                with contained("keep a cache key"):  # in an image it may be read-only
+                    _keep(directory / f"{key}{_SUFFIX}", Key(torch, name, instance_id(), parts))
         return _nearest(known, Key(torch, name, "", parts), key) or self.elsewhere
 
     def _known(self, directory: Path, until_ns: int) -> dict[str, Key]:
@@ -128,8 +130,9 @@ def _directory() -> Path | None:
     if find is None:
         return None
     directory = Path(find()) / FOLDER
-    directory.mkdir(exist_ok=True)
-    return directory
+    with suppress(OSError):  # it may be read-only
+        directory.mkdir(exist_ok=True)
+    return directory if directory.is_dir() else None
 
 
 def _nearest(known: Mapping[str, Key], wanted: Key, key: str) -> str | None:
@@ -139,13 +142,18 @@ def _nearest(known: Mapping[str, Key], wanted: Key, key: str) -> str | None:
     if not same:
         others = {each.torch: None for each in known.values()}
         return f"torch {next(iter(others))} → {wanted.torch}" if others else None
+    for is_like in (
+        lambda each: each.name == wanted.name and are_same_graph(each.parts, wanted.parts),
+        lambda each: each.name == wanted.name,
+        lambda each: are_same_graph(each.parts, wanted.parts),
+    ):  # comparing all components of all keys would take too long
+        if alike := list(filter(is_like, same)):
+            same = alike
+            break
     pairs = [(each.parts, _folded_as(each.parts, wanted.parts)) for each in same]
-    *_, nearest = min(
-        (each.name != wanted.name, not are_same_graph(*pair), distance(*pair), age)
-        for age, (each, pair) in enumerate(zip(same, pairs, strict=True))
-    )
+    nearest = min(pairs, key=lambda pair: distance(*pair))  # of several the newest
     # torch's key may cover what its description leaves out: the graph before AOTAutograd.
-    return semconv.text(", ".join(differences(*pairs[nearest]) or [THE_GRAPH]))
+    return semconv.text(", ".join(differences(*nearest) or [THE_GRAPH]))
 
 
 def _folded_as(known: Mapping[str, str], parts: Mapping[str, str]) -> Mapping[str, str]:

@@ -6,9 +6,12 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from compilespan.ledger.totals import cache_state
 from compilespan_service.cli.fleet.addresses import shown
@@ -79,21 +82,24 @@ class Display:
                 self._console.print(f"{shown(each.url)}: {escape(_line(each))}", soft_wrap=True)
 
 
-def _now(servers: Sequence[Warming], console: Console) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        table.add_column(no_wrap=True, overflow="ellipsis")
+def _now(servers: Sequence[Warming], console: Console) -> Group:
     pending = [each for each in servers if each.state in ("waiting", "warming")]
     visible = pending[: max(1, console.height - _ROOM)]
-    for each in visible:
-        symbol, style = _SYMBOLS.get(each.state, "✕"), _STYLES.get(each.state, "red")
-        table.add_row(
-            f"{symbol} {shown(each.url)}", duration(each.elapsed_s), _line(each), style=style
+    names = [printable(shown(each.url)) for each in visible]
+    width = max(map(cell_len, names), default=0)
+    lines = [
+        Text(
+            f"{_SYMBOLS.get(each.state, '✕')} {name:{width}}  {duration(each.elapsed_s):>12}  "
+            f"{_line(each)}",
+            style=_STYLES.get(each.state, "red"),
+            no_wrap=True,
+            overflow="ellipsis",
         )
-    over = len(servers) - len(pending)
-    more = len(pending) - len(visible)
-    table.add_row(f"{over} of {len(servers)} done" + (f", {more} more" if more else ""), "", "")
-    return table
+        for each, name in zip(visible, names, strict=True)
+    ]
+    over, more = len(servers) - len(pending), len(pending) - len(visible)
+    lines.append(Text(f"{over} of {len(servers)} done" + (f", {more} more" if more else "")))
+    return Group(*lines)
 
 
 def _line(server: Warming) -> str:
