@@ -27,7 +27,7 @@ def files() -> dict[Path, str]:
     return {
         **boards,
         TARGET / "alerts/compilespan.yml": rules.build(),
-        TARGET / "alerts/prometheus-rule.yml": _prometheus_rule(rules.build()),
+        TARGET / "prometheus-rule.yaml": _prometheus_rule(rules.build()),
     }
 
 

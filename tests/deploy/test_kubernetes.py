@@ -134,7 +134,7 @@ def test_the_job_reaches_pods_that_are_not_ready():
 
 
 def test_the_operator_gets_the_same_alerts_and_all_dashboards():
-    rule = yaml.safe_load((ROOT / "grafana/alerts/prometheus-rule.yml").read_text())
+    rule = yaml.safe_load((ROOT / "grafana/prometheus-rule.yaml").read_text())
     alerts = yaml.safe_load((ROOT / "grafana/alerts/compilespan.yml").read_text())
     assert rule["spec"] == alerts
     kustomization = yaml.safe_load((ROOT / "grafana/kustomization.yaml").read_text())
@@ -165,15 +165,19 @@ def test_the_targets_of_the_sidecar_can_be_loaded():
 RESTRICTED = """
 set -eu
 mount --make-rprivate /
-mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /mnt
-mkdir /mnt/cache /mnt/token /mnt/python
-case $PYTHON_HOME in /root/*)  # where no other user may look
-  mount --bind "$PYTHON_HOME" /mnt/python
-  mount -t tmpfs -o mode=0755 tmpfs /root
-  mkdir -p "$PYTHON_HOME"
-  mount --bind /mnt/python "$PYTHON_HOME"
-esac
+mkdir /mnt/cache /mnt/token
+# What lies below /tmp, or below /root, where no other user may look, comes back.
+for kept in "$PYTHON_HOME" "$REPOSITORY"; do
+  mkdir -p "/mnt/kept$kept"
+  mount --bind "$kept" "/mnt/kept$kept"
+done
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs -o mode=0755 tmpfs /root
+for kept in "$PYTHON_HOME" "$REPOSITORY"; do
+  mkdir -p "$kept"
+  mount --bind "/mnt/kept$kept" "$kept"
+done
 printf secret > /mnt/token/token
 chown -R 10001:10001 /mnt/cache /mnt/token
 mount -o remount,bind,ro /
@@ -185,7 +189,7 @@ exec setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --boundin
 def restricted():
     """Return a function that runs a command as the pod does: another user, a read-only root."""
     command = ["unshare", "--mount", "sh", "-c", RESTRICTED, "sh"]
-    home = {"PYTHON_HOME": sys.base_prefix}
+    home = {"PYTHON_HOME": sys.base_prefix, "REPOSITORY": str(ROOT)}
     again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
     tried = subprocess.run(
         [*command, sys.executable, "-c", again],

@@ -24,7 +24,7 @@ UPSTREAM = {"service.name", "service.instance.id"}
 def test_the_files_are_what_their_source_writes():
     for path, text in files().items():
         assert path.read_text("utf-8") == text, "run make generate"
-    assert {path.stem for path in files()} == {*DASHBOARDS, "compilespan"}
+    assert {path.stem for path in files()} == {*DASHBOARDS, "compilespan", "prometheus-rule"}
 
 
 DAMAGE = {

@@ -138,18 +138,11 @@ def _directory() -> Path | None:
 def _nearest(known: Mapping[str, Key], wanted: Key, key: str) -> str | None:
     if f"{key}{_SUFFIX}" in known:
         return "same key: its entry is gone, was not stored, or was made for other sizes"
-    same = [each for each in known.values() if each.torch == wanted.torch]
-    if not same:
-        others = {each.torch: None for each in known.values()}
-        return f"torch {next(iter(others))} → {wanted.torch}" if others else None
-    for is_like in (
-        lambda each: each.name == wanted.name and are_same_graph(each.parts, wanted.parts),
-        lambda each: each.name == wanted.name,
-        lambda each: are_same_graph(each.parts, wanted.parts),
-    ):  # comparing all components of all keys would take too long
-        if alike := list(filter(is_like, same)):
-            same = alike
-            break
+    named = [each for each in known.values() if each.name == wanted.name]
+    same = [each for each in named if each.torch == wanted.torch]
+    if not same:  # another program may use the directory, too
+        return f"torch {named[0].torch} → {wanted.torch}" if named else None
+    same = [each for each in same if are_same_graph(each.parts, wanted.parts)] or same
     pairs = [(each.parts, _folded_as(each.parts, wanted.parts)) for each in same]
     nearest = min(pairs, key=lambda pair: distance(*pair))  # of several the newest
     # torch's key may cover what its description leaves out: the graph before AOTAutograd.
