@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -93,6 +94,8 @@ def started(server, tmp_path, launcher=(), **env):
             env={**kept, "PATH": path, "PORT": str(port), **server.env, **env},
             stdout=output,
             stderr=subprocess.STDOUT,
+            # A shell lets what it starts in the background ignore SIGINT, which ends LitServe.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
     started = Started(server, process, port, log)
     try:
