@@ -95,7 +95,7 @@ def started(server, tmp_path, launcher=(), **env):
             stdout=output,
             stderr=subprocess.STDOUT,
             # A shell lets what it starts in the background ignore SIGINT, which ends LitServe.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     started = Started(server, process, port, log)
     try:
