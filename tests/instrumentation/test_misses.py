@@ -376,10 +376,11 @@ def test_a_store_with_entries_for_others_says_what_differs(
     assert start() == ("miss", f"thread count {facts['threads']} → 77")
 
 
-def test_what_another_process_stores_during_the_compile_is_no_entry_that_is_gone(keys):
+def test_what_another_process_stores_during_the_compile_is_no_entry_that_is_gone(keys, monkeypatch):
     """Replicas that start together on one directory miss the same key."""
     before_ns = time.time_ns() - 10**9
     keys("one", KEY)
+    monkeypatch.setenv("COMPILESPAN_INSTANCE_ID", "another")
     assert KnownKeys().why_missed(LookedUp("one", KEY, before_ns), "Model") is None
 
 
