@@ -223,10 +223,11 @@ def test_an_address_replaces_the_name_alone(monkeypatch, url, address, expected)
 def test_a_name_with_too_few_addresses_is_3(monkeypatch):
     monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: [])
     done = cli_runner().invoke(
-        commands, ["warm", "http://pods:1", "--resolve", "2", "--timeout", "0"]
+        commands, ["warm", "http://user:pass@pods:1", "--resolve", "2", "--timeout", "0"]
     )
     assert done.exit_code == 3
     assert "http://pods:1 has 0 of 2 addresses" in done.stderr
+    assert "pass" not in done.stderr
 
 
 def test_localhost_is_resolved(serve_at_port):

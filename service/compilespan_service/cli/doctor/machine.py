@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import disk_usage, which
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compilespan.dynamo import private
 from compilespan.process.limits import compile_threads, cpus
@@ -174,21 +174,17 @@ def checks(cache_directory: str | None) -> Iterator[Check]:
     yield gpu()
 
 
-def _found(name: private.Private) -> str | None:
+def _found(name: private.Private) -> Any:
+    """Return a private object of torch; ``None`` if there is none."""
     try:
         import_module(name.module)
     except ImportError:
         return None
-    found = name.found()
-    return str(found) if found is not None else None
+    return name.found()
 
 
 def _cache_directory() -> Path | None:
-    try:
-        import_module(private.CACHE_DIRECTORY.module)
-    except ImportError:
-        return None
-    find = private.CACHE_DIRECTORY.found()
+    find = _found(private.CACHE_DIRECTORY)
     return Path(find()) if find is not None else None
 
 

@@ -38,7 +38,7 @@ _SYMBOLS: Mapping[State, str] = {"warm": "●", "waiting": "…", "warming": "�
 
 
 class Display:
-    """Shows them on a terminal as they are; in a log, each change of a state and a heartbeat."""
+    """Shows servers while they warm up: on a terminal a line each, in a log what changes."""
 
     def __init__(self, servers: Sequence[Warming], stream: TextIO) -> None:
         """Show nothing yet.

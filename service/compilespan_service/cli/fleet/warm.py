@@ -97,7 +97,8 @@ def _every_address(names: list[str], count: int, timeout_s: float) -> tuple[list
     began_s = time.monotonic()
     found = addresses.resolved(names, count, timeout_s)
     if len(found) < count:
-        short = f"{', '.join(names)} has {len(found)} of {count} addresses, and time is up"
+        shown = ", ".join(map(addresses.shown, names))
+        short = f"{shown} has {len(found)} of {count} addresses, and time is up"
         typer.echo(f"compilespan warm: {short}", err=True)
         raise typer.Exit(DEADLINE)
     return found, max(0.0, timeout_s - (time.monotonic() - began_s))
